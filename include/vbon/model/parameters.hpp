@@ -1,0 +1,81 @@
+// vbon/model/parameters.hpp
+//
+// All trainable numbers of a network in one flat buffer, and their gradients in another of the same
+// layout. Every tensor keeps the name it has in the checkpoint, so an optimiser sees one vector, a file
+// sees names and shapes, and a network sees matrices, without copies.
+#pragma once
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "vbon/core/error.hpp"
+#include "vbon/core/tensor.hpp"
+
+namespace vbon::model {
+/// Where one named tensor lies in the flat buffer. A vector [n] is seen as one row.
+struct Parameter {
+  std::string name;          // as in the checkpoint
+  std::vector<Index> shape;  // as in the checkpoint
+  Index offset = 0;          // first value in the flat buffer
+  Index rows = 0, cols = 0;  // rows * cols values
+
+  Index size() const { return rows * cols; }
+};
+
+/// Names, values and gradients. Add every tensor first, then use the buffers.
+class Parameters {
+ public:
+  /// Appends a tensor of zeros; returns its number.
+  Index add(std::string name, std::vector<Index> shape) {
+    require<ShapeError>(!shape.empty(), "Parameters: ", name, " has no shape");
+    Index rows = 1;
+    for (std::size_t i = 0; i + 1 < shape.size(); ++i) rows *= shape[i];
+    const Index cols = shape.back();
+    require<ShapeError>(rows > 0 && cols > 0, "Parameters: ", name, " is empty");
+    const Index begin = list_.empty() ? 0 : list_.back().offset + list_.back().size();
+    list_.push_back({std::move(name), std::move(shape), begin, rows, cols});
+    return static_cast<Index>(list_.size()) - 1;
+  }
+
+  std::span<const Parameter> list() const { return list_; }
+  const Parameter& operator[](Index number) const { return list_[static_cast<std::size_t>(number)]; }
+  /// The number of values of all tensors together.
+  Index size() const { return list_.empty() ? 0 : list_.back().offset + list_.back().size(); }
+
+  /// All values end to end [size()].
+  View<float> values() {
+    if (values_.size() != size()) grow(values_);
+    return values_.view();
+  }
+  /// All gradients, laid out as the values; memory is taken at the first call.
+  View<float> gradients() {
+    if (gradients_.size() != size()) grow(gradients_);
+    return gradients_.view();
+  }
+  void zero_gradients() {
+    if (!gradients_.empty()) gradients_.view().array() = 0;
+  }
+
+  /// One tensor as a matrix [rows, cols].
+  View<float> value(Index number) { return at(values(), (*this)[number]); }
+  View<const float> value(Index number) const {
+    const Parameter& p = (*this)[number];
+    return {values_.data() + p.offset, p.rows, p.cols};
+  }
+  View<float> gradient(Index number) { return at(gradients(), (*this)[number]); }
+
+ private:
+  static View<float> at(View<float> flat, const Parameter& p) { return {flat.data() + p.offset, p.rows, p.cols}; }
+  void grow(Tensor<float>& buffer) const {
+    Tensor<float> larger(size());
+    if (!buffer.empty()) std::copy_n(buffer.data(), buffer.size(), larger.data());
+    buffer = std::move(larger);
+  }
+
+  std::vector<Parameter> list_;
+  Tensor<float> values_;
+  Tensor<float> gradients_;
+};
+}  // namespace vbon::model
