@@ -37,6 +37,7 @@ struct RolloutBatch {
   Array old_log_prob;     // [T] under the policy that drew the sample
   Array anchor_log_prob;  // [T] under a moving anchor
   Array value;            // [T] critic
+  Array old_value;        // [T] critic when the sample was drawn
 
   Index prompts() const { return static_cast<Index>(prompt.size()); }
   Index responses() const { return group_offset.back(); }

@@ -6,14 +6,22 @@
 #pragma once
 #include <concepts>
 #include <string_view>
+#include <vector>
 
 #include "vbon/data/rollout_batch.hpp"
 
 namespace vbon {
+/// One named number an objective reports beside its loss (a clip fraction, a KL estimate).
+struct Metric {
+  std::string_view name;
+  double value = 0;
+};
+
 struct ObjectiveResult {
-  double loss = 0;      // nats per response, minimised
-  Array dlog_prob;      // [T] d loss / d log_prob
-  Array dvalue = {};    // [T] d loss / d value; empty without a critic
+  double loss = 0;                   // nats per response, minimised
+  Array dlog_prob;                   // [T] d loss / d log_prob
+  Array dvalue = {};                 // [T] d loss / d value; empty without a critic
+  std::vector<Metric> metrics = {};  // what else is worth a column in the log
 };
 
 /// What the trainer must have computed before it calls the objective. It computes nothing else.
@@ -21,9 +29,11 @@ struct Needs {
   bool ref_log_prob = false;     // a forward pass of the reference
   bool old_log_prob = false;     // kept from sampling
   bool anchor_log_prob = false;  // a forward pass of the anchor
-  bool value = false;            // a critic
+  bool value = false;            // a critic: value now, old_value when the sample was drawn
   bool ref_reward = false;       // the reference cache: ref_reward, log_cdf, log_tie, log_cdf_le
-  Index min_group = 1;           // responses per prompt
+  Index min_group = 1;           // responses per prompt drawn from the policy; 0: none are used
+  Index reference_group = 0;     // responses per prompt drawn from the reference; 0: none are used
+  Index anchor_group = 0;        // responses per prompt drawn from the anchor; 0: none are used
 };
 
 template <class O>
@@ -32,4 +42,44 @@ concept Objective = requires(const O& objective, const RolloutBatch& batch) {
   { O::needs } -> std::convertible_to<Needs>;
   { objective(batch) } -> std::same_as<ObjectiveResult>;
 };
+
+/// Responses by who drew them. `log_prob` is under the trained policy in every one of them.
+struct Streams {
+  RolloutBatch policy, reference, anchor;
+};
+struct StreamsResult {
+  double loss = 0;
+  Array policy = {}, reference = {}, anchor = {};  // d loss / d log_prob of each stream; empty: not used
+  Array dvalue = {};                               // [T] of the policy stream
+  std::vector<Metric> metrics = {};
+};
+
+/// An objective over several streams at once (BOND, J-BOND).
+template <class O>
+concept StreamsObjective = requires(const O& objective, const Streams& streams) {
+  { O::name } -> std::convertible_to<std::string_view>;
+  { O::needs } -> std::convertible_to<Needs>;
+  { objective(streams) } -> std::same_as<StreamsResult>;
+};
+
+namespace objective {
+/// Runs any objective on streams: a one-stream objective reads the stream its needs name.
+template <class O>
+  requires Objective<O> || StreamsObjective<O>
+StreamsResult evaluate(const O& rule, const Streams& streams) {
+  if constexpr (StreamsObjective<O>) {
+    return rule(streams);
+  } else {
+    constexpr Needs needs = O::needs;
+    const RolloutBatch& batch = needs.min_group > 0         ? streams.policy
+                                : needs.reference_group > 0 ? streams.reference
+                                                            : streams.anchor;
+    ObjectiveResult result = rule(batch);
+    StreamsResult out{.loss = result.loss, .dvalue = std::move(result.dvalue), .metrics = std::move(result.metrics)};
+    Array& gradient = needs.min_group > 0 ? out.policy : needs.reference_group > 0 ? out.reference : out.anchor;
+    gradient = std::move(result.dlog_prob);
+    return out;
+  }
+}
+}  // namespace objective
 }  // namespace vbon
