@@ -4,6 +4,7 @@
 // regularised incomplete beta function with its inverse. The standard library has none of the last
 // three, and its lgamma writes a global, so threads may not share it.
 #pragma once
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
@@ -51,7 +52,8 @@ inline double digamma_difference(double x, double y) {
     q_power *= q;
     series += c * chain;
   }
-  return std::log1p(-gap / y) - 0.5 * gap / (x * y) - slope * series - shift;
+  const double log_ratio = gap < 0.5 * y ? std::log1p(-gap / y) : std::log(x / y);
+  return log_ratio - 0.5 * gap / (x * y) - slope * series - shift;
 }
 
 /// H_k = 1 + 1/2 + ... + 1/k for k >= 0.
