@@ -1,0 +1,3 @@
+// Includes loop.hpp, which includes this one.
+#pragma once
+#include "vbon/train/loop.hpp"
