@@ -1,0 +1,134 @@
+// vbon/io/write_safetensors.hpp
+//
+// Writes safetensors files that other tools load: the same tensors always give the same bytes, values are
+// converted on the way to disk (no second copy of a model), and a crash leaves no half-written file.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "vbon/core/half.hpp"
+#include "vbon/io/atomic_file.hpp"
+#include "vbon/io/json.hpp"
+#include "vbon/io/safetensors.hpp"
+
+namespace vbon::io {
+/// One tensor to write: floats that are stored as F32, F16 or BF16, or bytes of any dtype as they are.
+struct TensorToWrite {
+  std::string name;
+  std::vector<Index> shape;
+  std::span<const float> values = {};
+  Dtype dtype = Dtype::f32;
+  Bytes bytes = {};  // used instead of values when not empty
+};
+
+namespace detail {
+inline std::uint64_t stored_bytes(const TensorToWrite& tensor) {
+  CheckedSize size = 1;
+  for (const Index n : tensor.shape) size = size * n;
+  const bool raw = !tensor.bytes.empty();
+  const auto bytes = size * dtype_format(tensor.dtype).bytes;
+  require<ShapeError>(bytes.valid() && (raw ? bytes.value() == tensor.bytes.size() : size.value() == tensor.values.size()),
+                      "write_safetensors: tensor \"", tensor.name, "\": shape ", shape_text(tensor.shape), " does not fit its ",
+                      raw ? tensor.bytes.size() : tensor.values.size(), raw ? " bytes" : " values");
+  require<ConfigError>(raw || tensor.dtype == Dtype::f32 || tensor.dtype == Dtype::f16 || tensor.dtype == Dtype::bf16,
+                       "write_safetensors: tensor \"", tensor.name, "\": floats are stored as F32, F16 or BF16, not as ",
+                       dtype_format(tensor.dtype).name);
+  return bytes.value();
+}
+/// Appends floats to a file in 16 bits each, a block at a time.
+template <class Narrow>
+void write_narrow(AtomicFile& file, std::span<const float> values, const Narrow& narrow) {
+  std::uint16_t block[4096];
+  for (std::size_t at = 0; at < values.size();) {
+    const std::size_t count = std::min(std::size(block), values.size() - at);
+    for (std::size_t i = 0; i < count; ++i) block[i] = narrow(values[at + i]);
+    file.write(std::as_bytes(std::span(block, count)));
+    at += count;
+  }
+}
+inline void write_values(AtomicFile& file, const TensorToWrite& tensor) {
+  if (!tensor.bytes.empty()) return file.write(tensor.bytes);
+  if (tensor.dtype == Dtype::f16) return write_narrow(file, tensor.values, float_to_half);
+  if (tensor.dtype == Dtype::bf16) return write_narrow(file, tensor.values, float_to_bfloat16);
+  file.write(std::as_bytes(tensor.values));
+}
+}  // namespace detail
+
+using TensorMetadata = std::map<std::string, std::string>;
+/// What loaders of the Hugging Face ecosystem ask for.
+inline TensorMetadata torch_metadata() { return {{"format", "pt"}}; }
+
+/// Writes one file. Wider types come first, then names in order, so that every tensor is aligned.
+/// @throws ShapeError when shape and values differ, ConfigError for a type that floats cannot take or a name
+///         twice, RunError when the disk is full (the old file then still stands)
+inline void write_safetensors(const std::filesystem::path& path, std::span<const TensorToWrite> tensors,
+                              const TensorMetadata& metadata = torch_metadata()) {
+  std::vector<const TensorToWrite*> order;
+  for (const TensorToWrite& tensor : tensors) order.push_back(&tensor);
+  std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
+    const auto a_bytes = dtype_format(a->dtype).bytes, b_bytes = dtype_format(b->dtype).bytes;
+    return a_bytes != b_bytes ? a_bytes > b_bytes : a->name < b->name;
+  });
+  nlohmann::ordered_json::object_t entries;
+  if (!metadata.empty()) entries["__metadata__"] = metadata;
+  std::uint64_t offset = 0;
+  Json names = Json::object();
+  for (const auto* tensor : order) {
+    require<ConfigError>(!names.contains(tensor->name), "write_safetensors: two tensors are named \"", tensor->name, "\"");
+    names[tensor->name] = true;
+    const std::uint64_t end = offset + detail::stored_bytes(*tensor);
+    nlohmann::ordered_json entry = {{"dtype", dtype_format(tensor->dtype).name}, {"shape", tensor->shape}, {"data_offsets", {offset, end}}};
+    entries.push_back({tensor->name, std::move(entry)});
+    offset = end;
+  }
+  std::string header = nlohmann::ordered_json(std::move(entries)).dump();
+  header.resize((header.size() + 7) / 8 * 8, ' ');
+  const std::uint64_t length = header.size();
+
+  AtomicFile file(path);
+  file.write(std::as_bytes(std::span(&length, 1)));
+  file.write(header);
+  for (const auto* tensor : order) detail::write_values(file, *tensor);
+  file.commit();
+}
+
+/// Writes FOLDER/model.safetensors, or numbered shards with an index where the tensors need more than
+/// `shard_bytes` [bytes]. Tensors keep their order; a tensor is never split.
+/// @throws as write_safetensors
+inline void write_safetensors_folder(const std::filesystem::path& folder, std::span<const TensorToWrite> tensors,
+                                     std::uint64_t shard_bytes = 5'000'000'000, const TensorMetadata& metadata = torch_metadata()) {
+  make_folder(folder);
+  std::vector<std::pair<std::size_t, std::size_t>> shards;  // [begin, end) into tensors
+  std::uint64_t total = 0, in_shard = 0;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const std::uint64_t bytes = detail::stored_bytes(tensors[i]);
+    if (shards.empty() || in_shard + bytes > shard_bytes) shards.emplace_back(i, i), in_shard = 0;
+    shards.back().second = i + 1;
+    in_shard += bytes;
+    total += bytes;
+  }
+  if (shards.size() <= 1) return write_safetensors(folder / "model.safetensors", tensors, metadata);
+
+  Json weight_map = Json::object();
+  for (std::size_t s = 0; s < shards.size(); ++s) {
+    char name[64];
+    std::snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", s + 1, shards.size());
+    const auto part = tensors.subspan(shards[s].first, shards[s].second - shards[s].first);
+    write_safetensors(folder / name, part, metadata);
+    for (const TensorToWrite& tensor : part) {
+      require<ConfigError>(!weight_map.contains(tensor.name), "write_safetensors: two tensors are named \"", tensor.name, "\"");
+      weight_map[tensor.name] = name;
+    }
+  }
+  const Json index = {{"metadata", {{"total_size", total}}}, {"weight_map", weight_map}};
+  write_file_atomically(folder / "model.safetensors.index.json", index.dump(2) + "\n");
+  // A single file of an earlier save would hide the shards.
+  std::error_code ignored;
+  std::filesystem::remove(folder / "model.safetensors", ignored);
+}
+}  // namespace vbon::io
