@@ -1,0 +1,96 @@
+// vbon/kernel/packed_matrix.hpp
+//
+// A weight matrix laid out for matmul: panels of 32 output columns, in each panel the reduction index
+// runs slowest. So the inner loop reads memory forward, two cache lines a step, whatever the shape.
+#pragma once
+#include "vbon/core/device.hpp"
+#include "vbon/core/tensor.hpp"
+#include "vbon/kernel/simd.hpp"
+#include "vbon/parallel/parallel_for.hpp"
+
+namespace vbon::kernel {
+enum class Transpose { no, yes };
+
+/// A weight [N, K] as panels [ceil(N / 32)][K][32]; columns beyond N are zero.
+template <class T = float, Device D = Cpu>
+class PackedMatrix {
+ public:
+  static constexpr Index width = 32;  // columns of a panel
+
+  PackedMatrix() = default;
+  PackedMatrix(Index rows, Index cols) { resize(rows, cols); }
+
+  Index rows() const { return rows_; }  // N: columns of the product
+  Index cols() const { return cols_; }  // K: length of the sums
+  bool empty() const { return rows_ == 0; }
+  Index panels() const { return (rows_ + width - 1) / width; }
+  Index panel_size() const { return cols_ * width; }
+  T* panel(Index i) { return values_.data() + i * panel_size(); }
+  const T* panel(Index i) const { return values_.data() + i * panel_size(); }
+
+  /// Takes a new shape; the storage is kept when it is of the right size.
+  void resize(Index rows, Index cols) {
+    const Index count = (rows + width - 1) / width * width * cols;
+    if (values_.size() != count) values_ = Tensor<T, D>(count);
+    rows_ = rows;
+    cols_ = cols;
+  }
+
+ private:
+  Tensor<T, D> values_;
+  Index rows_ = 0;
+  Index cols_ = 0;
+};
+
+namespace detail {
+/// One panel from w [N, K]: rows [first, first + count) become columns.
+inline void pack_rows(const float* w, Index stride, Index first, Index count, Index depth, float* panel) {
+  constexpr Index width = PackedMatrix<float>::width;
+  constexpr Index block = 16;  // one cache line of each row at a time
+  for (Index k = 0; k < depth; k += block) {
+    const Index end = std::min(depth, k + block);
+    for (Index n = 0; n < width; ++n) {
+      if (n < count) {
+        const float* from = w + (first + n) * stride;
+        for (Index i = k; i < end; ++i) panel[i * width + n] = from[i];
+      } else {
+        for (Index i = k; i < end; ++i) panel[i * width + n] = 0;
+      }
+    }
+  }
+}
+/// One panel from w [K, N]: columns [first, first + count) of every row.
+inline void pack_columns(const float* w, Index stride, Index first, Index count, Index depth, float* panel) {
+  constexpr Index width = PackedMatrix<float>::width;
+  for (Index k = 0; k < depth; ++k) {
+    const float* from = w + k * stride + first;
+    float* to = panel + k * width;
+    if (count == width) {
+      std::copy_n(from, width, to);
+    } else {
+      std::copy_n(from, count, to);
+      std::fill(to + count, to + width, 0.0f);
+    }
+  }
+}
+}  // namespace detail
+
+/// Lays out a weight.
+/// @param w          [N, K]; with Transpose::yes [K, N]
+/// @param out        takes the shape [N, K]; its storage is used again where it fits
+inline void pack(Cpu, View<const float> w, Transpose transpose, PackedMatrix<float>& out) {
+  constexpr Index width = PackedMatrix<float>::width;
+  const bool turned = transpose == Transpose::yes;
+  out.resize(turned ? w.cols() : w.rows(), turned ? w.rows() : w.cols());
+  parallel_for(out.panels(), std::max<Index>(1, 16384 / std::max<Index>(1, out.panel_size())), [&](Index begin, Index end) {
+    for (Index p = begin; p < end; ++p) {
+      const Index count = std::min(width, out.rows() - p * width);
+      if (turned) {
+        detail::pack_columns(w.data(), w.cols(), p * width, count, out.cols(), out.panel(p));
+      } else {
+        detail::pack_rows(w.data(), w.cols(), p * width, count, out.cols(), out.panel(p));
+      }
+    }
+  });
+}
+}  // namespace vbon::kernel

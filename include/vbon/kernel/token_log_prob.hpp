@@ -1,0 +1,293 @@
+// vbon/kernel/token_log_prob.hpp
+//
+// From hidden rows to log-probabilities of tokens without ever holding [T, V]: the head's product is made
+// tile by tile (512 tokens) and reduced while it is in the cache. Same bits as log_sum_exp() on the full
+// row (softmax.hpp) and as the sampler's (sample_token.hpp).
+#pragma once
+#include <cmath>
+#include <span>
+
+#include "vbon/core/device.hpp"
+#include "vbon/core/error.hpp"
+#include "vbon/core/tensor.hpp"
+#include "vbon/kernel/matmul.hpp"
+#include "vbon/kernel/softmax.hpp"
+#include "vbon/parallel/parallel_for.hpp"
+
+namespace vbon::kernel {
+/// log p(v) = log_softmax(inv_temperature * logit_scale * x w_v).
+struct HeadOptions {
+  float inv_temperature = 1;
+  float logit_scale = 1;
+  float scale() const { return inv_temperature * logit_scale; }
+};
+
+namespace detail {
+inline void check_head(const char* name, View<const float> x, const PackedMatrix<float>& head, std::size_t rows) {
+  require<ShapeError>(x.cols() == head.cols() && x.rows() == static_cast<Index>(rows), name, ": rows of width ", head.cols(),
+                      " and one target each expected, got [", x.rows(), ", ", x.cols(), "] and ", rows, " targets");
+}
+
+/// Calls use(tile, first row, rows, logits [rows, 512], width) for one tile and all rows of x, block by block.
+template <class Arch, class Tag, class Use>
+void for_logits(View<const float> x, const PackedMatrix<float>& head, Index tile, Index block, const Use& use) {
+  const Index first = tile * vocabulary_tile;
+  const Index width = std::min(vocabulary_tile, head.rows() - first);
+  float* logit = scratch<Tag>(block * vocabulary_tile);
+  for (Index row = 0; row < x.rows(); row += block) {
+    const Index rows = std::min(block, x.rows() - row);
+    multiply_block<Arch>({.x = x.data() + row * x.cols(),
+                          .x_row = x.cols(),
+                          .x_step = 1,
+                          .panel = head.panel(first / PackedMatrix<float>::width),
+                          .panel_stride = head.panel_size(),
+                          .depth = x.cols(),
+                          .y = logit,
+                          .y_row = vocabulary_tile,
+                          .bias = nullptr,
+                          .accumulate = false},
+                         rows, width);
+    use(row, rows, logit, width);
+  }
+}
+inline constexpr Index head_rows = 112;  // rows of a block: its logits and inputs fit the second-level cache
+
+/// sum e^d d over one tile, d = z - max: what the entropy needs.
+template <class Arch>
+[[gnu::noinline]] float tile_moment(const float* logit, Index count, float scale, float max) {
+  using B = Batch<Arch>;
+  B total(0.0f);
+  for (Index i = 0; i < count; i += lanes<Arch>) {
+    const B d = xsimd::max(load_logits<Arch>(logit + i, count - i, scale) - B(max), B(-200.0f));  // 0 * -inf would be NaN
+    total = fma<Arch>(exp<Arch>(d), d, total);
+  }
+  return sum<Arch>(total);
+}
+
+/// Tile sums of all rows: out[tile * T + t]. `extra(tile, t, logits, width, sum)` sees every row of every tile.
+template <class Arch, class Extra>
+void head_sums(View<const float> x, const PackedMatrix<float>& head, float scale, TileSum* out, const Extra& extra) {
+  parallel_for(vocabulary_tiles(head.rows()), 1, [&](Index tile, Index) {
+    for_logits<Arch, struct HeadLogits>(x, head, tile, head_rows, [&](Index row, Index rows, const float* logit, Index width) {
+      for (Index r = 0; r < rows; ++r) {
+        const float* z = logit + r * vocabulary_tile;
+        TileSum& s = out[tile * x.rows() + row + r];
+        s = tile_sum<Arch>(z, width, scale);
+        extra(tile, row + r, z, width, s);
+      }
+    });
+  });
+}
+}  // namespace detail
+
+/// Log-probabilities of given tokens.
+/// @param x            [T, C]
+/// @param head         [V, C], packed
+/// @param target       [T] in [0, V)
+/// @param log_prob     [T] nats
+/// @param log_sum_exp  [T] of the scaled logits, kept for the backward pass; may be empty
+/// @param entropy      [T] nats; may be empty
+/// @throws ShapeError, DomainError
+template <class Arch = xsimd::default_arch>
+void token_log_prob(Cpu, View<const float> x, const PackedMatrix<float>& head, std::span<const TokenId> target, HeadOptions options,
+                    std::span<double> log_prob, std::span<float> log_sum_exp = {}, std::span<double> entropy = {}) {
+  using namespace detail;
+  check_head("kernel::token_log_prob", x, head, target.size());
+  require<ShapeError>(log_prob.size() == target.size() && (log_sum_exp.empty() || log_sum_exp.size() == target.size()) &&
+                          (entropy.empty() || entropy.size() == target.size()),
+                      "kernel::token_log_prob: results for ", target.size(), " rows expected, got ", log_prob.size());
+  for (std::size_t t = 0; t < target.size(); ++t)
+    require<DomainError>(target[t] >= 0 && target[t] < head.rows(), "kernel::token_log_prob: token ", target[t], " at ", t,
+                         " of a vocabulary of ", head.rows());
+  const Index rows = x.rows();
+  const Index tiles = vocabulary_tiles(head.rows());
+  const float scale = options.scale();
+  TileSum* sums = scratch<struct HeadSums, TileSum>(tiles * rows);
+  float* chosen = scratch<struct HeadChosen>(rows);
+  float* moment = scratch<struct HeadMoment>(entropy.empty() ? 0 : tiles * rows);
+  head_sums<Arch>(x, head, scale, sums, [&](Index tile, Index t, const float* logit, Index width, const TileSum& s) {
+    const Index at = target[size(t)] - tile * vocabulary_tile;
+    if (at >= 0 && at < width) chosen[t] = logit[at] * scale;
+    if (!entropy.empty()) moment[tile * rows + t] = s.sum == 0 ? 0.0f : tile_moment<Arch>(logit, width, scale, s.max);
+  });
+  parallel_for(rows, 16, [&](Index begin, Index end) {
+    for (Index t = begin; t < end; ++t) {
+      const RowSum row = join(sums + t, tiles, rows);
+      const double norm = row.log_sum_exp();
+      log_prob[size(t)] = static_cast<double>(chosen[t]) - norm;
+      if (!log_sum_exp.empty()) log_sum_exp[size(t)] = static_cast<float>(norm);
+      if (entropy.empty()) continue;
+      double mean = 0;  // of z - max under p
+      for (Index i = 0; i < tiles; ++i) {
+        const TileSum& s = sums[i * rows + t];
+        const double shift = static_cast<double>(s.max) - row.max;
+        if (s.sum != 0)
+          mean += std::exp(shift) * (static_cast<double>(moment[i * rows + t]) + static_cast<double>(s.sum) * shift);
+      }
+      entropy[size(t)] = std::log(row.sum) - mean / row.sum;
+    }
+  });
+}
+
+namespace detail {
+inline constexpr Index backward_rows = 168;    // rows of a block of logits
+inline constexpr Index backward_slice = 1024;  // rows whose partial dx are held at a time
+inline constexpr Index backward_groups = 16;   // parts of the vocabulary, each with a dx of its own
+
+/// logit -> d loss / d logit of one row: scale * dlog_prob * ([v = target] - p_v).
+template <class Arch>
+[[gnu::noinline]] void logit_gradient(float* logit, Index width, float scale, float log_sum_exp, float weight, Index target) {
+  using B = Batch<Arch>;
+  for_lanes<Arch>(0, width, [&](Index i, auto some) {
+    const B p = exp<Arch>(scaled<Arch>(load_some<Arch>(logit + i, some), scale) - B(log_sum_exp));
+    store_some<Arch>(logit + i, p * B(-weight), some);
+  });
+  if (target >= 0 && target < width) logit[target] += weight;
+}
+}  // namespace detail
+
+/// Gradient of token_log_prob(). Logits are made once more, tile by tile; both products use the tile while
+/// it is in the cache.
+/// @param x, head, target, options  as given to token_log_prob()
+/// @param weight       [V, C] the head's weight, row-major (not packed)
+/// @param log_sum_exp  [T] its result
+/// @param dlog_prob    [T] d loss / d log_prob
+/// @param dx           [T, C], overwritten; may be empty
+/// @param dweight      [V, C], added to; may be empty
+/// @throws ShapeError
+template <class Arch = xsimd::default_arch>
+void token_log_prob_backward(Cpu, View<const float> x, const PackedMatrix<float>& head, View<const float> weight,
+                             std::span<const TokenId> target, HeadOptions options, std::span<const float> log_sum_exp,
+                             std::span<const double> dlog_prob, View<float> dx, View<float> dweight) {
+  using namespace detail;
+  constexpr Index width_of_panel = PackedMatrix<float>::width;
+  check_head("kernel::token_log_prob_backward", x, head, target.size());
+  require<ShapeError>(log_sum_exp.size() == target.size() && dlog_prob.size() == target.size() && weight.rows() == head.rows() &&
+                          weight.cols() == head.cols() && (dx.empty() || (dx.rows() == x.rows() && dx.cols() == x.cols())) &&
+                          (dweight.empty() || (dweight.rows() == head.rows() && dweight.cols() == head.cols())),
+                      "kernel::token_log_prob_backward: shapes of x [", x.rows(), ", ", x.cols(), "] and head [", head.rows(), ", ",
+                      head.cols(), "] expected");
+  const Index cols = x.cols();
+  const Index tiles = vocabulary_tiles(head.rows());
+  const Index groups = std::min(backward_groups, tiles);
+  const Index panels = (cols + width_of_panel - 1) / width_of_panel;
+  const float scale = options.scale();
+  for (Index slice = 0; slice < x.rows(); slice += backward_slice) {
+    const View<const float> part = x.middle_rows(slice, std::min(backward_slice, x.rows() - slice));
+    float* partial = scratch<struct HeadPartial>(dx.empty() ? 0 : groups * part.size());
+    parallel_for(groups, 1, [&](Index group, Index) {
+      float* sum_x = partial + group * part.size();
+      if (!dx.empty()) std::fill(sum_x, sum_x + part.size(), 0.0f);
+      float* turned = scratch<struct HeadTurned>(panels * width_of_panel * vocabulary_tile);
+      for (Index tile = group * tiles / groups; tile < (group + 1) * tiles / groups; ++tile) {
+        const Index first = tile * vocabulary_tile;
+        const Index tile_width = std::min(vocabulary_tile, head.rows() - first);
+        if (!dx.empty())
+          for (Index p = 0; p < panels; ++p)
+            pack_columns(weight.data() + first * cols, cols, p * width_of_panel, std::min(width_of_panel, cols - p * width_of_panel),
+                         tile_width, turned + p * width_of_panel * tile_width);
+        for_logits<Arch, struct HeadGradient>(part, head, tile, backward_rows, [&](Index row, Index rows, float* logit, Index width) {
+          for (Index r = 0; r < rows; ++r) {
+            const auto t = size(slice + row + r);
+            logit_gradient<Arch>(logit + r * vocabulary_tile, width, scale, log_sum_exp[t], static_cast<float>(dlog_prob[t]) * scale,
+                                 target[t] - first);
+          }
+          if (!dx.empty())
+            multiply_block<Arch>({.x = logit,
+                                  .x_row = vocabulary_tile,
+                                  .x_step = 1,
+                                  .panel = turned,
+                                  .panel_stride = width * width_of_panel,
+                                  .depth = width,
+                                  .y = sum_x + row * cols,
+                                  .y_row = cols,
+                                  .bias = nullptr,
+                                  .accumulate = true},
+                                 rows, cols);
+          if (!dweight.empty())
+            grad_weight_block<Arch>(logit, vocabulary_tile, part.data() + row * cols, cols, rows, dweight.data() + first * cols, cols,
+                                    width, cols);
+        });
+      }
+    });
+    if (dx.empty()) continue;
+    View<float> out = dx.middle_rows(slice, part.rows());
+    parallel_for(out.size(), 8192, [&](Index begin, Index end) {
+      for_lanes<Arch>(begin, end, [&](Index i, auto some) {
+        auto total = load_some<Arch>(partial + i, some);
+        for (Index g = 1; g < groups; ++g) total += load_some<Arch>(partial + g * part.size() + i, some);
+        store_some<Arch>(out.data() + i, total, some);
+      });
+    });
+  }
+}
+
+namespace detail {
+/// sum e^(z_p - max) (z_p - z_q) over one tile; a token of probability 0 under p counts nothing.
+template <class Arch>
+[[gnu::noinline]] float tile_cross(const float* p, const float* q, Index count, float scale, float max) {
+  using B = Batch<Arch>;
+  B total(0.0f);
+  for (Index i = 0; i < count; i += lanes<Arch>) {
+    const B z = load_logits<Arch>(p + i, count - i, scale);
+    const B e = exp<Arch>(z - B(max));
+    const B d = z - load_logits<Arch>(q + i, count - i, scale);
+    total += xsimd::select(e > B(0.0f), e * d, B(0.0f));
+  }
+  return sum<Arch>(total);
+}
+}  // namespace detail
+
+/// KL(p || q) of every row, summed over the whole vocabulary.
+/// @param xp, xq          [T, C_p], [T, C_q] hidden rows of the two models
+/// @param head_p, head_q  [V, C_p], [V, C_q], packed
+/// @param kl              [T] nats
+/// @throws ShapeError
+template <class Arch = xsimd::default_arch>
+void token_kl(Cpu, View<const float> xp, const PackedMatrix<float>& head_p, View<const float> xq, const PackedMatrix<float>& head_q,
+              HeadOptions options, std::span<double> kl) {
+  using namespace detail;
+  check_head("kernel::token_kl", xp, head_p, kl.size());
+  check_head("kernel::token_kl", xq, head_q, kl.size());
+  require<ShapeError>(head_p.rows() == head_q.rows(), "kernel::token_kl: one vocabulary expected, got ", head_p.rows(), " and ",
+                      head_q.rows());
+  const Index rows = xp.rows();
+  const Index tiles = vocabulary_tiles(head_p.rows());
+  const float scale = options.scale();
+  struct Sums {
+    TileSum p, q;
+    float cross;
+  };
+  Sums* sums = scratch<struct KlSums, Sums>(tiles * rows);
+  parallel_for(tiles, 1, [&](Index tile, Index) {
+    for (Index row = 0; row < rows; row += head_rows) {
+      const Index block = std::min(head_rows, rows - row);
+      for_logits<Arch, struct KlLogitsP>(xp.middle_rows(row, block), head_p, tile, head_rows, [&](Index, Index, const float* p, Index width) {
+        for_logits<Arch, struct KlLogitsQ>(xq.middle_rows(row, block), head_q, tile, head_rows, [&](Index, Index, const float* q, Index) {
+          for (Index r = 0; r < block; ++r) {
+            Sums& s = sums[tile * rows + row + r];
+            s.p = tile_sum<Arch>(p + r * vocabulary_tile, width, scale);
+            s.q = tile_sum<Arch>(q + r * vocabulary_tile, width, scale);
+            s.cross = s.p.sum == 0 ? 0.0f : tile_cross<Arch>(p + r * vocabulary_tile, q + r * vocabulary_tile, width, scale, s.p.max);
+          }
+        });
+      });
+    }
+  });
+  parallel_for(rows, 16, [&](Index begin, Index end) {
+    std::vector<TileSum> p(size(tiles)), q(size(tiles));
+    for (Index t = begin; t < end; ++t) {
+      for (Index i = 0; i < tiles; ++i) {
+        p[size(i)] = sums[i * rows + t].p;
+        q[size(i)] = sums[i * rows + t].q;
+      }
+      const RowSum row_p = join(p.data(), tiles);
+      const RowSum row_q = join(q.data(), tiles);
+      double cross = 0;
+      for (Index i = 0; i < tiles; ++i)
+        cross += static_cast<double>(sums[i * rows + t].cross) * std::exp(static_cast<double>(p[size(i)].max) - row_p.max);
+      kl[size(t)] = std::max(0.0, cross / row_p.sum - row_p.log_sum_exp() + row_q.log_sum_exp());
+    }
+  });
+}
+}  // namespace vbon::kernel
