@@ -78,6 +78,11 @@ class Encoder {
   /// @return [T, C], inside the tape
   /// @throws ShapeError, DomainError when a sequence is too long or a token unknown
   View<const float> forward(const EncoderInput& input, EncoderTape& tape, Keep keep = Keep::output) const {
+    return forward(input, tape, keep, [](Index, View<const float>) {});
+  }
+  /// The same, showing visit(l, hidden [T, C]) the states after l blocks for l = 0 to L as they appear.
+  template <class Visit>
+  View<const float> forward(const EncoderInput& input, EncoderTape& tape, Keep keep, const Visit& visit) const {
     check(input, shape_);
     if (&input != &tape.input) tape.input = input;
     tape.position = encoder_positions(input, shape_);
@@ -85,8 +90,11 @@ class Encoder {
     tape.layer.resize(keep == Keep::all ? layers_.size() : std::min<std::size_t>(layers_.size(), 2));
     embed(tape);
     View<const float> x = tape.embedded.view();
-    for (std::size_t l = 0; l < layers_.size(); ++l)
+    visit(Index{0}, x);
+    for (std::size_t l = 0; l < layers_.size(); ++l) {
       x = layers_[l].forward(parameters_, x, tape.segments, tape.layer[keep == Keep::all ? l : l % 2]);
+      visit(static_cast<Index>(l) + 1, x);
+    }
     return x;
   }
 

@@ -33,6 +33,10 @@ class Parameters {
     Index rows = 1;
     for (std::size_t i = 0; i + 1 < shape.size(); ++i) rows *= shape[i];
     const Index cols = shape.back();
+    return add(std::move(name), std::move(shape), rows, cols);
+  }
+  /// The same for a tensor that is used as a matrix [rows, cols] of another form than its shape.
+  Index add(std::string name, std::vector<Index> shape, Index rows, Index cols) {
     require<ShapeError>(rows > 0 && cols > 0, "Parameters: ", name, " is empty");
     const Index begin = list_.empty() ? 0 : list_.back().offset + list_.back().size();
     list_.push_back({std::move(name), std::move(shape), begin, rows, cols});
@@ -49,6 +53,8 @@ class Parameters {
     if (values_.size() != size()) grow(values_);
     return values_.view();
   }
+  /// The values to read only; values() must have been called since the last add().
+  const float* data() const { return values_.data(); }
   /// All gradients, laid out as the values; memory is taken at the first call.
   View<float> gradients() {
     if (gradients_.size() != size()) grow(gradients_);

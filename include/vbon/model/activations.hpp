@@ -1,0 +1,50 @@
+// vbon/model/activations.hpp
+//
+// What a block's forward pass leaves for its backward pass. Norm outputs and the MLP's activation are
+// computed again there: they cost a pass over memory and would take a third of the space.
+#pragma once
+#include "vbon/core/tensor.hpp"
+#include "vbon/model/shape.hpp"
+#include "vbon/model/workspace.hpp"
+
+namespace vbon::model {
+/// Statistics of a norm's rows; the mean is for layer norm only.
+struct NormStatistics {
+  Buffer inv_std, mean;  // [T]
+};
+
+struct BlockActivations {
+  Buffer input;            // [T, C] residual stream before the block
+  Buffer middle;           // [T, C] between attention and MLP (sequential blocks)
+  NormStatistics attention_norm, mlp_norm;
+  Buffer q, k, v;          // [T, heads D], [T, kv_heads D]: normalised and rotated
+  Buffer q_raw, k_raw;     // before their norm, where there is one
+  NormStatistics q_norm, k_norm;
+  Buffer attended;         // [T, heads D]
+  Buffer log_sum_exp;      // [T, heads]
+  Buffer gate, up;         // [T, inner] before the activation
+
+  Index bytes() const {
+    Index sum = 0;
+    for (const Buffer* b : {&input, &middle, &attention_norm.inv_std, &attention_norm.mean, &mlp_norm.inv_std, &mlp_norm.mean,
+                            &q, &k, &v, &q_raw, &k_raw, &q_norm.inv_std, &q_norm.mean, &k_norm.inv_std, &k_norm.mean,
+                            &attended, &log_sum_exp, &gate, &up})
+      sum += b->bytes();
+    return sum;
+  }
+};
+
+/// Floats of BlockActivations for one row: what keeping them costs.
+inline Index kept_floats_per_row(const Shape& s) {
+  const Index heads = s.q_width() * (s.qk_norm ? 3 : 2) + s.kv_width() * (s.qk_norm ? 3 : 2) + s.heads;
+  return 2 * s.width + heads + (s.mlp == Mlp::gated ? 2 : 1) * s.inner + 4;
+}
+
+/// Buffers shared by all blocks of a pass.
+struct Scratch {
+  Buffer normed;       // [T, C] input of the linear maps
+  Buffer activated;    // [T, inner]
+  Buffer d_inner, d_gate, d_up;
+  Buffer d_normed, d_residual, d_attended, dq, dk, dv;
+};
+}  // namespace vbon::model

@@ -1,0 +1,350 @@
+// vbon/model/causal_lm.hpp
+//
+// A causal language model on the CPU: parameters in one flat buffer, forward passes over forests of
+// sequences, the backward pass by hand, and one-token steps over cached keys and values. The head is
+// applied only to the rows that are asked for.
+//
+// Every row's result depends on its own sequence alone, bit for bit: not on what else is in the batch, not
+// on the number of threads, not on whether its past was cached.
+#pragma once
+#include <algorithm>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "vbon/core/random.hpp"
+#include "vbon/kernel/attention.hpp"
+#include "vbon/kernel/embedding.hpp"
+#include "vbon/kernel/token_log_prob.hpp"
+#include "vbon/model/block.hpp"
+#include "vbon/model/block_backward.hpp"
+#include "vbon/model/forest.hpp"
+#include "vbon/model/kv_cache.hpp"
+#include "vbon/model/registry.hpp"
+#include "vbon/model/rope_table.hpp"
+
+namespace vbon::model {
+/// What the backward pass may hold on to.
+struct MemoryOptions {
+  bool recompute = false;  // keep one activation per layer and row, compute the rest of a block again
+};
+
+class CausalLm {
+ public:
+  using device_type = Cpu;
+
+  /// A model of zeros, to be filled through parameters().
+  explicit CausalLm(Shape shape) : shape_(std::move(shape)), family_(find_family(shape_.family)) {
+    check(shape_, "CausalLm");
+    network_ = build_network(family_, shape_, parameters_);
+    parameters_.values();
+    prepare();
+  }
+  /// Takes what load_network() returned.
+  CausalLm(Shape shape, Parameters parameters, Network network)
+      : shape_(std::move(shape)), family_(find_family(shape_.family)), parameters_(std::move(parameters)),
+        network_(std::move(network)) {
+    prepare();
+  }
+  CausalLm(CausalLm&&) = default;
+  CausalLm& operator=(CausalLm&&) = default;
+
+  /// A second model with the same parameters.
+  CausalLm clone() const {
+    CausalLm copy(shape_);
+    std::copy_n(parameters_.data(), parameters_.size(), copy.parameters_.values().data());
+    copy.memory = memory;
+    return copy;
+  }
+
+  const Shape& shape() const { return shape_; }
+  const FamilyInfo& family() const { return family_; }
+  const Network& network() const { return network_; }
+  Parameters& parameters() { return parameters_; }
+  const Parameters& parameters() const { return parameters_; }
+  MemoryOptions memory;
+
+  /// Call after the parameters changed: what is derived from them is renewed at the next use.
+  void parameters_changed() { packed_ = false; }
+
+  /// Hidden states of every row after the final norm.   [rows, C], valid until the next pass
+  /// @param hidden  takes the embeddings, the stream after each block, and the normed last one instead of
+  ///                the last block's; may be null
+  View<const float> forward(const Forest& forest, std::vector<Tensor<float>>* hidden = nullptr) {
+    check_forest(forest);
+    renew();
+    const View<float> x = embed(forest.token, forest.position);
+    if (hidden) hidden->assign(1, to_tensor(x));
+    const BlockContext context = this->context(forest.position);
+    for (Index layer = 0; layer < shape_.layers; ++layer) {
+      block_forward(context, block(layer), x, x, one_block_, attend_over(forest, layer), x);
+      if (hidden && layer + 1 < shape_.layers) hidden->push_back(to_tensor(x));
+    }
+    const View<float> out = finish(x);
+    if (hidden) hidden->push_back(to_tensor(out));
+    return out;
+  }
+
+  /// Logits of hidden rows (of the labels, for a score head).
+  /// @param hidden  [T, C] as forward() returns them
+  /// @param logits  [T, V]
+  void head(View<const float> hidden, View<float> logits) {
+    renew();
+    network_.head.forward(parameters_, hidden, logits);
+  }
+
+  /// log p(read_token | what comes before) for every read of the forest, at a temperature.
+  /// @param log_prob  [reads] nats
+  /// @param entropy   [reads] of the law, nats; may be empty
+  void log_prob(const Forest& forest, kernel::HeadOptions options, std::span<double> log_prob, std::span<double> entropy = {}) {
+    const View<const float> rows = gather(forward(forest), forest.read_row, read_rows_);
+    kernel::token_log_prob(Cpu{}, rows, network_.head.packed(), forest.read_token, options, log_prob, {}, entropy);
+  }
+
+  /// Exact KL(this || other) of the next-token laws at every read.   [reads] nats
+  void kl(const Forest& forest, CausalLm& other, kernel::HeadOptions options, std::span<double> kl) {
+    require<ShapeError>(other.shape_.vocab == shape_.vocab, "CausalLm::kl: vocabularies of ", shape_.vocab, " and ",
+                        other.shape_.vocab, " tokens");
+    const View<const float> rows = gather(forward(forest), forest.read_row, read_rows_);
+    const View<const float> other_rows = gather(other.forward(forest), forest.read_row, other.read_rows_);
+    kernel::token_kl(Cpu{}, rows, network_.head.packed(), other_rows, other.network_.head.packed(), options, kl);
+  }
+
+  /// Adds d loss / d parameter to the gradients, from d loss / d log_prob of every read.
+  /// @param log_prob  [reads] takes the log-probs on the way; may be empty
+  void backward(const Forest& forest, kernel::HeadOptions options, std::span<const double> dlog_prob,
+                std::span<double> log_prob = {}) {
+    require<ShapeError>(static_cast<Index>(dlog_prob.size()) == forest.reads(), "CausalLm::backward: ", forest.reads(),
+                        " values expected, got ", dlog_prob.size());
+    forward_kept(forest);
+    const View<const float> rows = gather(hidden_.view(), forest.read_row, read_rows_);
+    std::vector<float> log_sum_exp(forest.read_row.size());
+    std::vector<double> unused;
+    if (log_prob.empty()) {
+      unused.resize(forest.read_row.size());
+      log_prob = unused;
+    }
+    kernel::token_log_prob(Cpu{}, rows, network_.head.packed(), forest.read_token, options, log_prob, log_sum_exp, {});
+    const View<float> drows = d_read_rows_.shaped(rows.rows(), rows.cols());
+    kernel::token_log_prob_backward(Cpu{}, rows, network_.head.packed(), network_.head.weight(parameters_), forest.read_token,
+                                    options, log_sum_exp, dlog_prob, drows, network_.head.weight_gradient(parameters_));
+    backward_from_reads(forest, drows);
+  }
+
+  /// Outputs of a score head for chosen rows.
+  /// @param row     [R] rows of the forest
+  /// @param scores  [R, labels]
+  void score(const Forest& forest, std::span<const Index> row, View<float> scores) {
+    require<ConfigError>(shape_.labels > 0, "CausalLm::score: this model predicts tokens, it has no score head");
+    head(gather(forward(forest), row, read_rows_), scores);
+  }
+  /// Adds d loss / d parameter to the gradients, from d loss / d score.   row [R], dscores [R, labels]
+  void score_backward(const Forest& forest, std::span<const Index> row, View<const float> dscores) {
+    require<ConfigError>(shape_.labels > 0, "CausalLm::score_backward: this model has no score head");
+    forward_kept(forest);
+    const View<const float> rows = gather(hidden_.view(), row, read_rows_);
+    const View<float> drows = d_read_rows_.shaped(rows.rows(), rows.cols());
+    network_.head.backward(parameters_, dscores, rows, drows);
+    Forest read = forest;
+    read.read_row.assign(row.begin(), row.end());
+    backward_from_reads(read, drows);
+  }
+
+  /// An empty pool of cache pages of this model's size.
+  KvPool make_pool() const { return KvPool(shape_.layers, shape_.kv_width()); }
+
+  /// A forward pass that also stores keys and values: one cached sequence for each segment. Segments must
+  /// be whole sequences (no parents).
+  View<const float> prefill(const Forest& forest, KvPool& pool, std::vector<KvSequence>& sequences) {
+    check_forest(forest);
+    renew();
+    std::vector<std::shared_ptr<KvPage>> page;
+    for (const kernel::Segment& segment : forest.segment) {
+      require<ShapeError>(segment.parent < 0, "CausalLm::prefill: segments without parents expected");
+      page.push_back(pool.take(segment.length));
+    }
+    const View<float> x = embed(forest.token, forest.position);
+    const BlockContext context = this->context(forest.position);
+    for (Index layer = 0; layer < shape_.layers; ++layer) {
+      const auto attend = attend_over(forest, layer);
+      block_forward(context, block(layer), x, x, one_block_, [&](BlockActivations& kept) {
+        attend(kept);
+        for (std::size_t i = 0; i < page.size(); ++i) {
+          const kernel::Segment& segment = forest.segment[i];
+          const View<float> k = kept.k.view().middle_rows(segment.begin, segment.length);
+          const View<float> v = kept.v.view().middle_rows(segment.begin, segment.length);
+          std::copy(k.begin(), k.end(), page[i]->key(layer, 0));
+          std::copy(v.begin(), v.end(), page[i]->value(layer, 0));
+        }
+      }, x);
+    }
+    sequences.clear();
+    for (std::size_t i = 0; i < page.size(); ++i) {
+      sequences.emplace_back();
+      sequences.back().append_page(std::move(page[i]), forest.segment[i].length);
+    }
+    return finish(x);
+  }
+
+  /// Appends one token to each cached sequence.
+  /// @param token     [B]
+  /// @param sequence  [B] distinct sequences; grow by one position
+  /// @return          [B, C] hidden states after the final norm, valid until the next pass
+  View<const float> step(std::span<const TokenId> token, std::span<KvSequence* const> sequence, KvPool& pool) {
+    require<ShapeError>(token.size() == sequence.size(), "CausalLm::step: ", token.size(), " tokens for ", sequence.size(),
+                        " sequences");
+    renew();
+    step_position_.clear();
+    for (KvSequence* s : sequence) {
+      require<DomainError>(s->length() < shape_.context, "CausalLm::step: a sequence has reached the context of ",
+                           shape_.context, " tokens");
+      step_position_.push_back(s->length());
+      s->append_row(pool);
+    }
+    const View<float> x = embed(token, step_position_);
+    const BlockContext context = this->context(step_position_);
+    for (Index layer = 0; layer < shape_.layers; ++layer)
+      block_forward(context, block(layer), x, x, one_block_, [&](BlockActivations& kept) {
+        spans_.clear();
+        span_offset_.assign(1, 0);
+        for (std::size_t i = 0; i < sequence.size(); ++i) {
+          const View<float> k = kept.k.view().row(static_cast<Index>(i)), v = kept.v.view().row(static_cast<Index>(i));
+          std::copy(k.begin(), k.end(), sequence[i]->last_key(layer));
+          std::copy(v.begin(), v.end(), sequence[i]->last_value(layer));
+          sequence[i]->spans(layer, spans_);
+          span_offset_.push_back(static_cast<Index>(spans_.size()));
+        }
+        kernel::attention_decode(Cpu{}, kept.q.view(), spans_, span_offset_, head_shape(layer), kept.attended.view());
+      }, x);
+    return finish(x);
+  }
+
+ private:
+  void prepare() {
+    if (shape_.position == Position::rotary) {
+      rotary_ = rope_table(shape_);
+      rotary_.reserve(std::min<Index>(shape_.context, 4096));
+    }
+  }
+  BlockPlaces& block(Index layer) { return network_.block[static_cast<std::size_t>(layer)]; }
+  BlockContext context(std::span<const Index> position) { return {shape_, parameters_, rotary_, position, scratch_}; }
+  kernel::HeadShape head_shape(Index layer) const {
+    return {shape_.heads, shape_.kv_heads, shape_.head_dim, shape_.attention_scale(layer)};
+  }
+  void renew() {
+    if (packed_) return;
+    network_.for_each_linear([&](Linear& linear) { linear.pack(parameters_); });
+    packed_ = true;
+  }
+  void check_forest(const Forest& forest) const {
+    kernel::check_segments(forest.segment, forest.rows());
+    for (std::size_t i = 0; i < forest.segment.size(); ++i) {
+      const Index end = forest.segment[i].position + forest.segment[i].length;
+      require<DomainError>(end <= shape_.context, "CausalLm: sequence ", i, " has ", end, " tokens, the context holds ",
+                           shape_.context);
+    }
+  }
+  auto attend_over(const Forest& forest, Index layer) {
+    return [this, &forest, layer](BlockActivations& kept) {
+      kernel::attention(Cpu{}, kept.q.view(), kept.k.view(), kept.v.view(), forest.segment, head_shape(layer),
+                        kernel::Mask::causal, kept.attended.view(), kept.log_sum_exp.shaped(forest.rows(), shape_.heads));
+    };
+  }
+  View<const float> table(Index offset, Index rows) const { return {parameters_.data() + offset, rows, shape_.width}; }
+  View<float> table_gradient(Index offset, Index rows) {
+    return {parameters_.gradients().data() + offset, rows, shape_.width};
+  }
+  std::span<const TokenId> position_ids(std::span<const Index> position) {
+    position_ids_.assign(position.begin(), position.end());
+    return position_ids_;
+  }
+  View<float> embed(std::span<const TokenId> token, std::span<const Index> position) {
+    const View<float> x = stream_.shaped(static_cast<Index>(token.size()), shape_.width);
+    embed_into(token, position, x);
+    return x;
+  }
+  void embed_into(std::span<const TokenId> token, std::span<const Index> position, View<float> x) {
+    kernel::embedding(Cpu{}, table(network_.token_embedding, shape_.vocab), token, x);
+    if (network_.position_embedding >= 0)
+      kernel::embedding(Cpu{}, table(network_.position_embedding, shape_.context), position_ids(position), x, true);
+  }
+  View<float> finish(View<const float> x) {
+    const View<float> out = hidden_.shaped(x.rows(), x.cols());
+    norm_forward(shape_, parameters_, network_.final_norm, x, out, final_statistics_);
+    return out;
+  }
+  static Tensor<float> to_tensor(View<const float> x) {
+    Tensor<float> copy(x.rows(), x.cols());
+    std::copy(x.begin(), x.end(), copy.data());
+    return copy;
+  }
+  static View<float> gather(View<const float> x, std::span<const Index> row, Buffer& into) {
+    const View<float> out = into.shaped(static_cast<Index>(row.size()), x.cols());
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      require<ShapeError>(row[i] >= 0 && row[i] < x.rows(), "CausalLm: row ", row[i], " of ", x.rows());
+      std::copy_n(x.row(row[i]).data(), x.cols(), out.row(static_cast<Index>(i)).data());
+    }
+    return out;
+  }
+
+  /// forward() that keeps what backward_from_reads() needs.
+  void forward_kept(const Forest& forest) {
+    check_forest(forest);
+    renew();
+    const Index rows = forest.rows(), layers = shape_.layers;
+    kept_.resize(static_cast<std::size_t>(layers));
+    const BlockContext context = this->context(forest.position);
+    embed_into(forest.token, forest.position, kept_[0].input.shaped(rows, shape_.width));
+    for (Index layer = 0; layer < layers; ++layer) {
+      BlockActivations& own = kept_[static_cast<std::size_t>(layer)];
+      Buffer& next = layer + 1 < layers ? kept_[static_cast<std::size_t>(layer) + 1].input : stream_;
+      run_kept(context, forest, layer, own.input.view(), memory.recompute ? one_block_ : own, next.shaped(rows, shape_.width));
+    }
+    finish(stream_.view());
+  }
+  void run_kept(const BlockContext& context, const Forest& forest, Index layer, View<const float> x, BlockActivations& kept,
+                View<float> out) {
+    const View<float> middle = shape_.residual == Residual::sequential ? kept.middle.shaped(x.rows(), x.cols()) : out;
+    block_forward(context, block(layer), x, middle, kept, attend_over(forest, layer), out);
+  }
+
+  /// From the gradient of the read rows (after the final norm) to the parameters.
+  void backward_from_reads(const Forest& forest, View<const float> drows) {
+    const Index rows = forest.rows();
+    const View<float> dout = d_out_.shaped(rows, shape_.width);
+    dout.array() = 0;
+    for (std::size_t i = 0; i < forest.read_row.size(); ++i)
+      dout.row(forest.read_row[i]).array() += drows.row(static_cast<Index>(i)).array();
+    const View<float> dx = d_stream_.shaped(rows, shape_.width);
+    norm_backward(parameters_, network_.final_norm, dout, stream_.view(), final_statistics_, dx);
+    const BlockContext context = this->context(forest.position);
+    for (Index layer = shape_.layers - 1; layer >= 0; --layer) {
+      BlockActivations& own = kept_[static_cast<std::size_t>(layer)];
+      if (memory.recompute) run_kept(context, forest, layer, own.input.view(), one_block_, d_out_.shaped(rows, shape_.width));
+      block_backward(context, parameters_, block(layer), layer, forest.segment, own.input.view(),
+                     memory.recompute ? one_block_ : own, dx, d_out_);
+    }
+    kernel::embedding_backward(Cpu{}, forest.token, dx, table_gradient(network_.token_embedding, shape_.vocab));
+    if (network_.position_embedding >= 0)
+      kernel::embedding_backward(Cpu{}, position_ids(forest.position), dx,
+                                 table_gradient(network_.position_embedding, shape_.context));
+  }
+
+  Shape shape_;
+  FamilyInfo family_;
+  Parameters parameters_;
+  Network network_;
+  kernel::Rotary rotary_;
+  bool packed_ = false;
+
+  Buffer stream_, hidden_, read_rows_, d_read_rows_, d_out_, d_stream_;
+  NormStatistics final_statistics_;
+  Scratch scratch_;
+  BlockActivations one_block_;          // of the block at work, where nothing is kept
+  std::vector<BlockActivations> kept_;  // [L]
+  std::vector<Index> step_position_, span_offset_;
+  std::vector<TokenId> position_ids_;
+  std::vector<kernel::KvSpan> spans_;
+};
+}  // namespace vbon::model

@@ -1,0 +1,32 @@
+// vbon/model/norm.hpp
+//
+// The norm a family chose, on the flat parameters.
+#pragma once
+#include "vbon/kernel/layer_norm.hpp"
+#include "vbon/kernel/rms_norm.hpp"
+#include "vbon/model/activations.hpp"
+#include "vbon/model/network.hpp"
+
+namespace vbon::model {
+/// y = norm(x) over rows; keeps the statistics for the backward pass.   x, y [T, n]
+inline void norm_forward(const Shape& shape, const Parameters& parameters, NormPlace place, View<const float> x, View<float> y,
+                         NormStatistics& kept) {
+  const View<const float> weight(parameters.data() + place.weight, x.cols());
+  const auto eps = static_cast<float>(shape.norm_eps);
+  const View<float> inv_std = kept.inv_std.shaped(1, x.rows());
+  if (place.bias < 0) return kernel::rms_norm(Cpu{}, x, weight, eps, y, inv_std);
+  kernel::layer_norm(Cpu{}, x, weight, View<const float>(parameters.data() + place.bias, x.cols()), eps, y,
+                     kept.mean.shaped(1, x.rows()), inv_std);
+}
+
+/// dx is overwritten; gradients of weight and bias are added to.
+inline void norm_backward(Parameters& parameters, NormPlace place, View<const float> dy, View<const float> x,
+                          const NormStatistics& kept, View<float> dx) {
+  const View<const float> weight(parameters.data() + place.weight, x.cols());
+  float* gradients = parameters.gradients().data();
+  const View<float> dweight(gradients + place.weight, x.cols());
+  if (place.bias < 0) return kernel::rms_norm_backward(Cpu{}, x, weight, kept.inv_std.view(), dy, dx, dweight);
+  kernel::layer_norm_backward(Cpu{}, x, weight, kept.mean.view(), kept.inv_std.view(), dy, dx, dweight,
+                              View<float>(gradients + place.bias, x.cols()));
+}
+}  // namespace vbon::model

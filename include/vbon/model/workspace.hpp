@@ -1,0 +1,31 @@
+// vbon/model/workspace.hpp
+//
+// Memory that is taken once and used for every pass: it only grows.
+#pragma once
+#include "vbon/core/tensor.hpp"
+
+namespace vbon::model {
+/// A matrix whose storage is kept between uses.
+class Buffer {
+ public:
+  /// Takes the shape; the values are whatever was there before.
+  View<float> shaped(Index rows, Index cols) {
+    if (storage_.size() < rows * cols) {
+      storage_ = {};  // free first: the two need not exist together
+      storage_ = Tensor<float>(rows * cols);
+    }
+    return view_ = {storage_.data(), rows, cols};
+  }
+  View<float> view() const { return view_; }
+  /// Gives the memory back.
+  void release() {
+    storage_ = {};
+    view_ = {};
+  }
+  Index bytes() const { return storage_.size() * static_cast<Index>(sizeof(float)); }
+
+ private:
+  Tensor<float> storage_;
+  View<float> view_;
+};
+}  // namespace vbon::model
