@@ -20,5 +20,5 @@ lap 'packages'
 cache=$(sh examples/setup/fetch_data.sh)
 lap 'models and data'
 cmake --preset release >/dev/null
-cmake --build --preset release --target vbon_program
+cmake --build --preset release -j "$(nproc)" --target vbon_program
 lap 'configure and build'
