@@ -1,0 +1,103 @@
+// vbon/train/phase.hpp
+//
+// Training is a list of phases. A phase takes its responses from the policy itself or from the reference cache
+// (an offline warm start costs no sampling), and has its own objective, sizes and learning rate. Which prompts
+// a step takes depends on the step alone, so a resumed run needs no memory of the past.
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "vbon/bon/subset_weights.hpp"
+#include "vbon/core/error.hpp"
+#include "vbon/core/random.hpp"
+#include "vbon/optim/schedule.hpp"
+#include "vbon/train/any_objective.hpp"
+
+namespace vbon::train {
+/// Where the responses of an objective with one stream come from.
+enum class Source { policy, cache };
+
+/// Which cached responses an offline step takes.
+enum class Draw {
+  all,      // every one, weight 1/M
+  weighted, // every one, weighted with its probability of being the best of a random n-subset
+  uniform,  // `samples` of them at random, weight 1/samples
+  best,     // `samples` drawn with the probabilities of `weighted`, each weight 1/samples
+};
+
+struct Phase {
+  std::string name = "train";
+  Source source = Source::policy;
+  Draw draw = Draw::all;         // how cached responses are taken
+  AnyObjective objective = {};
+  Index steps = 0;
+  Index prompts = 16;            // per step
+  Index samples = 4;             // responses per prompt, drawn from the policy or taken from the cache
+  Index updates = 1;             // optimiser steps per rollout
+  double rate = 1e-5;            // peak learning rate
+  optim::Schedule schedule = {}; // factor of the peak, by step counted from 1
+  double n = 4;                  // N of the subset weights
+
+  bool from_policy() const { return objective.streams ? objective.needs.min_group > 0 : source == Source::policy; }
+  bool from_cache() const { return objective.streams ? objective.needs.reference_group > 0 : source == Source::cache; }
+};
+
+/// P(best of n) for every cached reward: of a random n-subset where n is whole and the cache is large enough,
+/// of n draws with replacement otherwise. Sums to 1.
+inline std::vector<double> best_of_n_weights(std::span<const double> rewards, double n) {
+  if (n == std::floor(n) && n <= static_cast<double>(rewards.size())) return bon::subset_max_weights(rewards, static_cast<Index>(n));
+  return bon::resampled_max_weights(rewards, n);
+}
+
+/// The prompts of one step: epoch after epoch, each in its own random order.
+inline std::vector<std::size_t> prompts_of_step(std::size_t count, Index per_step, Index step, RngKey key) {
+  require<ConfigError>(count > 0, "prompts_of_step: at least one prompt expected");
+  std::vector<std::size_t> chosen, order(count);
+  std::size_t held = count;  // no epoch shuffled yet: epochs are at most 2^63
+  for (Index i = 0; i < per_step; ++i) {
+    const auto place = static_cast<std::size_t>(step * per_step + i);
+    const std::size_t epoch = place / count;
+    if (i == 0 || epoch != held) {
+      std::iota(order.begin(), order.end(), std::size_t{0});
+      const RngKey shuffle = key.fold(epoch);
+      for (std::size_t k = count; k > 1; --k)
+        std::swap(order[k - 1], order[static_cast<std::size_t>(shuffle.below(k, static_cast<Index>(k)))]);
+      held = epoch;
+    }
+    chosen.push_back(order[place % count]);
+  }
+  return chosen;
+}
+
+/// `count` indices drawn with given probabilities by one uniform and equal strides: an index of weight w comes
+/// up floor(count w) or ceil(count w) times. Ascending.
+/// @param weight  sums to 1
+inline std::vector<Index> systematic_draw(std::span<const double> weight, Index count, double uniform) {
+  std::vector<Index> chosen;
+  double cumulative = 0;
+  for (std::size_t i = 0; i < weight.size(); ++i) {
+    cumulative += weight[i] * static_cast<double>(count);
+    while (static_cast<Index>(chosen.size()) < count && uniform + static_cast<double>(chosen.size()) < cumulative)
+      chosen.push_back(static_cast<Index>(i));
+  }
+  while (static_cast<Index>(chosen.size()) < count) chosen.push_back(static_cast<Index>(weight.size()) - 1);  // rounding
+  return chosen;
+}
+
+/// `count` of `total` indices without repetition, ascending.
+inline std::vector<Index> uniform_draw(Index total, Index count, RngKey key) {
+  std::vector<Index> order(static_cast<std::size_t>(total));
+  std::iota(order.begin(), order.end(), Index{0});
+  count = std::min(count, total);
+  for (Index k = 0; k < count; ++k)
+    std::swap(order[static_cast<std::size_t>(k)],
+              order[static_cast<std::size_t>(k + key.below(static_cast<std::uint64_t>(k), total - k))]);
+  order.resize(static_cast<std::size_t>(count));
+  std::sort(order.begin(), order.end());
+  return order;
+}
+}  // namespace vbon::train

@@ -1,0 +1,300 @@
+// vbon/train/trainer.hpp
+//
+// The loop. A step takes its prompts, gets responses (sampled from the policy, or from the reference cache),
+// scores them, looks up where their rewards stand among the reference's, asks the objective for
+// d loss / d log_prob, sends it backwards in micro-batches of fixed order, clips, and moves the policy.
+//
+//   prompts -> sample -> score -> annotate -> reference log-probs -> objective -> backward -> clip -> AdamW
+//
+// Everything a step does follows from the parameters, the moments and the step number. So a checkpoint holds
+// just these, and a run that was killed ends with the same bits as one that was not.
+#pragma once
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "vbon/optim/adamw.hpp"
+#include "vbon/optim/clip.hpp"
+#include "vbon/rollout/reference_cache.hpp"
+#include "vbon/train/callback.hpp"
+#include "vbon/train/checkpoint.hpp"
+#include "vbon/train/memory.hpp"
+#include "vbon/train/metrics.hpp"
+#include "vbon/train/phase.hpp"
+
+namespace vbon::train {
+struct TrainerOptions {
+  std::uint64_t seed = 0;
+  double clip = 1;                     // bound of the global gradient norm; infinity: none
+  Index micro_batch = 64;              // responses per backward pass at most (a group is never cut)
+  Index checkpoint_every = 10;         // steps; 0: at the end of a phase only
+  Index evaluate_every = 0;            // steps; 0: never
+  std::filesystem::path folder = {};   // checkpoints and metrics; empty: nothing is kept
+};
+
+/// How a run came to its end.
+enum class Outcome { finished, stopped };
+
+template <TrainablePolicy P, Reward R>
+class Trainer {
+ public:
+  /// All arguments are kept by reference, except the optimiser and the options.
+  Trainer(P& policy, P& reference, const R& reward, const rollout::ReferenceCache& cache, rollout::AnyCdf cdf,
+          optim::AdamW optimizer, TrainerOptions options)
+      : policy_(policy), reference_(reference), reward_(reward), cache_(cache), cdf_(std::move(cdf)),
+        optimizer_(std::move(optimizer)), options_(std::move(options)), checkpoints_(options_.folder) {
+    require<ConfigError>(options_.micro_batch >= 1, "Trainer: micro_batch >= 1 expected, got ", options_.micro_batch);
+    require<ConfigError>(options_.checkpoint_every >= 0 && options_.evaluate_every >= 0,
+                         "Trainer: checkpoint_every and evaluate_every >= 0 expected");
+  }
+
+  /// Runs the phases one after the other, from the newest checkpoint on where there is one.
+  ///
+  /// @param prompts  training prompts; each must be in the reference cache
+  /// @throws RunError non_finite (names the phase and step), no_space; DomainError nan_reward, unknown_prompt
+  Outcome run(std::span<const Prompt> prompts, const std::vector<Phase>& phases, const Callbacks& callbacks = {}) {
+    require<ConfigError>(!prompts.empty(), "Trainer: at least one prompt expected");
+    for (const Phase& phase : phases) check(phase);
+    start(static_cast<Index>(phases.size()));
+    try {
+      if (row_due_ || evaluation_due_) report(phases[static_cast<std::size_t>(position_.phase)], callbacks);
+      for (; position_.phase < static_cast<Index>(phases.size()); position_ = {position_.phase + 1, 0}) {
+        const Phase& phase = phases[static_cast<std::size_t>(position_.phase)];
+        while (position_.step < phase.steps) {
+          one_step(phase, prompts);
+          report(phase, callbacks);
+          const bool stop = callbacks.stop && callbacks.stop();
+          if (stop || position_.step == phase.steps || (options_.checkpoint_every > 0 && position_.step % options_.checkpoint_every == 0)) {
+            save();
+            if (callbacks.saved) callbacks.saved(phase.name, position_.step);
+          }
+          if (stop) return Outcome::stopped;
+        }
+      }
+    } catch (const RunError&) {
+      // The world failed around a step (a full disk, a dead reward process): keep what was computed.
+      if (unsaved_ && whole_) save();
+      throw;
+    }
+    return Outcome::finished;
+  }
+
+  /// Removes the checkpoints: the run's model is saved elsewhere.
+  void remove_checkpoints() { checkpoints_.remove(); }
+
+  const optim::AdamW& optimizer() const { return optimizer_; }
+
+ private:
+  struct Clock {
+    std::chrono::steady_clock::time_point last = std::chrono::steady_clock::now();
+    void lap(Metrics& timing, const char* name) {
+      const auto now = std::chrono::steady_clock::now();
+      timing.emplace_back(name, std::chrono::duration<double>(now - last).count());
+      last = now;
+    }
+  };
+  struct Position {
+    Index phase = 0, step = 0;
+  };
+
+  static void check(const Phase& phase) {
+    const std::string where = "phase '" + phase.name + "'";
+    require<ConfigError>(static_cast<bool>(phase.objective.call), where, " has no objective");
+    require<ConfigError>(phase.steps >= 0 && phase.prompts >= 1 && phase.samples >= 1 && phase.updates >= 1, where,
+                         ": steps >= 0 and prompts, samples, updates >= 1 expected");
+    require<ConfigError>(!phase.from_policy() || phase.samples >= phase.objective.needs.min_group, ErrorCode{"group_too_small"},
+                         where, ": objective '", phase.objective.name, "' needs at least ", phase.objective.needs.min_group,
+                         " samples of a prompt, got ", phase.samples);
+    require<ConfigError>(!phase.objective.needs.value && !phase.objective.needs.anchor_log_prob && phase.objective.needs.anchor_group == 0, where, ": objective '",
+                         phase.objective.name, "' needs a critic or an anchor, which this trainer does not keep");
+  }
+
+  CheckpointArrays arrays() {
+    auto& state = optimizer_.state;
+    const Index size = policy_.parameters().size();
+    if (state.first.empty()) {
+      state.first = Tensor<float>(size);
+      state.second = Tensor<float>(size);
+    }
+    return {policy_.parameters().span(), state.first.view().span(), state.second.view().span()};
+  }
+  void start(Index phases) {
+    position_ = {};
+    unsaved_ = row_due_ = evaluation_due_ = false;
+    std::vector<std::uint64_t> sizes;
+    if (!options_.folder.empty()) {
+      checkpoints_.reserve(arrays());
+      if (const std::optional<io::Json> about = checkpoints_.read(arrays())) {
+        position_ = {about->at("phase").get<Index>(), about->at("step").get<Index>()};
+        require<ConfigError>(position_.phase < phases, "the checkpoint in ", options_.folder.string(), " is of phase ", position_.phase + 1,
+                             ", this run has ", phases);
+        optimizer_.state.steps = about->at("optimizer_steps").get<Index>();
+        policy_.parameters_changed();
+        sizes = about->at("sizes").get<std::vector<std::uint64_t>>();
+        metric_row_.clear();
+        for (const auto& pair : about->at("row"))  // a value that is not finite was written as null
+          metric_row_.emplace_back(pair.at(0).get<std::string>(), pair.at(1).is_null() ? NAN : pair.at(1).get<double>());
+        row_due_ = about->at("row_due").get<bool>();
+        evaluation_due_ = about->at("evaluation_due").get<bool>();
+      }
+    }
+    metrics_ = MetricsWriter(options_.folder, sizes);
+  }
+  void save() {
+    if (options_.folder.empty()) return;
+    checkpoints_.write({{"phase", position_.phase}, {"step", position_.step}, {"optimizer_steps", optimizer_.state.steps},
+                        {"sizes", metrics_.sizes()}, {"row", metric_row_}, {"row_due", row_due_}, {"evaluation_due", evaluation_due_}},
+                       arrays());
+    unsaved_ = false;
+    metrics_.write_csv();
+  }
+
+  /// Everything the objective asks for: responses, rewards, their place among the reference's, log-probs.
+  Streams prepare(const Phase& phase, std::span<const Prompt> prompts, RngKey key) {
+    Streams streams;
+    Clock clock;
+    if (phase.from_policy()) {
+      streams.policy = policy_.sample(prompts, phase.samples, key);
+      clock.lap(timing_, "sample_seconds");
+      rollout::score(reward_, streams.policy);
+      clock.lap(timing_, "score_seconds");
+      cache_.annotate(streams.policy, cdf_);
+      streams.policy.log_prob = streams.policy.old_log_prob;  // nothing moved since the draw
+    }
+    if (phase.from_cache()) streams.reference = cached_batch(phase, prompts, key.fold(1));
+    clock.lap(timing_, "cache_seconds");
+    for (RolloutBatch* batch : {&streams.policy, &streams.reference})
+      if (phase.objective.needs.ref_log_prob && batch->responses() > 0 && batch->ref_log_prob.size() == 0)
+        batch->ref_log_prob = reference_.log_prob(*batch);
+    clock.lap(timing_, "reference_seconds");
+    return streams;
+  }
+
+  RolloutBatch cached_batch(const Phase& phase, std::span<const Prompt> prompts, RngKey key) const {
+    RolloutBatch batch = cache_.batch(prompts, [&](Index p, const rollout::CachedPrompt& entry) {
+      const RngKey draw = key.fold(prompts[static_cast<std::size_t>(p)].id);
+      if (phase.draw == Draw::best) return systematic_draw(best_of_n_weights(entry.reward, phase.n), phase.samples, draw.uniform(0));
+      return uniform_draw(entry.samples(), phase.draw == Draw::uniform ? phase.samples : entry.samples(), draw);
+    });
+    if (phase.draw == Draw::weighted)
+      for (Index p = 0; p < batch.prompts(); ++p) {
+        const auto weight = best_of_n_weights(cache_.find(prompts[static_cast<std::size_t>(p)].text).reward, phase.n);
+        std::copy(weight.begin(), weight.end(), batch.weight.data() + batch.group_offset[static_cast<std::size_t>(p)]);
+      }
+    cache_.annotate_left_out(batch, cdf_);
+    return batch;
+  }
+
+  void one_step(const Phase& phase, std::span<const Prompt> all) {
+    timing_.clear();
+    const RngKey key = RngKey{options_.seed, 0}.fold(static_cast<std::uint64_t>(position_.phase) + 1);
+    std::vector<Prompt> prompts;
+    for (const std::size_t i : prompts_of_step(all.size(), phase.prompts, position_.step, key.fold(0))) prompts.push_back(all[i]);
+    Streams streams = prepare(phase, prompts, key.fold(1).fold(static_cast<std::uint64_t>(position_.step)));
+    whole_ = false;  // from here the parameters may be half way between two steps
+    for (Index update = 0; update < phase.updates; ++update) {
+      Clock clock;
+      for (RolloutBatch* batch : {&streams.policy, &streams.reference})
+        if (batch->responses() > 0 && (batch->log_prob.size() == 0 || update > 0)) batch->log_prob = policy_.log_prob(*batch);
+      clock.lap(timing_, "forward_seconds");
+      const StreamsResult result = phase.objective.call(streams);
+      require_finite(result.loss, "loss", phase);
+      policy_.zero_gradients();
+      backward(streams.policy, result.policy);
+      backward(streams.reference, result.reference);
+      clock.lap(timing_, "backward_seconds");
+      const double norm = optim::global_norm(policy_.gradients());
+      require_finite(norm, "gradient norm", phase);
+      optimizer_.rate = phase.rate * phase.schedule.factor(position_.step + 1);
+      optimizer_.step(policy_.parameters(), policy_.gradients(), std::isinf(options_.clip) ? 1 : optim::clip_factor(norm, options_.clip));
+      policy_.parameters_changed();
+      clock.lap(timing_, "optimizer_seconds");
+      if (update == 0) measure(streams, result, norm);
+    }
+    ++position_.step;
+    double seconds = 0;
+    for (const auto& [name, value] : timing_) seconds += value;
+    timing_.emplace_back("step_seconds", seconds);
+    timing_.emplace_back("tokens_per_second", static_cast<double>(streams.policy.tokens() + streams.reference.tokens()) / seconds);
+    timing_.emplace_back("resident_megabytes", resident_megabytes());
+    evaluation_due_ = options_.evaluate_every > 0 && position_.step % options_.evaluate_every == 0;
+    whole_ = unsaved_ = row_due_ = true;
+  }
+
+  /// Whole groups of at most micro_batch responses, in order: the gradient is the same however it is cut.
+  void backward(const RolloutBatch& batch, const Array& dlog_prob) {
+    if (batch.responses() == 0 || dlog_prob.size() == 0) return;
+    require<ShapeError>(dlog_prob.size() == batch.tokens(), "Trainer: ", batch.tokens(), " derivatives expected, got ", dlog_prob.size());
+    for (Index first = 0; first < batch.prompts();) {
+      Index last = first + 1;
+      const Index begin = batch.group_offset[static_cast<std::size_t>(first)];
+      while (last < batch.prompts() && batch.group_offset[static_cast<std::size_t>(last) + 1] - begin <= options_.micro_batch) ++last;
+      const Index token_begin = batch.offset[static_cast<std::size_t>(begin)];
+      const Index token_end = batch.offset[static_cast<std::size_t>(batch.group_offset[static_cast<std::size_t>(last)])];
+      policy_.backward(rollout::slice(batch, first, last - first), dlog_prob.segment(token_begin, token_end - token_begin));
+      first = last;
+    }
+  }
+
+  /// Weighted means over the batch. The win rate is P(r > reference) + P(tie) / 2 by the cache's CDF.
+  void measure(const Streams& streams, const StreamsResult& result, double norm) {
+    const RolloutBatch& batch = streams.policy.responses() > 0 ? streams.policy : streams.reference;
+    const double prompts = static_cast<double>(batch.prompts());
+    const auto mean = [&](const Array& values) { return (batch.weight * values).sum() / prompts; };
+    metric_row_ = {{"loss", result.loss}, {"reward", mean(batch.reward)}};
+    const Array tie = batch.log_tie.isNaN().select(Array::Zero(batch.responses()), batch.log_tie.exp());
+    metric_row_.emplace_back("win_rate", mean(batch.log_cdf.exp() + 0.5 * tie));
+    if (batch.ref_log_prob.size() > 0) {
+      const Array log_ratio = per_response(batch, batch.log_prob - batch.ref_log_prob);
+      metric_row_.emplace_back("kl_k1", mean(log_ratio));
+      metric_row_.emplace_back("kl_k3", mean((-log_ratio).unaryExpr([](double x) { return std::expm1(x); }) + log_ratio));
+    }
+    double length = 0, ended = 0;
+    for (Index i = 0; i < batch.responses(); ++i) {
+      length += static_cast<double>(batch.length(i));
+      ended += batch.finished[static_cast<std::size_t>(i)];
+    }
+    const double responses = static_cast<double>(batch.responses());
+    metric_row_.emplace_back("gradient_norm", norm);
+    metric_row_.emplace_back("rate", optimizer_.rate);
+    metric_row_.emplace_back("length", length / responses);
+    metric_row_.emplace_back("ended", ended / responses);
+    for (const Metric& extra : result.metrics) metric_row_.emplace_back(extra.name, extra.value);
+  }
+
+  /// Writes the row of the step and evaluates where that is due. What fails here is made up for after a resume.
+  void report(const Phase& phase, const Callbacks& callbacks) {
+    if (row_due_) metrics_.write(phase.name, position_.step, metric_row_, timing_);
+    row_due_ = false;
+    if (callbacks.step) callbacks.step({phase.name, position_.step, phase.steps, metric_row_, timing_});
+    if (evaluation_due_ && callbacks.evaluate)
+      metrics_.write("evaluate " + phase.name, position_.step, callbacks.evaluate(position_.step), {});
+    evaluation_due_ = false;
+  }
+
+  void require_finite(double value, std::string_view what, const Phase& phase) const {
+    require<RunError>(std::isfinite(value), ErrorCode{"non_finite"}, "the ", what, " is ", value, " in phase '", phase.name, "' at step ",
+                      position_.step + 1, "; lower the learning rate or look at the rewards of that step");
+  }
+
+  P& policy_;
+  P& reference_;
+  const R& reward_;
+  const rollout::ReferenceCache& cache_;
+  rollout::AnyCdf cdf_;
+  optim::AdamW optimizer_;
+  TrainerOptions options_;
+  CheckpointStore checkpoints_;
+  MetricsWriter metrics_;
+  Position position_;
+  Metrics metric_row_, timing_;  // of the step that ran last
+  bool whole_ = true;            // the parameters are those of a finished step
+  bool unsaved_ = false;         // a finished step is not in a checkpoint yet
+  bool row_due_ = false, evaluation_due_ = false;  // not written yet for that step
+};
+}  // namespace vbon::train
