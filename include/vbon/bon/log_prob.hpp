@@ -9,12 +9,20 @@
 // for every way of breaking ties that looks only at rewards and draw indices. N is real: 1 + 1/beta
 // rarely is whole. Source: "Variational Best-of-N Alignment", arXiv 2407.06057, extended to ties.
 #pragma once
+#include <type_traits>
+
 #include "vbon/bon/checks.hpp"
 #include "vbon/core/log_space.hpp"
 
 namespace vbon::bon {
 namespace detail {
 inline constexpr double derive = std::numeric_limits<double>::quiet_NaN();  // "no log_cdf_le was given"
+
+/// Excess over a bound that counts as rounding, and the logarithm of what is lost beside 1.
+template <std::floating_point T>
+inline constexpr T slack = std::is_same_v<T, float> ? T(1e-5) : T(rounding_slack);
+template <std::floating_point T>
+inline constexpr T negligible = std::is_same_v<T, float> ? T(-17) : T(log_negligible);
 
 /// log(1 + tau / F) and log(F + tau), from their logarithms.
 template <class T>
@@ -29,48 +37,48 @@ TieShare<T> tie_share(T log_cdf, T log_tie) {
   return {std::max(gap, T(0)) + rest, std::max(log_cdf, log_tie) + rest};
 }
 
-/// The law itself, for arguments that passed the checks. In logs only F + tau needs a clamp: F and tau
-/// enter otherwise through their ratio.
 template <class T>
-T log_prob(T log_ref, T log_cdf, T log_tie, T log_cdf_le, T n) {
-  if (n == 1 || log_ref == -std::numeric_limits<T>::infinity()) return log_ref;
-  const T negligible = std::is_same_v<T, float> ? T(-17) : T(log_negligible);
-  const T gap = log_tie - log_cdf;
-  if (gap < negligible) {
-    const T log_n = std::log(n);
-    // N tau / F is below rounding (and may underflow): N ref F^(N-1) is the law to the last digit.
-    if (log_n + gap < negligible) return log_n + (n - 1) * log_cdf + log_ref;
-  }
-  const auto [log_growth, derived] = tie_share(log_cdf, log_tie);
-  const T top = std::isnan(log_cdf_le) ? std::min(derived, T(0)) : log_cdf_le;
-  // (F + tau)^N - F^N = (F + tau)^N (1 - e^-Nw): all N draws stay at or below r(y), one of them hits it.
-  return (log_ref - log_tie) + n * top + log1mexp(-n * log_growth);
-}
-
-/// @throws as bon::log_prob says
-inline void check_masses(double log_ref, double log_cdf, double log_tie, double log_cdf_le, std::string_view where) {
+void require_logs(T log_ref, T log_cdf, T log_tie, std::string_view where) {
   require_log_prob(log_ref, "log_ref", where);
   require_log_prob(log_cdf, "log_cdf", where);
   require_log_prob(log_tie, "log_tie", where);
-  require<DomainError>(log_ref <= log_tie + rounding_slack, ErrorCode{"inconsistent_mass"}, where,
+  require<DomainError>(log_ref <= log_tie + slack<T>, ErrorCode{"inconsistent_mass"}, where,
                        ": log_ref <= log_tie expected, got ", log_ref, " and ", log_tie);
-  // Two masses can only exceed 1 together when one of them exceeds a half.
-  if (std::max(log_cdf, log_tie) > -std::numbers::ln2)
-    require<DomainError>(tie_share(log_cdf, log_tie).log_cdf_le <= rounding_slack, ErrorCode{"inconsistent_mass"}, where,
-                         ": F + tau <= 1 expected, got log F = ", log_cdf, ", log tau = ", log_tie);
-  if (std::isnan(log_cdf_le)) return;
+}
+template <class T>
+void require_total(T log_cdf, T log_tie, T derived_cdf_le, std::string_view where) {
+  require<DomainError>(!(derived_cdf_le > slack<T>), ErrorCode{"inconsistent_mass"}, where,
+                       ": F + tau <= 1 expected, got log F = ", log_cdf, ", log tau = ", log_tie);
+}
+/// Cheap necessary condition: F + tau lies between max(F, tau) and twice that.
+inline void require_top(double log_cdf, double log_tie, double log_cdf_le, std::string_view where) {
+  const double low = std::max(log_cdf, log_tie);
   require_log_prob(log_cdf_le, "log_cdf_le", where);
-  const double low = std::max(log_cdf, log_tie);  // F + tau lies in [max, 2 max]
   require<DomainError>(log_cdf_le >= low - rounding_slack && log_cdf_le <= low + std::numbers::ln2 + rounding_slack,
                        ErrorCode{"inconsistent_mass"}, where, ": log_cdf_le = log(F + tau) expected, got ", log_cdf_le,
                        " with log F = ", log_cdf, ", log tau = ", log_tie);
 }
-inline double clamp_log(double value) { return value > 0 ? 0 : value; }  // keeps NaN
 
-inline double checked_log_prob(double log_ref, double log_cdf, double log_tie, double log_cdf_le, double n) {
-  require_n(n, "bon::log_prob");
-  check_masses(log_ref, log_cdf, log_tie, log_cdf_le, "bon::log_prob");
-  return log_prob(clamp_log(log_ref), clamp_log(log_cdf), clamp_log(log_tie), clamp_log(log_cdf_le), n);
+/// The checked law. In logs only F + tau needs a clamp to 1: F and tau enter otherwise through their ratio.
+template <std::floating_point T>
+T log_prob(T log_ref, T log_cdf, T log_tie, T log_cdf_le, T n, std::string_view where) {
+  require_n(n, where);
+  require_logs(log_ref, log_cdf, log_tie, where);
+  log_ref = std::min(log_ref, T(0));
+  log_cdf = std::min(log_cdf, T(0));
+  log_tie = std::min(log_tie, T(0));
+  const T gap = log_tie - log_cdf;
+  if (gap < negligible<T>) {
+    const T log_n = std::log(n);
+    // N tau / F is below rounding (and may underflow): N ref F^(N-1) is the law to the last digit.
+    if (log_n + gap < negligible<T>) return log_n + (n - 1) * log_cdf + log_ref;
+  }
+  const auto [log_growth, derived] = tie_share(log_cdf, log_tie);
+  require_total(log_cdf, log_tie, derived, where);
+  if (n == 1 || log_ref == -std::numeric_limits<T>::infinity()) return log_ref;
+  const T top = std::min(std::isnan(log_cdf_le) ? derived : log_cdf_le, T(0));
+  // (F + tau)^N - F^N = (F + tau)^N (1 - e^-Nw): all N draws stay at or below r(y), one of them hits it.
+  return (log_ref - log_tie) + n * top + log1mexp(-n * log_growth);
 }
 }  // namespace detail
 
@@ -84,28 +92,19 @@ inline double checked_log_prob(double log_ref, double log_cdf, double log_tie, d
 /// @throws DomainError invalid_n; invalid_log_prob (NaN or above 1e-9; smaller excess is taken as 0);
 ///         inconsistent_mass (ref > tau or F + tau > 1 beyond 1e-9)
 inline double log_prob(double log_ref, double log_cdf, double log_tie, double n) {
-  return detail::checked_log_prob(log_ref, log_cdf, log_tie, detail::derive, n);
+  return detail::log_prob(log_ref, log_cdf, log_tie, detail::derive, n, "bon::log_prob");
 }
 /// The same with log_cdf_le = log(F + tau) known. At the highest level pass 0: N times a rounded
 /// log(F + tau) would cost digits at large N.
 /// @throws DomainError also inconsistent_mass where log_cdf_le cannot be log(F + tau)
 inline double log_prob(double log_ref, double log_cdf, double log_tie, double log_cdf_le, double n) {
-  require_log_prob(log_cdf_le, "log_cdf_le", "bon::log_prob");
-  return detail::checked_log_prob(log_ref, log_cdf, log_tie, log_cdf_le, n);
+  detail::require_top(log_cdf, log_tie, log_cdf_le, "bon::log_prob");
+  return detail::log_prob(log_ref, log_cdf, log_tie, log_cdf_le, n, "bon::log_prob");
 }
 /// The same in single precision, for data that is single precision anyway: within 8 units of 2^-23 of
 /// 1 + N |log F| + |log_ref| + |log pi_bon|.
 inline float log_prob_f32(float log_ref, float log_cdf, float log_tie, float n) {
-  require_n(n, "bon::log_prob_f32");
-  // A float log-prob is rounded to 2^-24 of itself, so the double checks' slack is wide enough only at 0.
-  require_log_prob(log_ref, "log_ref", "bon::log_prob_f32");
-  require_log_prob(log_cdf, "log_cdf", "bon::log_prob_f32");
-  require_log_prob(log_tie, "log_tie", "bon::log_prob_f32");
-  require<DomainError>(log_ref <= log_tie, ErrorCode{"inconsistent_mass"},
-                       "bon::log_prob_f32: log_ref <= log_tie expected, got ", log_ref, " and ", log_tie);
-  require<DomainError>(detail::tie_share(log_cdf, log_tie).log_cdf_le <= 1e-5f, ErrorCode{"inconsistent_mass"},
-                       "bon::log_prob_f32: F + tau <= 1 expected, got log F = ", log_cdf, ", log tau = ", log_tie);
-  return detail::log_prob(log_ref, std::min(log_cdf, 0.0f), std::min(log_tie, 0.0f), std::numeric_limits<float>::quiet_NaN(), n);
+  return detail::log_prob(log_ref, log_cdf, log_tie, std::numeric_limits<float>::quiet_NaN(), n, "bon::log_prob_f32");
 }
 
 /// First-order value log N + (N - 1) log F + log_ref: exact to double precision for a whole sequence,
@@ -135,9 +134,10 @@ struct LevelDerivatives {
 namespace detail {
 inline LevelDerivatives log_prob_derivatives(double log_cdf, double log_tie, double log_cdf_le, double n) {
   require_n(n, "bon::log_prob_derivatives");
-  check_masses(log_tie, log_cdf, log_tie, log_cdf_le, "bon::log_prob_derivatives");
-  const auto [w, derived] = tie_share(clamp_log(log_cdf), clamp_log(log_tie));
-  const double top = std::isnan(log_cdf_le) ? std::min(derived, 0.0) : clamp_log(log_cdf_le);
+  require_logs(log_tie, log_cdf, log_tie, "bon::log_prob_derivatives");
+  const auto [w, derived] = tie_share(std::min(log_cdf, 0.0), std::min(log_tie, 0.0));
+  require_total(log_cdf, log_tie, derived, "bon::log_prob_derivatives");
+  const double top = std::min(std::isnan(log_cdf_le) ? derived : log_cdf_le, 0.0);
   if (std::isinf(w)) return {0, n, top};           // F = 0
   if (w < 1e-290) return {n - 1, 1, top + 1 / n};  // tau / F vanishes or is denormal
   const double missed = std::expm1(-n * w);        // u^N - 1 with u = F / (F + tau) = e^-w
@@ -151,7 +151,7 @@ inline LevelDerivatives log_prob_derivatives(double log_cdf, double log_tie, dou
 }
 /// The same with log_cdf_le = log(F + tau) known: 0 at the top level.
 inline LevelDerivatives log_prob_derivatives(double log_cdf, double log_tie, double log_cdf_le, double n) {
-  require_log_prob(log_cdf_le, "log_cdf_le", "bon::log_prob_derivatives");
+  detail::require_top(log_cdf, log_tie, log_cdf_le, "bon::log_prob_derivatives");
   return detail::log_prob_derivatives(log_cdf, log_tie, log_cdf_le, n);
 }
 }  // namespace vbon::bon
