@@ -1,0 +1,239 @@
+// vbon/reward/process.hpp
+//
+// A reward in any language: a command of the user's that reads one JSON object per line and answers each
+// with one. Requests are sent ahead of answers, so the command may work in batches and answer in any order.
+//
+//   to it:    {"id": 7, "prompt": "...", "response": "..."}
+//   from it:  {"id": 7, "reward": 0.25}
+//
+// A command that dies or falls silent is started again a limited number of times and asked again for what it
+// owes; a command that answers nonsense is not.
+#pragma once
+#include <chrono>
+#include <cmath>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "vbon/io/json.hpp"
+#include "vbon/io/jsonl.hpp"
+#include "vbon/reward/child_process.hpp"
+#include "vbon/reward/concept.hpp"
+#include "vbon/reward/text_input.hpp"
+
+namespace vbon::reward {
+struct ProcessOptions {
+  double timeout = 60;    // seconds without an answer while one is owed
+  int restarts = 2;       // per batch
+  Index in_flight = 256;  // requests sent ahead of their answers
+};
+
+namespace detail {
+/// Writers of JSON in other languages print NaN and Infinity bare; put in quotes they can be told from noise.
+inline std::string quote_bare_numbers(std::string_view line) {
+  std::string out;
+  bool inside = false;
+  for (std::size_t i = 0; i < line.size(); ++i) {
+    if (inside && line[i] == '\\' && i + 1 < line.size()) {
+      out += line[i++];
+    } else if (line[i] == '"') {
+      inside = !inside;
+    } else if (!inside) {
+      const std::string_view rest = line.substr(i);
+      const auto* bare = [&]() -> const char* {
+        for (const char* word : {"NaN", "-Infinity", "Infinity"})
+          if (rest.starts_with(word)) return word;
+        return nullptr;
+      }();
+      if (bare != nullptr) {
+        const std::string_view word = bare;
+        out.append(1, '"').append(word).append(1, '"');
+        i += word.size() - 1;
+        continue;
+      }
+    }
+    out += line[i];
+  }
+  return out;
+}
+
+struct ProcessAnswer {
+  std::uint64_t id = 0;
+  double reward = 0;  // NaN: it said so
+};
+
+/// @throws RunError (reward_malformed) telling the line
+inline ProcessAnswer parse_answer(std::string_view line) {
+  const auto fail = [&](std::string_view problem) {
+    throw RunError(message("reward process: ", problem, R"(; {"id": ..., "reward": ...} expected, got: )",
+                           io::replace_invalid_utf8(line.substr(0, 200))),
+                   {"reward_malformed"});
+  };
+  io::Json json;
+  try {
+    json = io::parse_json(quote_bare_numbers(line), "answer");
+  } catch (const FormatError&) {
+    fail("the answer is no JSON");
+  }
+  if (!json.is_object()) fail("the answer is no object");
+  if (const auto* error = io::json_find(json, "error")) fail(message("it reports an error: ", error->is_string() ? error->get<std::string>() : error->dump()));
+  const auto id = json.find("id"), reward = json.find("reward");
+  if (id == json.end() || !id->is_number_unsigned()) fail("the answer has no id that is a whole number");
+  if (reward == json.end()) fail("the answer has no reward");
+  double value = 0;
+  if (reward->is_number()) {
+    value = reward->get<double>();
+  } else if (reward->is_null() || *reward == "NaN") {
+    value = NAN;
+  } else if (*reward == "Infinity" || *reward == "-Infinity") {
+    value = *reward == "Infinity" ? INFINITY : -INFINITY;
+  } else {
+    fail("the reward is no number");
+  }
+  return {id->get<std::uint64_t>(), value};
+}
+}  // namespace detail
+
+class Process {
+ public:
+  static constexpr std::string_view name = "process";
+
+  Process() : Process(std::string()) {}
+  /// The command is started with the first batch and kept for the next ones.
+  /// @param command  for /bin/sh -c
+  explicit Process(std::string command, ProcessOptions options = {})
+      : command_(std::move(command)), options_(options), state_(std::make_unique<State>()) {
+    require<ConfigError>(options_.timeout > 0 && options_.restarts >= 0 && options_.in_flight >= 1,
+                         "reward process: timeout > 0, restarts >= 0 and in_flight >= 1 expected, got ", options_.timeout, ", ",
+                         options_.restarts, ", ", options_.in_flight);
+  }
+  static Process open(const std::string& command) { return Process(command); }
+
+  /// The process now running, or -1.
+  pid_t child() const { return state_->child ? state_->child->id() : -1; }
+
+  /// One batch at a time; a second thread waits.
+  /// @throws RunError     reward_process_died, reward_process_silent (after the restarts), reward_malformed,
+  ///                      reward_wrong_id
+  /// @throws DomainError  nan_reward, naming prompt and sample
+  /// @throws ConfigError  without a command;  ShapeError for a batch without text
+  Array operator()(const RolloutBatch& batch) const {
+    require<ConfigError>(!command_.empty(), "reward process: no command was given");
+    require_text(batch, name);
+    const std::lock_guard lock(state_->mutex);
+    try {
+      return Exchange(*this, batch).run();
+    } catch (...) {
+      state_->child.reset();  // what it still owes must not meet the next batch
+      throw;
+    }
+  }
+
+ private:
+  struct State {
+    std::mutex mutex;
+    std::unique_ptr<ChildProcess> child;
+    std::uint64_t next_id = 0;
+  };
+
+  /// The conversation over one batch.
+  class Exchange {
+   public:
+    Exchange(const Process& process, const RolloutBatch& batch)
+        : process_(process), state_(*process.state_), batch_(batch), rewards_(batch.responses()) {
+      for (Index p = 0; p < batch.prompts(); ++p) prompt_of_.insert(prompt_of_.end(), static_cast<std::size_t>(batch.samples(p)), p);
+      for (Index i = 0; i < batch.responses(); ++i) waiting_.push_back(i);
+    }
+
+    Array run() {
+      int restarts = 0;
+      auto silent_until = deadline();
+      while (!waiting_.empty() || !asked_.empty()) {
+        if (!state_.child) {
+          state_.child = std::make_unique<ChildProcess>(process_.command_);
+          silent_until = deadline();
+        }
+        ask();
+        std::vector<std::string> lines;
+        const auto event = state_.child->exchange(output_, lines, silent_until);
+        for (const std::string& line : lines)
+          if (line.find_first_not_of(" \t\r") != line.npos) take(line);
+        if (!lines.empty()) silent_until = deadline();
+        if (event != ChildProcess::Event::progress) start_again(event, restarts++);
+      }
+      return checked(std::move(rewards_), batch_, name);
+    }
+
+   private:
+    Clock::time_point deadline() const {
+      return Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(process_.options_.timeout));
+    }
+
+    void ask() {
+      while (!waiting_.empty() && static_cast<Index>(asked_.size()) < process_.options_.in_flight) {
+        const Index i = waiting_.front();
+        waiting_.pop_front();
+        const auto u = static_cast<std::size_t>(i);
+        const std::uint64_t id = state_.next_id++;
+        output_ += io::to_json_line(nlohmann::ordered_json{{"id", id},
+                                                           {"prompt", batch_.prompt[static_cast<std::size_t>(prompt_of_[u])].text},
+                                                           {"response", batch_.text[u]}});
+        output_ += '\n';
+        asked_.emplace(id, i);
+      }
+    }
+
+    void take(const std::string& line) {
+      const detail::ProcessAnswer answer = detail::parse_answer(line);
+      const auto question = asked_.find(answer.id);
+      if (question == asked_.end())
+        throw RunError(message("reward process: an answer to id ", answer.id, ", which is not open",
+                               asked_.empty() ? std::string() : message("; the oldest open one is ", asked_.begin()->first)),
+                       {"reward_wrong_id"});
+      const Index i = question->second;
+      if (std::isnan(answer.reward))
+        throw DomainError(message("reward process: NaN for ", place_of(batch_, i)), {"nan_reward"});
+      rewards_[i] = answer.reward;
+      asked_.erase(question);
+    }
+
+    void start_again(ChildProcess::Event event, int restarts) {
+      const bool silent = event == ChildProcess::Event::timeout;
+      const Index owed = asked_.empty() ? waiting_.front() : asked_.begin()->second;
+      if (restarts >= process_.options_.restarts) {
+        const std::string words = silent ? state_.child->last_words() : std::string();
+        const std::string end = silent ? message("gave no answer for ", process_.options_.timeout, " s",
+                                                 words.empty() ? "" : ", last error output: ", words)
+                                       : state_.child->post_mortem();
+        throw RunError(message("reward process '", process_.command_, "' ", end, "; it owed ", asked_.size() + waiting_.size(),
+                               " rewards, the first for ", place_of(batch_, owed), " (started ", restarts + 1, " times)"),
+                       {silent ? "reward_process_silent" : "reward_process_died"});
+      }
+      state_.child.reset();
+      output_.clear();
+      for (auto open = asked_.rbegin(); open != asked_.rend(); ++open) waiting_.push_front(open->second);
+      asked_.clear();
+    }
+
+    const Process& process_;
+    State& state_;
+    const RolloutBatch& batch_;
+    Array rewards_;
+    std::vector<Index> prompt_of_;           // [R]
+    std::deque<Index> waiting_;              // responses not asked yet
+    std::map<std::uint64_t, Index> asked_;   // id -> response
+    std::string output_;                     // not yet written
+  };
+
+  std::string command_;
+  ProcessOptions options_;
+  std::unique_ptr<State> state_;
+};
+}  // namespace vbon::reward
