@@ -29,7 +29,7 @@ inline Array token_rewards(const Array& log_ratio, Index length, Index padded, d
 
 struct Step {
   Rows advantage, returns, whitened;
-  double loss = 0, policy_loss = 0, value_loss = 0, approx_kl = 0, policy_clip_fraction = 0, value_clip_fraction = 0;
+  double loss = 0, policy_loss = 0, value_loss = 0, approx_kl = 0, mean_ratio = 0, policy_clip_fraction = 0, value_clip_fraction = 0;
   Rows dlog_prob, dvalue;
 };
 
@@ -66,6 +66,7 @@ inline Step step(const Rows& reward, const Rows& old_value, const Rows& value, c
   out.dlog_prob = shaped(result.dlog_prob);
   out.dvalue = shaped(result.dvalue);
   const Array log_rho = (flat(log_prob) - flat(old_log_prob)) * flat(mask);
+  out.mean_ratio = (log_rho.exp() * flat(mask)).sum() / valid;
   out.approx_kl = (log_rho.exp() - 1 - log_rho).mean();
   const Rows near = value.max(old_value - clip.clip_value).min(old_value + clip.clip_value);
   out.value_clip_fraction = (((near - out.returns).square() > (value - out.returns).square()).cast<double>() * mask).sum() / valid;
