@@ -51,7 +51,7 @@ template <class Arch>
         VBON_UNROLL
         for (Index i = 0; i < L; ++i) total[i] = fma<Arch>(v, load_some<Arch>(row[i] + c, some), total[i]);
       });
-      const B dots = xsimd::haddp(total);
+      const B dots = sum_each<Arch>(total);
       float* to = out + h * out_stride + j;
       if (count == L) store<Arch>(to, dots);
       else store_partial<Arch>(to, dots, count);

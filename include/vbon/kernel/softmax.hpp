@@ -19,7 +19,7 @@ namespace detail {
 inline constexpr Index vocabulary_tile = 512;
 inline Index vocabulary_tiles(Index size) { return (size + vocabulary_tile - 1) / vocabulary_tile; }
 
-/// sum exp(z - max) over one tile of z = scale * logit.
+/// sum exp(z - max) over one tile of z = scale * logit; {-inf, 0} when all are -inf, a NaN sum when one is NaN.
 struct TileSum {
   float max;
   float sum;
@@ -50,10 +50,10 @@ template <class Arch>
   B most = minus_infinity<Arch>();
   for (Index i = 0; i < count; i += lanes<Arch>) most = xsimd::max(most, load_logits<Arch>(logit + i, count - i, scale));
   const float max = largest<Arch>(most);
-  if (max == -std::numeric_limits<float>::infinity()) return {max, 0};
+  const B shift(max == -std::numeric_limits<float>::infinity() ? 0.0f : max);  // -inf - -inf would be NaN
   B total(0.0f);
   for (Index i = 0; i < count; i += lanes<Arch>)
-    total += exp<Arch>(load_logits<Arch>(logit + i, count - i, scale) - B(max));
+    total += exp<Arch>(load_logits<Arch>(logit + i, count - i, scale) - shift);
   return {max, sum<Arch>(total)};
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 #include <cmath>
 #include <span>
+#include <vector>
 
 #include "vbon/core/device.hpp"
 #include "vbon/core/error.hpp"
@@ -176,7 +177,7 @@ void token_log_prob_backward(Cpu, View<const float> x, const PackedMatrix<float>
     const View<const float> part = x.middle_rows(slice, std::min(backward_slice, x.rows() - slice));
     float* partial = scratch<struct HeadPartial>(dx.empty() ? 0 : groups * part.size());
     parallel_for(groups, 1, [&](Index group, Index) {
-      float* sum_x = partial + group * part.size();
+      float* sum_x = dx.empty() ? nullptr : partial + group * part.size();
       if (!dx.empty()) std::fill(sum_x, sum_x + part.size(), 0.0f);
       float* turned = scratch<struct HeadTurned>(panels * width_of_panel * vocabulary_tile);
       for (Index tile = group * tiles / groups; tile < (group + 1) * tiles / groups; ++tile) {

@@ -1,0 +1,173 @@
+#include "vbon/kernel/matmul.hpp"
+
+#include "kernel/support.hpp"
+
+namespace vbon::test {
+using namespace kernel;
+
+namespace {
+struct Sizes {
+  Index rows, outputs, depth;
+};
+const Sizes odd_sizes[] = {{1, 1, 1},   {1, 200, 37}, {2, 33, 5},   {3, 64, 16},   {4, 95, 31},    {13, 31, 64},  {14, 32, 7},
+                           {15, 65, 1}, {29, 96, 50}, {57, 130, 3}, {100, 40, 129}, {301, 70, 300}, {5, 700, 600}, {2, 1, 2048}};
+
+/// x w^T (+ bias) in double.
+Doubles product(View<const float> x, View<const float> w, View<const float> bias) {
+  Doubles y;
+  for (Index t = 0; t < x.rows(); ++t)
+    for (Index n = 0; n < w.rows(); ++n) {
+      double total = bias.empty() ? 0 : static_cast<double>(bias[n]);
+      for (Index k = 0; k < x.cols(); ++k) total += static_cast<double>(x(t, k)) * static_cast<double>(w(n, k));
+      y.push_back(total);
+    }
+  return y;
+}
+PackedMatrix<float> packed(View<const float> w, Transpose transpose = Transpose::no) {
+  PackedMatrix<float> out;
+  pack(Cpu{}, w, transpose, out);
+  return out;
+}
+Tensor<float> transposed(View<const float> w) {
+  Tensor<float> out(w.cols(), w.rows());
+  for (Index i = 0; i < w.rows(); ++i)
+    for (Index j = 0; j < w.cols(); ++j) out(j, i) = w(i, j);
+  return out;
+}
+}  // namespace
+
+TEMPLATE_LIST_TEST_CASE("matmul is x w^T plus bias, for any sizes and either layout of w", "[kernel][matmul]", Archs) {
+  for (const auto& [rows, outputs, depth] : odd_sizes) {
+    CAPTURE(rows, outputs, depth);
+    const auto x = random_tensor(rows, depth, 1), w = random_tensor(outputs, depth, 2), bias = random_tensor(1, outputs, 3);
+    Tensor<float> y(rows, outputs);
+    const double close = 2e-6 * std::sqrt(static_cast<double>(depth));
+    matmul<TestType>(Cpu{}, x, packed(w), y);
+    CHECK(distance(y, product(x, w, {})) < close);
+    matmul<TestType>(Cpu{}, x, packed(transposed(w), Transpose::yes), y, bias);
+    CHECK(distance(y, product(x, w, bias)) < close);
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("matmul adds to y when asked to", "[kernel][matmul]", Archs) {
+  const auto x = random_tensor(9, 20, 1), w = random_tensor(45, 20, 2), start = random_tensor(9, 45, 3);
+  Tensor<float> y = start;
+  matmul<TestType>(Cpu{}, x, packed(w), y, {}, true);
+  auto want = product(x, w, {});
+  for (std::size_t i = 0; i < want.size(); ++i) want[i] += static_cast<double>(start[static_cast<Index>(i)]);
+  CHECK(distance(y, want) < 1e-5);
+}
+
+TEMPLATE_LIST_TEST_CASE("a row has the same bits alone and at any place of any batch", "[kernel][matmul][invariance]", Archs) {
+  for (const Index depth : {Index{1}, Index{63}, Index{576}}) {
+    const auto x = random_tensor(61, depth, 1), w = random_tensor(197, depth, 2), bias = random_tensor(1, 197, 3);
+    const auto panels = packed(w);
+    Tensor<float> all(61, 197);
+    matmul<TestType>(Cpu{}, x, panels, all, bias);
+    for (const Index count : {1, 2, 3, 4, 7, 14, 15, 17, 30}) {
+      for (Index first = 0; first + count <= 61; first += 11) {
+        Tensor<float> some(count, 197);
+        matmul<TestType>(Cpu{}, x.view().middle_rows(first, count), panels, some, bias);
+        CAPTURE(depth, count, first);
+        REQUIRE(same_bits(some, all.view().middle_rows(first, count)));
+      }
+    }
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("the gradient of the input is dy w", "[kernel][matmul][gradient]", Archs) {
+  for (const auto& [rows, outputs, depth] : odd_sizes) {
+    CAPTURE(rows, outputs, depth);
+    const auto dy = random_tensor(rows, outputs, 1), w = random_tensor(outputs, depth, 2);
+    Tensor<float> dx(rows, depth), by_pack(rows, depth);
+    matmul_grad_input<TestType>(Cpu{}, dy, w, dx);
+    CHECK(distance(dx, product(dy, transposed(w), {})) < 2e-6 * std::sqrt(static_cast<double>(outputs)));
+    matmul<TestType>(Cpu{}, dy, packed(w, Transpose::yes), by_pack);
+    CHECK(same_bits(dx, by_pack));
+    matmul_grad_input<TestType>(Cpu{}, dy, w, dx, true);
+    auto twice = product(dy, transposed(w), {});
+    for (double& v : twice) v *= 2;
+    CHECK(distance(dx, twice) < 4e-6 * std::sqrt(static_cast<double>(outputs)));
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("the gradient of the weight adds dy^T x", "[kernel][matmul][gradient]", Archs) {
+  for (const auto& [rows, outputs, depth] : odd_sizes) {
+    CAPTURE(rows, outputs, depth);
+    const auto dy = random_tensor(rows, outputs, 1), x = random_tensor(rows, depth, 2), start = random_tensor(outputs, depth, 3);
+    Tensor<float> dw = start;
+    matmul_grad_weight<TestType>(Cpu{}, dy, x, dw);
+    auto want = product(transposed(dy), transposed(x), {});
+    for (std::size_t i = 0; i < want.size(); ++i) want[i] += static_cast<double>(start[static_cast<Index>(i)]);
+    CHECK(distance(dw, want) < 3e-6 * std::sqrt(static_cast<double>(rows)));
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("the gradient of the bias adds the rows", "[kernel][matmul][gradient]", Archs) {
+  for (const auto& [rows, outputs, depth] : odd_sizes) {
+    const auto dy = random_tensor(rows, outputs, 1), start = random_tensor(1, outputs, 2);
+    Tensor<float> db = start;
+    bias_grad<TestType>(Cpu{}, dy, db);
+    Doubles want = doubles(start);
+    for (Index t = 0; t < rows; ++t)
+      for (Index n = 0; n < outputs; ++n) want[static_cast<std::size_t>(n)] += static_cast<double>(dy(t, n));
+    CHECK(distance(db, want) < 3e-6 * std::sqrt(static_cast<double>(rows)));
+  }
+}
+
+TEST_CASE("matrix products have the same bits on 1, 2 and 3 threads", "[kernel][matmul][invariance]") {
+  const auto x = random_tensor(301, 130, 1), w = random_tensor(450, 130, 2), dy = random_tensor(301, 450, 3);
+  const auto panels = packed(w);
+  CHECK(same_on_any_threads([&] {
+    Tensor<float> y(301, 450);
+    matmul(Cpu{}, x, panels, y);
+    return y;
+  }));
+  CHECK(same_on_any_threads([&] {
+    Tensor<float> y(301, 130);
+    matmul_grad_input(Cpu{}, dy, w, y);
+    return y;
+  }));
+  CHECK(same_on_any_threads([&] {
+    Tensor<float> y(450, 130);
+    matmul_grad_weight(Cpu{}, dy, x, y);
+    return y;
+  }));
+  CHECK(same_on_any_threads([&] {
+    Tensor<float> y(1, 450);
+    bias_grad(Cpu{}, dy, y);
+    return y;
+  }));
+}
+
+TEST_CASE("a packed matrix is used again for another weight of its size", "[kernel][matmul]") {
+  PackedMatrix<float> panels;
+  pack(Cpu{}, random_tensor(70, 20, 1), Transpose::no, panels);
+  const float* storage = panels.panel(0);
+  const auto w = random_tensor(70, 20, 2), x = random_tensor(3, 20, 3);
+  pack(Cpu{}, w, Transpose::no, panels);
+  CHECK(panels.panel(0) == storage);
+  Tensor<float> y(3, 70);
+  matmul(Cpu{}, x, panels, y);
+  CHECK(distance(y, product(x, w, {})) < 1e-5);
+}
+
+TEST_CASE("an empty batch is allowed", "[kernel][matmul]") {
+  const auto w = random_tensor(8, 5, 1);
+  Tensor<float> none(0, 5), y(0, 8), dw(8, 5);
+  matmul(Cpu{}, none, packed(w), y);
+  matmul_grad_input(Cpu{}, y, w, none);
+  matmul_grad_weight(Cpu{}, y, none, dw);
+  CHECK(distance(dw, Doubles(40)) == 0);
+}
+
+TEST_CASE("sizes that do not fit are refused", "[kernel][matmul][error]") {
+  const auto w = random_tensor(8, 5, 1);
+  Tensor<float> x(3, 4), y(3, 8), bias(1, 7), good(3, 5);
+  CHECK_THROWS_AS(matmul(Cpu{}, x, packed(w), y), ShapeError);
+  CHECK_THROWS_AS(matmul(Cpu{}, good, packed(w), y, bias), ShapeError);
+  CHECK_THROWS_AS(matmul_grad_input(Cpu{}, y, w, x), ShapeError);
+  CHECK_THROWS_AS(matmul_grad_weight(Cpu{}, y, x, Tensor<float>(8, 5)), ShapeError);
+  CHECK_THROWS_AS(bias_grad(Cpu{}, y, bias), ShapeError);
+}
+}  // namespace vbon::test
