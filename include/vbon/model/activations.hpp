@@ -34,10 +34,17 @@ struct BlockActivations {
   }
 };
 
-/// Floats of BlockActivations for one row: what keeping them costs.
-inline Index kept_floats_per_row(const Shape& s) {
-  const Index heads = s.q_width() * (s.qk_norm ? 3 : 2) + s.kv_width() * (s.qk_norm ? 3 : 2) + s.heads;
-  return 2 * s.width + heads + (s.mlp == Mlp::gated ? 2 : 1) * s.inner + 4;
+/// What a backward pass may hold on to.
+struct MemoryOptions {
+  bool recompute = false;  // keep the input of each block only, compute the rest of it again
+};
+
+/// What a forward pass keeps for one row [bytes].
+inline Index kept_bytes_per_row(const Shape& s, const MemoryOptions& memory) {
+  const Index q = s.q_width() * (s.qk_norm ? 3 : 2), kv = s.kv_width() * (s.qk_norm ? 3 : 2);
+  const Index block = s.width + q + kv + s.heads + (s.mlp == Mlp::gated ? 2 : 1) * s.inner + 4;
+  const Index floats = s.layers * s.width + (memory.recompute ? 1 : s.layers) * block;
+  return floats * static_cast<Index>(sizeof(float));
 }
 
 /// Buffers shared by all blocks of a pass.

@@ -25,10 +25,18 @@
 #include "vbon/model/rope_table.hpp"
 
 namespace vbon::model {
-/// What the backward pass may hold on to.
-struct MemoryOptions {
-  bool recompute = false;  // keep one activation per layer and row, compute the rest of a block again
+namespace detail {
+/// Attention within a pass: every row sees its segment up to itself, and the segments it continues.
+struct ForestAttention {
+  std::span<const kernel::Segment> segments;
+  kernel::HeadShape heads;
+
+  void operator()(BlockActivations& kept) const {
+    kernel::attention(Cpu{}, kept.q.view(), kept.k.view(), kept.v.view(), segments, heads, kernel::Mask::causal,
+                      kept.attended.view(), kept.log_sum_exp.shaped(kept.q.view().rows(), heads.heads));
+  }
 };
+}  // namespace detail
 
 class CausalLm {
  public:
@@ -37,14 +45,15 @@ class CausalLm {
   /// A model of zeros, to be filled through parameters().
   explicit CausalLm(Shape shape) : shape_(std::move(shape)), family_(find_family(shape_.family)) {
     check(shape_, "CausalLm");
+    config_ = family_.config(shape_);
     network_ = build_network(family_, shape_, parameters_);
     parameters_.values();
     prepare();
   }
-  /// Takes what load_network() returned.
-  CausalLm(Shape shape, Parameters parameters, Network network)
-      : shape_(std::move(shape)), family_(find_family(shape_.family)), parameters_(std::move(parameters)),
-        network_(std::move(network)) {
+  /// Takes what load_network() returned, and the config.json it was loaded with.
+  CausalLm(Shape shape, Parameters parameters, Network network, Json config)
+      : shape_(std::move(shape)), family_(find_family(shape_.family)), config_(std::move(config)),
+        parameters_(std::move(parameters)), network_(std::move(network)) {
     prepare();
   }
   CausalLm(CausalLm&&) = default;
@@ -55,12 +64,15 @@ class CausalLm {
     CausalLm copy(shape_);
     std::copy_n(parameters_.data(), parameters_.size(), copy.parameters_.values().data());
     copy.memory = memory;
+    copy.config_ = config_;
     return copy;
   }
 
   const Shape& shape() const { return shape_; }
   const FamilyInfo& family() const { return family_; }
   const Network& network() const { return network_; }
+  /// The config.json of the model, with whatever entries it came with.
+  const Json& config() const { return config_; }
   Parameters& parameters() { return parameters_; }
   const Parameters& parameters() const { return parameters_; }
   MemoryOptions memory;
@@ -245,11 +257,8 @@ class CausalLm {
                            shape_.context);
     }
   }
-  auto attend_over(const Forest& forest, Index layer) {
-    return [this, &forest, layer](BlockActivations& kept) {
-      kernel::attention(Cpu{}, kept.q.view(), kept.k.view(), kept.v.view(), forest.segment, head_shape(layer),
-                        kernel::Mask::causal, kept.attended.view(), kept.log_sum_exp.shaped(forest.rows(), shape_.heads));
-    };
+  detail::ForestAttention attend_over(const Forest& forest, Index layer) const {
+    return {forest.segment, head_shape(layer)};
   }
   View<const float> table(Index offset, Index rows) const { return {parameters_.data() + offset, rows, shape_.width}; }
   View<float> table_gradient(Index offset, Index rows) {
@@ -333,6 +342,7 @@ class CausalLm {
 
   Shape shape_;
   FamilyInfo family_;
+  Json config_;
   Parameters parameters_;
   Network network_;
   kernel::Rotary rotary_;

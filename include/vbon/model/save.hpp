@@ -1,0 +1,53 @@
+// vbon/model/save.hpp
+//
+// A model as a Hugging Face folder: config.json, generation_config.json and safetensors, with the names and
+// the storage of the family's own checkpoints, so that transformers loads it.
+#pragma once
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "vbon/io/atomic_file.hpp"
+#include "vbon/io/write_safetensors.hpp"
+#include "vbon/model/causal_lm.hpp"
+
+namespace vbon::model {
+struct SaveOptions {
+  io::Dtype dtype = io::Dtype::f32;            // f32, f16 or bf16
+  std::uint64_t shard_bytes = 5'000'000'000;  // larger checkpoints are split
+};
+
+/// @throws ConfigError for another dtype, RunError when the disk is full
+inline void save_causal_lm(const CausalLm& model, const std::filesystem::path& folder, const SaveOptions& options = {}) {
+  const Parameters& parameters = model.parameters();
+  std::vector<Tensor<float>> rearranged;
+  rearranged.reserve(parameters.list().size());  // the list below points into it
+  std::vector<io::TensorToWrite> tensors;
+  for (std::size_t i = 0; i < parameters.list().size(); ++i) {
+    const Parameter& p = parameters.list()[i];
+    View<const float> values(parameters.data() + p.offset, p.rows, p.cols);
+    const Arrangement& form = model.network().stored[i].arrangement;
+    if (form.how != Arrange::plain) {
+      arrange_back(form, values, rearranged.emplace_back(p.rows, p.cols).view());
+      values = rearranged.back().view();
+    }
+    tensors.push_back({.name = p.name, .shape = p.shape, .values = values.span(), .dtype = options.dtype});
+  }
+  io::write_safetensors_folder(folder, tensors, options.shard_bytes);
+
+  const std::string dtype = options.dtype == io::Dtype::bf16  ? "bfloat16"
+                            : options.dtype == io::Dtype::f16 ? "float16"
+                                                              : "float32";
+  Json config = model.config();
+  config[config.contains("dtype") ? "dtype" : "torch_dtype"] = dtype;
+  io::write_file_atomically(folder / "config.json", config.dump(2) + "\n");
+
+  const Shape& s = model.shape();
+  if (s.labels > 0) return;
+  Json generation = Json::object();
+  if (s.bos >= 0) generation["bos_token_id"] = s.bos;
+  if (s.pad >= 0) generation["pad_token_id"] = s.pad;
+  if (!s.eos.empty()) generation["eos_token_id"] = s.eos;
+  io::write_file_atomically(folder / "generation_config.json", generation.dump(2) + "\n");
+}
+}  // namespace vbon::model

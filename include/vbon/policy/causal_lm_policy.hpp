@@ -1,0 +1,202 @@
+// vbon/policy/causal_lm_policy.hpp
+//
+// A causal language model with its tokenizer as a policy: it samples responses, knows their log-probs, and
+// turns d loss / d log_prob into d loss / d parameter. Batches of any size run in pieces that fit the
+// memory options; the pieces change no result of a forward pass.
+#pragma once
+#include <algorithm>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "vbon/data/rollout_batch.hpp"
+#include "vbon/model/causal_lm.hpp"
+#include "vbon/policy/concept.hpp"
+#include "vbon/policy/sampler.hpp"
+#include "vbon/policy/session.hpp"
+#include "vbon/text/tokenizer.hpp"
+
+namespace vbon::policy {
+/// How much is computed at once.
+struct PassOptions {
+  Index sampled_rows = 256;                       // responses that grow together
+  Index forward_rows = 2048;                      // tokens of a forward pass
+  Index activation_bytes = Index{1280} << 20;     // kept for a backward pass
+};
+
+template <Device D = Cpu>
+class CausalLmPolicy {
+  static_assert(std::same_as<D, Cpu>, "CausalLmPolicy: this build computes on the Cpu only");
+
+ public:
+  using device_type = D;
+
+  /// @param tokenizer  may be null: the policy then takes and gives tokens only
+  CausalLmPolicy(model::CausalLm model, std::shared_ptr<const text::Tokenizer> tokenizer)
+      : model_(std::move(model)), tokenizer_(std::move(tokenizer)) {
+    sampler.eos = model_.shape().eos;
+  }
+
+  Sampler sampler;    // the law that is sampled; log_prob, backward and kl use its temperature
+  PassOptions passes;
+
+  model::CausalLm& model() { return model_; }
+  const model::CausalLm& model() const { return model_; }
+  const model::Shape& shape() const { return model_.shape(); }
+  bool has_tokenizer() const { return tokenizer_ != nullptr; }
+  /// @throws ConfigError when the checkpoint came without one
+  const text::Tokenizer& tokenizer() const {
+    require<ConfigError>(has_tokenizer(), "this policy has no tokenizer: its checkpoint came without tokenizer.json");
+    return *tokenizer_;
+  }
+  std::shared_ptr<const text::Tokenizer> shared_tokenizer() const { return tokenizer_; }
+
+  /// A second policy with equal parameters and options; the tokenizer is shared.
+  CausalLmPolicy clone() const {
+    CausalLmPolicy copy(model_.clone(), tokenizer_);
+    copy.sampler = sampler;
+    copy.passes = passes;
+    return copy;
+  }
+
+  /// The prompt with its tokens: encoded from its text unless they are there already.
+  Prompt encoded(Prompt prompt) const {
+    if (!prompt.tokens.empty()) return prompt;
+    prompt.tokens = tokenizer().encode(prompt.text);
+    if (prompt.tokens.empty() && shape().bos >= 0) prompt.tokens = {shape().bos};
+    return prompt;
+  }
+
+  /// Starts `samples` responses of each prompt, to be driven step by step. The policy must outlive it.
+  Session open(std::span<const Prompt> prompts, Index samples) {
+    std::vector<Prompt> ready;
+    for (const Prompt& prompt : prompts) ready.push_back(encoded(prompt));
+    return Session(model_, sampler, ready, samples);
+  }
+
+  /// Samples `samples` responses of each prompt; fills token, text, finished, weight and old_log_prob.
+  RolloutBatch sample(std::span<const Prompt> prompts, Index samples, RngKey key) {
+    RolloutBatch batch;
+    std::vector<double> log_prob;
+    const auto group = static_cast<std::size_t>(std::max<Index>(1, passes.sampled_rows / std::max<Index>(1, samples)));
+    for (std::size_t begin = 0; begin < prompts.size(); begin += group) {
+      Session session = open(prompts.subspan(begin, std::min(group, prompts.size() - begin)), samples);
+      session.extend(sampler.max_new_tokens, key);
+      Index prompt = -1;
+      for (const Draft& draft : session.drafts()) {
+        for (; prompt < draft.prompt; ++prompt) batch.add_prompt(session.prompts()[static_cast<std::size_t>(prompt + 1)]);
+        batch.add_response(draft.token, draft.finished);
+        if (has_tokenizer()) batch.text.push_back(tokenizer().decode(draft.token));
+        log_prob.insert(log_prob.end(), draft.log_prob.begin(), draft.log_prob.end());
+      }
+    }
+    batch.weight = uniform_weight(batch);
+    batch.old_log_prob = Eigen::Map<const Array>(log_prob.data(), static_cast<Index>(log_prob.size()));
+    return batch;
+  }
+
+  /// log pi(token | what comes before) of every response token, full vocabulary, at the sampler's temperature.
+  /// [T] nats
+  Array log_prob(const RolloutBatch& batch) {
+    Array values(batch.tokens());
+    for_each_pass(batch, passes.forward_rows, [&](const model::Forest& forest, Index begin) {
+      model_.log_prob(forest, head_options(), {values.data() + begin, static_cast<std::size_t>(forest.reads())});
+    });
+    return values;
+  }
+  /// The same with the entropy of every next-token law.   [T] nats each
+  std::pair<Array, Array> log_prob_and_entropy(const RolloutBatch& batch) {
+    Array values(batch.tokens()), entropy(batch.tokens());
+    for_each_pass(batch, passes.forward_rows, [&](const model::Forest& forest, Index begin) {
+      const auto count = static_cast<std::size_t>(forest.reads());
+      model_.log_prob(forest, head_options(), {values.data() + begin, count}, {entropy.data() + begin, count});
+    });
+    return {std::move(values), std::move(entropy)};
+  }
+
+  /// Exact KL(this || reference) of the next-token law at every response token.   [T] nats
+  Array kl(const RolloutBatch& batch, CausalLmPolicy& reference) {
+    Array values(batch.tokens());
+    for_each_pass(batch, passes.forward_rows, [&](const model::Forest& forest, Index begin) {
+      model_.kl(forest, reference.model_, head_options(), {values.data() + begin, static_cast<std::size_t>(forest.reads())});
+    });
+    return values;
+  }
+
+  /// Adds d loss / d parameter to gradients(), from d loss / d log_prob [T].
+  /// @param log_prob  [T] takes the log-probs, which are made on the way; may be null
+  void backward(const RolloutBatch& batch, const Array& dlog_prob, Array* log_prob = nullptr) {
+    require<ShapeError>(dlog_prob.size() == batch.tokens(), "CausalLmPolicy::backward: ", batch.tokens(),
+                        " values expected, got ", dlog_prob.size());
+    if (log_prob) log_prob->resize(batch.tokens());
+    const Index per_row = model::kept_bytes_per_row(shape(), model_.memory);
+    for_each_pass(batch, std::max<Index>(1, passes.activation_bytes / per_row), [&](const model::Forest& forest, Index begin) {
+      const auto count = static_cast<std::size_t>(forest.reads());
+      std::span<double> out;
+      if (log_prob) out = {log_prob->data() + begin, count};
+      model_.backward(forest, head_options(), {dlog_prob.data() + begin, count}, out);
+    });
+  }
+
+  View<float, D> parameters() { return model_.parameters().values(); }
+  View<float, D> gradients() { return model_.parameters().gradients(); }
+  void zero_gradients() { model_.parameters().zero_gradients(); }
+  void parameters_changed() { model_.parameters_changed(); }
+
+ private:
+  kernel::HeadOptions head_options() const {
+    return {.inv_temperature = sampler.greedy() ? 1.0f : static_cast<float>(1 / sampler.temperature)};
+  }
+
+  /// Calls f(forest, first token) for consecutive responses, about equally many rows at a time.
+  template <class F>
+  void for_each_pass(const RolloutBatch& batch, Index most_rows, F&& f) {
+    Index total = 0;
+    std::vector<Prompt> prompts;
+    for (Index p = 0; p < batch.prompts(); ++p) {
+      prompts.push_back(encoded(batch.prompt[static_cast<std::size_t>(p)]));
+      check_lengths(batch, p, prompts.back());
+      total += static_cast<Index>(prompts.back().tokens.size());
+    }
+    total += batch.tokens() - batch.responses();  // the last token of a response is never fed
+    const Index passes_needed = std::max<Index>(1, (total + most_rows - 1) / most_rows);
+    const Index rows_wanted = (total + passes_needed - 1) / passes_needed;
+
+    model::Forest forest;
+    Index first = 0, read = 0;
+    const auto flush = [&] {
+      if (forest.reads() > 0) f(std::as_const(forest), first);
+      first = read;
+      forest = {};
+    };
+    for (Index p = 0; p < batch.prompts(); ++p) {
+      Index segment = -1;
+      for (Index i = batch.group_offset[static_cast<std::size_t>(p)]; i < batch.group_offset[static_cast<std::size_t>(p) + 1]; ++i) {
+        if (forest.reads() > 0 && forest.rows() + batch.length(i) > rows_wanted + rows_wanted / 16) {
+          flush();
+          segment = -1;
+        }
+        if (segment < 0) segment = forest.add(prompts[static_cast<std::size_t>(p)].tokens);
+        forest.add_response(segment, batch.response(i));
+        read += batch.length(i);
+      }
+    }
+    flush();
+  }
+  void check_lengths(const RolloutBatch& batch, Index p, const Prompt& prompt) const {
+    require<DomainError>(!prompt.tokens.empty(), ErrorCode{"empty_prompt"}, "prompt ", prompt.id, " has no token");
+    for (Index i = batch.group_offset[static_cast<std::size_t>(p)]; i < batch.group_offset[static_cast<std::size_t>(p) + 1]; ++i) {
+      const Index length = static_cast<Index>(prompt.tokens.size()) + batch.length(i);
+      require<DomainError>(length <= shape().context + 1, ErrorCode{"prompt_too_long"}, "prompt ", prompt.id, " and its response ",
+                           i - batch.group_offset[static_cast<std::size_t>(p)], " have ", length,
+                           " tokens together, but the model's context holds ", shape().context,
+                           "; shorten the prompt or the response");
+    }
+  }
+
+  model::CausalLm model_;
+  std::shared_ptr<const text::Tokenizer> tokenizer_;
+};
+}  // namespace vbon::policy

@@ -1,0 +1,47 @@
+// vbon/policy/load.hpp
+//
+// From a GGUF file or a Hugging Face folder to a policy, and back to a folder that transformers loads.
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <utility>
+
+#include "vbon/model/load.hpp"
+#include "vbon/model/save.hpp"
+#include "vbon/policy/causal_lm_policy.hpp"
+
+namespace vbon::policy {
+/// @param path  a .gguf file, or a folder with config.json, safetensors and (for text) tokenizer.json
+/// @throws RunError when a file is missing, FormatError and ConfigError naming file and entry
+template <Device D = Cpu>
+CausalLmPolicy<D> load(const std::filesystem::path& path) {
+  const auto predicts_tokens = [&](model::CausalLm model) {
+    require<ConfigError>(model.shape().labels == 0, path.string(), " is a reward model (", model.shape().labels,
+                         " label), not a policy; a causal language model is expected");
+    return model;
+  };
+  if (model::is_gguf(path)) {
+    const auto file = io::GgufFile::open(path);
+    auto model = predicts_tokens(model::load_causal_lm(file));
+    return {std::move(model), std::make_shared<const text::Tokenizer>(text::Tokenizer::from_gguf(file))};
+  }
+  auto model = predicts_tokens(model::load_causal_lm(path));
+  std::shared_ptr<const text::Tokenizer> tokenizer;
+  if (std::filesystem::exists(path / "tokenizer.json"))
+    tokenizer = std::make_shared<const text::Tokenizer>(text::Tokenizer::from_json(path / "tokenizer.json"));
+  CausalLmPolicy<D> policy(std::move(model), std::move(tokenizer));
+  if (const auto file = path / "generation_config.json"; std::filesystem::exists(file)) {
+    const io::Json json = io::read_json(file);
+    const model::ConfigReader generation(json, file.string());
+    if (generation.has({"eos_token_id"})) policy.sampler.eos = generation.tokens({"eos_token_id"});
+  }
+  return policy;
+}
+
+/// Writes config.json, generation_config.json, safetensors and the tokenizer's files.
+template <Device D>
+void save(const CausalLmPolicy<D>& policy, const std::filesystem::path& folder, const model::SaveOptions& options = {}) {
+  model::save_causal_lm(policy.model(), folder, options);
+  if (policy.has_tokenizer()) policy.tokenizer().save(folder);
+}
+}  // namespace vbon::policy
