@@ -10,6 +10,7 @@
 //   jeffreys  psi(K+1/2) - psi(M+1)   E[log F] under a Beta(K+1/2, M-K+1/2) posterior
 //   laplace   log((K+1) / (M+2))      posterior mean under a uniform prior
 //   uniform   psi(K+1) - psi(M+2)     E[log F] under that posterior
+//   jeffreys_mean  log((K+1/2) / (M+1))  log of the mean of the Beta posterior of jeffreys
 //   plug_in   log(K / M)              -inf at K = 0: for reports, never for training
 #pragma once
 #include <string_view>
@@ -71,6 +72,12 @@ struct UniformFormula {
     return digamma_difference(detail::count(below) + 1, detail::count(samples) + 2);
   }
 };
+struct JeffreysMeanFormula {
+  static constexpr std::string_view name = "jeffreys_mean";
+  static double log_cdf(Index below, Index samples) {
+    return detail::log_count_ratio(detail::count(below) + 0.5, detail::count(samples) + 1);
+  }
+};
 struct PlugInFormula {
   static constexpr std::string_view name = "plug_in";
   static double log_cdf(Index below, Index samples) {
@@ -105,6 +112,7 @@ using Half = RankEstimator<HalfFormula>;
 using Jeffreys = RankEstimator<JeffreysFormula>;
 using Laplace = RankEstimator<LaplaceFormula>;
 using Uniform = RankEstimator<UniformFormula>;
+using JeffreysMean = RankEstimator<JeffreysMeanFormula>;
 using PlugIn = RankEstimator<PlugInFormula>;
 
 /// What an estimator says about one reward, in the form the best-of-N law takes.
