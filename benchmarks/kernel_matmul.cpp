@@ -1,0 +1,69 @@
+// The matrix products at the shapes of SmolLM2-135M: C = 576, FFN 1536, kv 192. M rows, N outputs, K inputs.
+#include "kernel_support.hpp"
+#include "vbon/kernel/matmul.hpp"
+
+using namespace vbon;
+using namespace vbon::benchmarks;
+
+namespace {
+double flops(const benchmark::State& state) {
+  return 2.0 * static_cast<double>(state.range(0)) * static_cast<double>(state.range(1)) * static_cast<double>(state.range(2));
+}
+
+void forward(benchmark::State& state) {
+  const Index m = state.range(0), n = state.range(1), k = state.range(2);
+  // Many copies of the weight, taken in turn, so that it comes from memory as in a real model.
+  const Index copies = std::max<Index>(1, 64 * 1024 * 1024 / (n * k * 4));
+  const auto x = random_tensor(m, k, 1), w = random_tensor(n, k, 2);
+  std::vector<kernel::PackedMatrix<float>> panels(static_cast<std::size_t>(copies));
+  for (auto& p : panels) kernel::pack(Cpu{}, w, kernel::Transpose::no, p);
+  Tensor<float> y(m, n);
+  std::size_t next = 0;
+  for (auto _ : state) {
+    kernel::matmul(Cpu{}, x, panels[next], y);
+    next = (next + 1) % panels.size();
+  }
+  set_flops(state, flops(state));
+  set_bytes(state, 4 * static_cast<double>(n * k));
+}
+void grad_input(benchmark::State& state) {
+  const Index m = state.range(0), n = state.range(1), k = state.range(2);
+  const auto dy = random_tensor(m, n, 1), w = random_tensor(n, k, 2);
+  Tensor<float> dx(m, k);
+  for (auto _ : state) kernel::matmul_grad_input(Cpu{}, dy, w, dx);
+  set_flops(state, flops(state));
+}
+void grad_weight(benchmark::State& state) {
+  const Index m = state.range(0), n = state.range(1), k = state.range(2);
+  const auto dy = random_tensor(m, n, 1), x = random_tensor(m, k, 2);
+  Tensor<float> dw(n, k);
+  for (auto _ : state) kernel::matmul_grad_weight(Cpu{}, dy, x, dw);
+  set_flops(state, flops(state));
+}
+void pack_weight(benchmark::State& state) {
+  const Index n = state.range(0), k = state.range(1);
+  const auto w = random_tensor(n, k, 1);
+  kernel::PackedMatrix<float> panels;
+  for (auto _ : state) kernel::pack(Cpu{}, w, kernel::Transpose::no, panels);
+  set_bytes(state, 8 * static_cast<double>(n * k));
+}
+
+void forward_sizes(benchmark::internal::Benchmark* b) {
+  b->ArgNames({"M", "N", "K"})->UseRealTime();
+  for (const std::int64_t m : {1, 4, 16, 64, 128, 512, 1632, 2048})
+    for (const auto& [n, k] : {std::pair<std::int64_t, std::int64_t>{576, 576}, {1536, 576}, {576, 1536}, {49152, 576}})
+      if (m <= 128 || n < 49152) b->Args({m, n, k});
+}
+void backward_sizes(benchmark::internal::Benchmark* b) {
+  b->ArgNames({"M", "N", "K"})->UseRealTime();
+  for (const std::int64_t m : {64, 128, 512, 1632, 2048})
+    for (const auto& [n, k] : {std::pair<std::int64_t, std::int64_t>{576, 576}, {192, 576}, {1536, 576}, {576, 1536}}) b->Args({m, n, k});
+}
+}  // namespace
+
+BENCHMARK(forward)->Apply(forward_sizes);
+BENCHMARK(grad_input)->Apply(backward_sizes);
+BENCHMARK(grad_weight)->Apply(backward_sizes);
+BENCHMARK(pack_weight)->ArgNames({"N", "K"})->UseRealTime()->Args({1536, 576})->Args({49152, 576});
+
+BENCHMARK_MAIN();

@@ -1,0 +1,89 @@
+// Row-wise and pointwise kernels at T = 2048 rows of SmolLM2-135M, in bytes read and written.
+#include <cmath>
+
+#include "kernel_support.hpp"
+#include "vbon/kernel/embedding.hpp"
+#include "vbon/kernel/gelu.hpp"
+#include "vbon/kernel/layer_norm.hpp"
+#include "vbon/kernel/rms_norm.hpp"
+#include "vbon/kernel/rotary.hpp"
+#include "vbon/kernel/swiglu.hpp"
+
+using namespace vbon;
+using namespace vbon::benchmarks;
+
+namespace {
+constexpr Index rows = 2048, cols = 576, wide = 1536;
+const double narrow_bytes = 4.0 * rows * cols, wide_bytes = 4.0 * rows * wide;
+
+void rms_norm(benchmark::State& state) {
+  const auto x = random_tensor(rows, cols, 1), w = random_tensor(1, cols, 2);
+  Tensor<float> y(rows, cols), inv(1, rows);
+  for (auto _ : state) kernel::rms_norm(Cpu{}, x, w, 1e-5f, y, inv);
+  set_bytes(state, 2 * narrow_bytes);
+}
+void rms_norm_backward(benchmark::State& state) {
+  const auto x = random_tensor(rows, cols, 1), w = random_tensor(1, cols, 2), dy = random_tensor(rows, cols, 3);
+  Tensor<float> y(rows, cols), inv(1, rows), dw(1, cols);
+  kernel::rms_norm(Cpu{}, x, w, 1e-5f, y, inv);
+  for (auto _ : state) kernel::rms_norm_backward(Cpu{}, x, w, inv, dy, y, dw);
+  set_bytes(state, 3 * narrow_bytes);
+}
+void layer_norm(benchmark::State& state) {
+  const auto x = random_tensor(rows, cols, 1), w = random_tensor(1, cols, 2);
+  Tensor<float> y(rows, cols);
+  for (auto _ : state) kernel::layer_norm(Cpu{}, x, w, w, 1e-5f, y);
+  set_bytes(state, 2 * narrow_bytes);
+}
+void swiglu(benchmark::State& state) {
+  const auto gate = random_tensor(rows, wide, 1), up = random_tensor(rows, wide, 2);
+  Tensor<float> out(rows, wide);
+  for (auto _ : state) kernel::swiglu(Cpu{}, gate, up, out);
+  set_bytes(state, 3 * wide_bytes);
+}
+void swiglu_backward(benchmark::State& state) {
+  const auto gate = random_tensor(rows, wide, 1), up = random_tensor(rows, wide, 2), dout = random_tensor(rows, wide, 3);
+  Tensor<float> dgate(rows, wide), dup(rows, wide);
+  for (auto _ : state) kernel::swiglu_backward(Cpu{}, gate, up, dout, dgate, dup);
+  set_bytes(state, 5 * wide_bytes);
+}
+template <class Activation>
+void activation(benchmark::State& state) {
+  const auto x = random_tensor(rows, wide, 1);
+  Tensor<float> y(rows, wide);
+  for (auto _ : state) kernel::activate<Activation>(Cpu{}, x, y);
+  set_bytes(state, 2 * wide_bytes);
+}
+void rotary(benchmark::State& state) {
+  kernel::Rotary rotary{.head_dim = 64, .rotary_dim = 64, .inv_freq = {}};
+  for (int i = 0; i < 32; ++i) rotary.inv_freq.push_back(std::pow(1e4f, -static_cast<float>(i) / 32));
+  rotary.reserve(2048);
+  auto x = random_tensor(rows, cols, 1);
+  std::vector<Index> position(rows);
+  for (std::size_t t = 0; t < position.size(); ++t) position[t] = static_cast<Index>(t % 64);
+  for (auto _ : state) kernel::rotate(Cpu{}, rotary, x, position);
+  set_bytes(state, 2 * narrow_bytes);
+}
+void embedding_backward(benchmark::State& state) {
+  const auto dout = random_tensor(rows, cols, 1);
+  Tensor<float> dtable(49152, cols);
+  std::vector<TokenId> token(rows);
+  for (std::size_t t = 0; t < token.size(); ++t) token[t] = static_cast<TokenId>(RngKey{1, 1}.below(t, 49152));
+  for (auto _ : state) kernel::embedding_backward(Cpu{}, token, dout, dtable);
+  set_bytes(state, 3 * narrow_bytes);
+}
+}  // namespace
+
+BENCHMARK(rms_norm)->UseRealTime();
+BENCHMARK(rms_norm_backward)->UseRealTime();
+BENCHMARK(layer_norm)->UseRealTime();
+BENCHMARK(swiglu)->UseRealTime();
+BENCHMARK(swiglu_backward)->UseRealTime();
+BENCHMARK_TEMPLATE(activation, kernel::GeluTanh)->UseRealTime();
+BENCHMARK_TEMPLATE(activation, kernel::GeluExact)->UseRealTime();
+BENCHMARK_TEMPLATE(activation, kernel::Silu)->UseRealTime();
+BENCHMARK_TEMPLATE(activation, kernel::Tanh)->UseRealTime();
+BENCHMARK(rotary)->UseRealTime();
+BENCHMARK(embedding_backward)->UseRealTime();
+
+BENCHMARK_MAIN();
