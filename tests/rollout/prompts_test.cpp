@@ -12,7 +12,7 @@ std::filesystem::path file_with(const TemporaryFolder& folder, const std::string
   std::ofstream(path, std::ios::binary) << text;
   return path;
 }
-std::string render(std::span<const rollout::Message> messages) {
+std::string render(std::span<const rollout::ChatMessage> messages) {
   std::string text;
   for (const auto& message : messages) text += "<" + message.role + ">" + message.content;
   return text + "<assistant>";

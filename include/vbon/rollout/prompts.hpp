@@ -14,16 +14,13 @@
 #include "vbon/data/prompt.hpp"
 #include "vbon/io/json.hpp"
 #include "vbon/io/jsonl.hpp"
+#include "vbon/text/chat_message.hpp"
 
 namespace vbon::rollout {
-/// One turn of a conversation, as chat templates take it.
-struct Message {
-  std::string role;     // "system", "user", "assistant"
-  std::string content;
-};
+using text::ChatMessage;
 
 /// Turns messages into the text a model reads, generation prompt included.
-using ChatRenderer = std::function<std::string(std::span<const Message>)>;
+using ChatRenderer = std::function<std::string(std::span<const ChatMessage>)>;
 
 /// Gives the text of a prompt its tokens. `templated` is true for text that a chat template wrote: it holds
 /// its own special tokens.
@@ -35,9 +32,9 @@ struct PromptOptions {
 };
 
 namespace detail {
-inline std::vector<Message> parse_messages(const io::Json& value, const std::string& where) {
+inline std::vector<ChatMessage> parse_messages(const io::Json& value, const std::string& where) {
   require<FormatError>(value.is_array() && !value.empty(), where, ": \"messages\" must be a list with at least one message");
-  std::vector<Message> messages;
+  std::vector<ChatMessage> messages;
   for (const io::Json& entry : value) {
     for (const char* key : {"role", "content"})
       require<FormatError>(entry.is_object() && entry.contains(key) && entry[key].is_string(), where, ": message ",
