@@ -8,6 +8,7 @@
 // because E[(n-1)(log U_(n) - log U_(1))] = t_n for uniform quantiles. The contrast is IPO at
 // beta* = 1/(2 t_n). Source: Gui et al., "BoNBoN alignment", arXiv 2406.00832.
 #pragma once
+#include "vbon/bon/finite_law.hpp"
 #include "vbon/core/special.hpp"
 #include "vbon/objective/preference.hpp"
 
@@ -17,6 +18,18 @@ namespace vbon::objective {
 inline double bonbon_margin(double n) {
   require_at_least("bonbon", "n", n, 2);
   return (n - 1) * harmonic_number(n - 1);
+}
+
+/// The margin that best-of-n has on a finite law, ties included: the mean of log(pi_bon/pi_ref) over best
+/// samples minus that over worst ones.
+/// @throws DomainError for n < 2
+inline double finite_margin(std::span<const double> probability, std::span<const double> reward, double n) {
+  require_at_least("bonbon", "n", n, 2);
+  const bon::Law best = bon::best_of_n_law(probability, reward, n), worst = bon::worst_of_n_law(probability, reward, n);
+  double margin = 0;
+  for (std::size_t k = 0; k < best.size(); ++k)
+    if (probability[k] > 0) margin += (best[k] - worst[k]) * std::log(best[k] / probability[k]);
+  return margin;
 }
 
 /// A group whose rewards are all equal gives no pair: it is left out and counted.
@@ -35,6 +48,7 @@ struct BonBon {
 
   ObjectiveResult operator()(const RolloutBatch& batch) const {
     require_within(name, "alpha", alpha, 0, 1);
+    require<DomainError>(n == 0 || n >= 2, "bonbon: n >= 2 expected (0: the size of the group), got ", n);
     require_groups(name, batch, 2);
     require_ordered(name, "reward", batch.reward, batch.responses());
     const Array ratio = log_ratio(name, batch), log_prob = per_response(batch, batch.log_prob);

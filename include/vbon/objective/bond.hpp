@@ -6,6 +6,7 @@
 // Source: Sessa et al., "BOND", arXiv 2407.14622, equations 8 to 15; the exact target keeps the tie sum
 // that the paper's bound F^(N-1) drops.
 #pragma once
+#include "vbon/bon/finite_law.hpp"
 #include "vbon/objective/bon_sft.hpp"
 #include "vbon/objective/vbon.hpp"
 #include "vbon/objective/vbon_bound.hpp"
@@ -59,4 +60,27 @@ struct Bond {
     return result;
   }
 };
+
+/// The divergence itself on a finite problem, with its gradient in the logits of a softmax policy:
+/// (1 - beta)(pi - pi_bon) + beta pi (log(pi/pi_bon) - KL(pi || pi_bon)).
+struct Jeffreys {
+  double forward_kl = 0;   // KL(target || policy)
+  double backward_kl = 0;  // KL(policy || target)
+  double value = 0;
+  std::vector<double> dlogits;  // [K]
+};
+/// @throws ShapeError; DomainError for beta outside [0, 1]
+inline Jeffreys jeffreys(std::span<const double> policy, std::span<const double> target, double beta) {
+  require_within("jeffreys", "beta", beta, 0, 1);
+  Jeffreys result{.forward_kl = bon::kl_of_laws(target, policy), .backward_kl = bon::kl_of_laws(policy, target), .value = 0, .dlogits = {}};
+  // A term of weight 0 is left out: its divergence may be infinite.
+  if (beta < 1) result.value += (1 - beta) * result.forward_kl;
+  if (beta > 0) result.value += beta * result.backward_kl;
+  for (std::size_t k = 0; k < policy.size(); ++k) {
+    double slope = (1 - beta) * (policy[k] - target[k]);
+    if (beta > 0) slope += beta * policy[k] * (std::log(policy[k] / target[k]) - result.backward_kl);
+    result.dlogits.push_back(slope);
+  }
+  return result;
+}
 }  // namespace vbon::objective

@@ -27,6 +27,9 @@ double jbond_reward(double reward, const Rewards& anchor) {
   return reward < std::min(anchor[0], anchor[1]) ? -4 * std::numbers::ln2 : 0.0;
 }
 
+/// Its mean over two independent anchor samples, given P(r <= r(y)) under the anchor.
+inline double expected_jbond_reward(double cdf_le) { return -4 * std::numbers::ln2 * (1 - cdf_le) * (1 - cdf_le); }
+
 /// @throws DomainError for beta outside [0, 1], gamma < 0, other than 2 anchor samples per prompt,
 ///         `group_too_small` with leave-one-out and a single policy sample in the batch
 template <Baseline B = BatchLeaveOneOut>
