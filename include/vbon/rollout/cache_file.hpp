@@ -87,11 +87,14 @@ std::vector<T> list_of(const io::Json& row, const char* key, std::size_t count, 
 /// One line of the grouped layout.
 inline CachedPrompt parse_cached_prompt(const io::Json& row, const std::string& where) {
   CachedPrompt entry;
-  for (const char* key : {"responses", "rewards"})
-    require<FormatError>(row.contains(key) && row[key].is_array(), where, ": a list under \"", key, "\" expected");
+  require<FormatError>(row.contains("rewards") && row["rewards"].is_array() && !row["rewards"].empty(), where,
+                       ": a list under \"rewards\" expected, with at least one number");
   entry.prompt = row["prompt"].get<std::string>();
-  const std::size_t count = row["responses"].size();
-  entry.text = detail::list_of<std::string>(row, "responses", count, where);
+  // Rewards alone are enough for an empirical CDF.
+  const bool texts = row.contains("responses");
+  require<FormatError>(!texts || row["responses"].is_array(), where, ": a list under \"responses\" expected");
+  const std::size_t count = row[texts ? "responses" : "rewards"].size();
+  if (texts) entry.text = detail::list_of<std::string>(row, "responses", count, where);
   require<FormatError>(row["rewards"].size() == count, where, ": ", count, " responses but ", row["rewards"].size(), " rewards");
   for (std::size_t m = 0; m < count; ++m) entry.reward.push_back(detail::reward_of(row["rewards"][m], entry.prompt, m, where));
   if (row.contains("tokens")) {
@@ -150,7 +153,7 @@ inline std::vector<CachedPrompt> read_cache_file(const std::filesystem::path& pa
     const std::string where = message(path.string(), " line ", line);
     require<FormatError>(row.is_object() && row.contains("prompt") && row["prompt"].is_string(), where,
                          ": a text under \"prompt\" expected");
-    if (row.contains("responses")) {
+    if (row.contains("responses") || row.contains("rewards")) {
       entries.push_back(parse_cached_prompt(row, where));
       return;
     }
