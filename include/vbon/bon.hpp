@@ -1,17 +1,23 @@
 // vbon/bon.hpp
 //
-// The mathematics of best-of-N alone: the standard library and nothing else, cheap to include.
-// For arrays of responses add vbon/bon/log_prob_array.hpp (xsimd).
+// The mathematics of best-of-N alone: arrays in, arrays out. Needs no file format, tokenizer or network.
 #pragma once
-#include "vbon/bon/log_prob.hpp"             // log pi_bon of one response, its derivatives and bounds
-#include "vbon/bon/empirical_cdf.hpp"        // ranks of a reward among cached reference rewards
-#include "vbon/bon/registry.hpp"             // estimates of log F from those ranks, by name
-#include "vbon/bon/pooled_cdf.hpp"           // ... pooled with on-policy rollouts
-#include "vbon/bon/bands.hpp"                // how far they may be off
-#include "vbon/bon/subset_weights.hpp"       // unbiased powers of F, weights of the best of random subsets
-#include "vbon/bon/sample_size.hpp"          // N, beta and the cache size
-#include "vbon/bon/divergence.hpp"           // KL and other distances to the reference, in closed form
-#include "vbon/bon/expected_reward.hpp"      // win rate and expected reward
-#include "vbon/bon/reference_law.hpp"        // everything exact for a policy that can be enumerated
-#include "vbon/bon/bounds.hpp"               // the objective and its surrogates
-#include "vbon/bon/softmax_gradient.hpp"     // their gradients in the logits of a softmax
+
+// The law in closed form, one response at a time and for arrays.
+#include "vbon/bon/log_prob.hpp"
+#include "vbon/bon/log_prob_array.hpp"
+#include "vbon/bon/sample_size.hpp"
+
+// Where a reward stands among M samples of the reference.
+#include "vbon/bon/bands.hpp"
+#include "vbon/bon/pooled_cdf.hpp"
+#include "vbon/bon/registry.hpp"
+#include "vbon/bon/subset_weights.hpp"
+
+// What best-of-N costs and gains: in closed form, as bounds, and exactly on finite problems.
+#include "vbon/bon/bounds.hpp"
+#include "vbon/bon/divergence.hpp"
+#include "vbon/bon/expected_reward.hpp"
+#include "vbon/bon/finite_law.hpp"
+#include "vbon/bon/reference_law.hpp"
+#include "vbon/bon/softmax_gradient.hpp"

@@ -2,7 +2,7 @@
 //
 // Estimates of log F from ranks: K of M cached rewards lie below the query, K ~ Binomial(M, F). Only
 // ranks enter, so any strictly increasing map of the rewards changes no bit. Each estimator is one
-// formula log_cdf(K, M); RankEstimator makes it a CdfEstimator.
+// formula log_cdf_of_rank(K, M); RankEstimator makes it a CdfEstimator.
 //
 //   harmonic  H_K - H_M               unbiased but for a remainder below (1-F)^(M+1) / ((M+1) F); default
 //   add_one   log((K+1) / (M+1))      the published choice; bias about (1-F) / (2 M F)
@@ -25,7 +25,7 @@ namespace vbon::bon {
 template <class E>
 concept RankFormula = requires(Index below, Index samples) {
   { E::name } -> std::convertible_to<std::string_view>;
-  { E::log_cdf(below, samples) } -> std::same_as<double>;
+  { E::log_cdf_of_rank(below, samples) } -> std::same_as<double>;
 };
 
 namespace detail {
@@ -38,49 +38,49 @@ inline double count(Index n) { return static_cast<double>(n); }
 
 struct HarmonicFormula {
   static constexpr std::string_view name = "harmonic";
-  static double log_cdf(Index below, Index samples) {
+  static double log_cdf_of_rank(Index below, Index samples) {
     return digamma_difference(detail::count(below) + 1, detail::count(samples) + 1);
   }
 };
 struct AddOneFormula {
   static constexpr std::string_view name = "add_one";
-  static double log_cdf(Index below, Index samples) {
+  static double log_cdf_of_rank(Index below, Index samples) {
     return detail::log_count_ratio(detail::count(below) + 1, detail::count(samples) + 1);
   }
 };
 struct HalfFormula {
   static constexpr std::string_view name = "half";
-  static double log_cdf(Index below, Index samples) {
+  static double log_cdf_of_rank(Index below, Index samples) {
     return detail::log_count_ratio(detail::count(below) + 0.5, detail::count(samples) + 0.5);
   }
 };
 struct JeffreysFormula {
   static constexpr std::string_view name = "jeffreys";
-  static double log_cdf(Index below, Index samples) {
+  static double log_cdf_of_rank(Index below, Index samples) {
     return digamma_difference(detail::count(below) + 0.5, detail::count(samples) + 1);
   }
 };
 struct LaplaceFormula {
   static constexpr std::string_view name = "laplace";
-  static double log_cdf(Index below, Index samples) {
+  static double log_cdf_of_rank(Index below, Index samples) {
     return detail::log_count_ratio(detail::count(below) + 1, detail::count(samples) + 2);
   }
 };
 struct UniformFormula {
   static constexpr std::string_view name = "uniform";
-  static double log_cdf(Index below, Index samples) {
+  static double log_cdf_of_rank(Index below, Index samples) {
     return digamma_difference(detail::count(below) + 1, detail::count(samples) + 2);
   }
 };
 struct JeffreysMeanFormula {
   static constexpr std::string_view name = "jeffreys_mean";
-  static double log_cdf(Index below, Index samples) {
+  static double log_cdf_of_rank(Index below, Index samples) {
     return detail::log_count_ratio(detail::count(below) + 0.5, detail::count(samples) + 1);
   }
 };
 struct PlugInFormula {
   static constexpr std::string_view name = "plug_in";
-  static double log_cdf(Index below, Index samples) {
+  static double log_cdf_of_rank(Index below, Index samples) {
     return detail::log_count_ratio(detail::count(below), detail::count(samples));
   }
 };
@@ -89,14 +89,13 @@ struct PlugInFormula {
 /// @throws DomainError empty_cache, nan_reward
 template <RankFormula Formula>
 struct RankEstimator : Formula {
-  using Formula::log_cdf;
   double log_cdf(std::span<const double> sorted, double reward) const {
     const RankCounts counts = checked_count(sorted, reward);
-    return Formula::log_cdf(counts.below, static_cast<Index>(sorted.size()));
+    return Formula::log_cdf_of_rank(counts.below, static_cast<Index>(sorted.size()));
   }
   double log_cdf_le(std::span<const double> sorted, double reward) const {
     const RankCounts counts = checked_count(sorted, reward);
-    return Formula::log_cdf(counts.below + counts.equal, static_cast<Index>(sorted.size()));
+    return Formula::log_cdf_of_rank(counts.below + counts.equal, static_cast<Index>(sorted.size()));
   }
 
  private:
@@ -143,7 +142,7 @@ class LogCdfTable {
   /// @throws DomainError empty_cache when samples < 1
   explicit LogCdfTable(Index samples) {
     require<DomainError>(samples >= 1, ErrorCode{"empty_cache"}, "bon::LogCdfTable: at least one reward expected, got ", samples);
-    for (Index k = 0; k <= samples; ++k) log_cdf_.push_back(Formula::log_cdf(k, samples));
+    for (Index k = 0; k <= samples; ++k) log_cdf_.push_back(Formula::log_cdf_of_rank(k, samples));
   }
   Index samples() const { return static_cast<Index>(log_cdf_.size()) - 1; }
   double log_cdf(Index below) const { return log_cdf_[static_cast<std::size_t>(below)]; }

@@ -11,7 +11,7 @@
 #include <span>
 #include <vector>
 
-#include "vbon/bon/log_prob.hpp"
+#include "vbon/bon/reference_law.hpp"
 
 namespace vbon::bon {
 using Law = std::vector<double>;  // [K] probabilities
@@ -27,31 +27,12 @@ struct Levels {
 inline Levels levels(std::span<const double> probability, std::span<const double> reward) {
   require<ShapeError>(!probability.empty() && probability.size() == reward.size(), "finite law: as many rewards as probabilities expected, got ",
                       reward.size(), " and ", probability.size());
-  require_rewards(reward, "finite law");
-  double total = 0;
-  for (const double p : probability) {
-    require<DomainError>(p >= 0 && std::isfinite(p), ErrorCode{"invalid_probability"}, "finite law: probabilities >= 0 expected, got ", p);
-    total += p;
-  }
-  require<DomainError>(total > 0, ErrorCode{"invalid_probability"}, "finite law: a positive probability expected");
-  Levels result{std::vector<double>(probability.size()), std::vector<double>(probability.size()), std::vector<bool>(probability.size())};
-  std::vector<std::size_t> order(probability.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return reward[a] < reward[b]; });
-  double below = 0;
-  for (std::size_t first = 0; first < order.size();) {
-    std::size_t last = first;
-    double tie = 0;
-    while (last < order.size() && reward[order[last]] == reward[order[first]]) tie += probability[order[last++]] / total;
-    double above = 0;
-    for (std::size_t i = last; i < order.size(); ++i) above += probability[order[i]];
-    for (std::size_t i = first; i < last; ++i) {
-      result.below[order[i]] = below;
-      result.tie[order[i]] = tie;
-      result.top[order[i]] = above == 0;
-    }
-    below += tie;
-    first = last;
+  const ReferenceLaw law = reference_law_from_weights(probability, reward);
+  Levels result;
+  for (std::size_t k = 0; k < probability.size(); ++k) {
+    result.below.push_back(std::exp(law.log_cdf[k]));
+    result.tie.push_back(std::exp(law.log_tie[k]));
+    result.top.push_back(law.log_cdf_le[k] == 0);
   }
   return result;
 }

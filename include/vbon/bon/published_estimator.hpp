@@ -11,7 +11,7 @@ namespace vbon::bon {
 /// The published table log((K+1)/(M+1)) in single precision. K = M gives exactly 0.
 struct PublishedFormula {
   static constexpr std::string_view name = "published";
-  static double log_cdf(Index below, Index samples) {
+  static double log_cdf_of_rank(Index below, Index samples) {
     return static_cast<double>(std::log(static_cast<float>(below + 1) / static_cast<float>(samples + 1)));
   }
 };

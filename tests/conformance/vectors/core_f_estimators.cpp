@@ -13,19 +13,19 @@ void check_case(const Json& item, Report& report) {
   const Index m = integer("M"), k = integer("K"), e = integer("E");
   const auto near = [&](double got, const char* key) { report.near(got, number(item.at(key)), absolute, relative, key); };
   using namespace bon;
-  near(std::exp(PlugIn::log_cdf(k, m)), "plug_lt");
-  near(std::exp(PlugIn::log_cdf(k + e, m)), "plug_le");
-  const double low = PlugIn::log_cdf(k, m), high = PlugIn::log_cdf(k + e, m);
+  near(std::exp(PlugIn::log_cdf_of_rank(k, m)), "plug_lt");
+  near(std::exp(PlugIn::log_cdf_of_rank(k + e, m)), "plug_le");
+  const double low = PlugIn::log_cdf_of_rank(k, m), high = PlugIn::log_cdf_of_rank(k + e, m);
   near(std::exp(log_cdf_at(Side::mid, low, log_sub(high, low), high)), "plug_mid");
-  near(std::exp(AddOne::log_cdf(k, m)), "add_one");
-  near(std::exp(Laplace::log_cdf(k, m)), "laplace");
-  near(std::exp(JeffreysMean::log_cdf(k, m)), "jeffreys_mean");
-  near(PlugIn::log_cdf(k, m), "log_plug");
-  near(AddOne::log_cdf(k, m), "log_add_one");
-  near(Half::log_cdf(k, m), "log_half");
-  near(Jeffreys::log_cdf(k, m), "log_jeffreys");
-  near(Uniform::log_cdf(k, m), "log_uniform");
-  near(Harmonic::log_cdf(k, m), "log_harmonic");
+  near(std::exp(AddOne::log_cdf_of_rank(k, m)), "add_one");
+  near(std::exp(Laplace::log_cdf_of_rank(k, m)), "laplace");
+  near(std::exp(JeffreysMean::log_cdf_of_rank(k, m)), "jeffreys_mean");
+  near(PlugIn::log_cdf_of_rank(k, m), "log_plug");
+  near(AddOne::log_cdf_of_rank(k, m), "log_add_one");
+  near(Half::log_cdf_of_rank(k, m), "log_half");
+  near(Jeffreys::log_cdf_of_rank(k, m), "log_jeffreys");
+  near(Uniform::log_cdf_of_rank(k, m), "log_uniform");
+  near(Harmonic::log_cdf_of_rank(k, m), "log_harmonic");
   near(LogCdfTable<>(m).log_cdf(k), "log_harmonic");
   const Interval band = clopper_pearson(k, m);
   report.near(band.lower, number(item.at("cp_lo")), 1e-9, 0, "cp_lo");
@@ -49,15 +49,15 @@ void check_moment(const Json& item, Report& report) {
   const auto name = item.at("estimator").get<std::string>();
   using Estimate = double (*)(Index, Index);
   const std::map<std::string, Estimate> estimates = {
-      {"plug_lt", [](Index k, Index n) { return std::exp(bon::PlugIn::log_cdf(k, n)); }},
-      {"add_one", [](Index k, Index n) { return std::exp(bon::AddOne::log_cdf(k, n)); }},
-      {"laplace", [](Index k, Index n) { return std::exp(bon::Laplace::log_cdf(k, n)); }},
-      {"jeffreys_mean", [](Index k, Index n) { return std::exp(bon::JeffreysMean::log_cdf(k, n)); }},
-      {"log_add_one", [](Index k, Index n) { return bon::AddOne::log_cdf(k, n); }},
-      {"log_half", [](Index k, Index n) { return bon::Half::log_cdf(k, n); }},
-      {"log_jeffreys", [](Index k, Index n) { return bon::Jeffreys::log_cdf(k, n); }},
-      {"log_uniform", [](Index k, Index n) { return bon::Uniform::log_cdf(k, n); }},
-      {"log_harmonic", [](Index k, Index n) { return bon::Harmonic::log_cdf(k, n); }}};
+      {"plug_lt", [](Index k, Index n) { return std::exp(bon::PlugIn::log_cdf_of_rank(k, n)); }},
+      {"add_one", [](Index k, Index n) { return std::exp(bon::AddOne::log_cdf_of_rank(k, n)); }},
+      {"laplace", [](Index k, Index n) { return std::exp(bon::Laplace::log_cdf_of_rank(k, n)); }},
+      {"jeffreys_mean", [](Index k, Index n) { return std::exp(bon::JeffreysMean::log_cdf_of_rank(k, n)); }},
+      {"log_add_one", [](Index k, Index n) { return bon::AddOne::log_cdf_of_rank(k, n); }},
+      {"log_half", [](Index k, Index n) { return bon::Half::log_cdf_of_rank(k, n); }},
+      {"log_jeffreys", [](Index k, Index n) { return bon::Jeffreys::log_cdf_of_rank(k, n); }},
+      {"log_uniform", [](Index k, Index n) { return bon::Uniform::log_cdf_of_rank(k, n); }},
+      {"log_harmonic", [](Index k, Index n) { return bon::Harmonic::log_cdf_of_rank(k, n); }}};
   const auto estimate = estimates.find(name);
   if (!report.check(estimate != estimates.end(), "unknown estimator ", name)) return;
   const double md = static_cast<double>(m), truth = name.starts_with("log_") ? std::log(f) : f;
