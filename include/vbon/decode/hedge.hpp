@@ -1,0 +1,55 @@
+// vbon/decode/hedge.hpp
+//
+// How far to trust a proxy reward: the mean TRUE reward of best-of-N chosen by the proxy, as a function of
+// N, from calibration pairs; and the N (or the mu of best-of-Poisson, the lambda of soft best-of-N) where
+// it is largest. Source: Khalaf et al., "Inference-time reward hacking", arXiv 2506.19248.
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <span>
+#include <vector>
+
+#include "vbon/bon/finite_law.hpp"
+#include "vbon/bon/subset_weights.hpp"
+
+namespace vbon::decode {
+/// Calibration pairs of one prompt, grouped by ties of the proxy.
+class HedgeCurve {
+ public:
+  /// @throws DomainError for no pairs, NaN proxies, true rewards that are not finite; ShapeError when sizes differ
+  HedgeCurve(std::span<const double> proxy, std::span<const double> truth)
+      : proxy_(proxy.begin(), proxy.end()), truth_(truth.begin(), truth.end()) {
+    require<ShapeError>(proxy.size() == truth.size(), "hedge: as many true rewards as proxies expected, got ", truth.size(), " and ",
+                        proxy.size());
+    bon::require_rewards(proxy, "hedge");
+    for (const double r : truth) require<DomainError>(std::isfinite(r), "hedge: finite true rewards expected, got ", r);
+    even_.assign(proxy.size(), 1 / static_cast<double>(proxy.size()));
+  }
+
+  /// Best of n draws with replacement from the pairs; n real.
+  double best_of_n(double n) const { return bon::mean_under(bon::best_of_n_law(even_, proxy_, n), truth_); }
+  /// Unbiased, without replacement; n <= number of pairs.
+  /// @throws DomainError `cache_too_small`
+  double best_of_n_unbiased(Index n) const { return bon::mean_under(bon::subset_max_weights(proxy_, n), truth_); }
+  /// Best of 1 + Poisson(mu).
+  double best_of_poisson(double mu) const { return bon::mean_under(bon::best_of_poisson_law(even_, proxy_, mu), truth_); }
+
+ private:
+  std::vector<double> proxy_, truth_, even_;
+};
+
+/// Where a curve over a grid is largest: the smallest setting on ties. At the last setting the maximum may
+/// lie beyond: `at_end` says so, and the choice should be refused.
+struct HedgeChoice {
+  std::size_t index = 0;
+  double value = 0;
+  bool at_end = false;
+};
+/// @throws DomainError for an empty curve
+inline HedgeChoice hedge_choice(std::span<const double> curve) {
+  require<DomainError>(!curve.empty(), "hedge: a grid of at least one setting expected");
+  const auto best = std::max_element(curve.begin(), curve.end());
+  const auto index = static_cast<std::size_t>(best - curve.begin());
+  return {index, *best, index + 1 == curve.size() && curve.size() > 1};
+}
+}  // namespace vbon::decode
