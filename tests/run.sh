@@ -2,7 +2,7 @@
 # Installs what is missing, fetches models and data, builds everything and runs every test but the slow ones
 # (those train a real model for minutes: ctest --preset slow).
 #
-# usage: sh tests/run.sh [ctest arguments, as in: -L fast]
+# usage: sh tests/run.sh [ctest arguments, as in -L fast]
 #
 # Spec vectors and fixtures are read from $VBON_VECTORS and $VBON_FIXTURES, by default ../shared/spec/vectors and
 # ../shared/fixtures beside the checkout. Where they are absent, the tests that need them are skipped by name;
