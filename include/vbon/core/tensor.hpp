@@ -3,6 +3,10 @@
 // Tensor owns memory on a device, View looks at it. Both are row-major matrices [rows, cols]; a vector
 // is one row. On the CPU a view turns into an Eigen::Map, so all of Eigen works on it in place.
 #pragma once
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include <Eigen/Core>
 #include <algorithm>
 #include <cstddef>
@@ -79,7 +83,7 @@ class View {
   Index cols_ = 0;
 };
 
-/// Owns rows x cols values, zeroed, aligned to 64 bytes (one AVX-512 register, one cache line).
+/// Owns rows x cols values, zeroed, aligned to at least 64 bytes (one AVX-512 register, one cache line).
 template <class T, Device D = Cpu>
 class Tensor {
   static_assert(std::is_trivially_copyable_v<T>, "Tensor holds plain values");
@@ -91,7 +95,7 @@ class Tensor {
   Tensor() = default;
   Tensor(Index rows, Index cols) : rows_(rows), cols_(cols) {
     require<ShapeError>(rows >= 0 && cols >= 0, "Tensor: sizes >= 0 expected, got ", rows, " x ", cols);
-    values_.reset(allocate(static_cast<std::size_t>(rows) * static_cast<std::size_t>(cols)));
+    values_ = allocate(static_cast<std::size_t>(rows) * static_cast<std::size_t>(cols));
   }
   explicit Tensor(Index size) : Tensor(1, size) {}
 
@@ -131,18 +135,28 @@ class Tensor {
   View<const T, D> row(Index i) const { return view().row(i); }
 
  private:
-  static constexpr std::align_val_t alignment{64};
+  // Large arrays ask for huge pages: a weight read column by column would otherwise miss the page table
+  // at every row.
+  static constexpr std::size_t huge_page = std::size_t{2} << 20;
+  static std::align_val_t alignment(std::size_t bytes) { return std::align_val_t{bytes >= 2 * huge_page ? huge_page : 64}; }
   struct Free {
-    void operator()(T* values) const { ::operator delete[](values, alignment); }
+    std::align_val_t aligned{64};
+    void operator()(T* values) const { ::operator delete[](values, aligned); }
   };
-  static T* allocate(std::size_t count) {
+  using Values = std::unique_ptr<T[], Free>;
+  static Values allocate(std::size_t count) {
     if (count == 0) return nullptr;
-    auto* values = static_cast<T*>(::operator new[](count * sizeof(T), alignment));
+    const std::size_t bytes = count * sizeof(T);
+    const std::align_val_t aligned = alignment(bytes);
+    auto* values = static_cast<T*>(::operator new[](bytes, aligned));
+#if defined(__linux__)
+    if (bytes >= 2 * huge_page) ::madvise(values, bytes, MADV_HUGEPAGE);  // a wish; refusal changes nothing
+#endif
     std::uninitialized_value_construct_n(values, count);
-    return values;
+    return Values(values, Free{aligned});
   }
 
-  std::unique_ptr<T[], Free> values_;
+  Values values_;
   Index rows_ = 0;
   Index cols_ = 0;
 };

@@ -81,8 +81,8 @@ void matmul_grad_input(Cpu, View<const float> dy, View<const float> w, View<floa
                       dx.cols(), "]");
   if (dx.empty()) return;
   const Index depth = dy.cols();
-  const Index rows = detail::row_block(dy.rows(), depth);
-  const Index row_blocks = (dy.rows() + rows - 1) / rows;
+  const Index row_blocks = (dy.rows() + 511) / 512;  // laying out a panel costs as much as some 15 rows
+  const Index rows = (dy.rows() + row_blocks - 1) / row_blocks;
   const Index panels = (w.cols() + width - 1) / width;
   parallel_for(row_blocks * panels, 1, [&](Index chunk, Index) {
     const Index row = chunk / panels * rows;
@@ -105,47 +105,60 @@ void matmul_grad_input(Cpu, View<const float> dy, View<const float> w, View<floa
 }
 
 namespace detail {
-/// Rows of the batch whose pieces are packed together in a weight gradient.
-inline constexpr Index grad_depth = 256;
+/// Rows of the batch that pass through the caches together in a weight gradient.
+inline constexpr Index grad_depth = 192;
 
-/// dw(n, k) += sum_t dy(t, n) x(t, k) for n < `rows`, k < `columns`. Both operands are packed per block of
-/// `grad_depth` rows t: x into panels, dy into columns of one tile's height.
+/// dw(n, k) += sum_t dy(t, n) x(t, k) for n < `rows`, k < `columns`. Blocks of `grad_depth` rows t are packed,
+/// x into panels and dy into columns of a tile; the tiles of one block fetch the next one into the
+/// cache, a column of cache lines each, because rows far apart are more than the hardware foresees.
 template <class Arch>
 void grad_weight_block(const float* dy, Index dy_row, const float* x, Index x_row, Index depth, float* dw, Index dw_row,
                        Index rows, Index columns) {
   constexpr Index width = PackedMatrix<float>::width;
+  constexpr Index line = 16;
   const Index panels = (columns + width - 1) / width;
   const Index tiles = (rows + tile_rows<Arch> - 1) / tile_rows<Arch>;
-  const Index height = (rows + tiles - 1) / tiles;
+  constexpr Index height = (tile_rows<Arch> + lanes<Arch> - 1) / lanes<Arch> * lanes<Arch>;  // whole registers
+  const Index left_lines = (rows + line - 1) / line;
+  const Index right_lines = (columns + line - 1) / line;
   float* right = scratch<struct GradWeightRight>(panels * width * grad_depth);
   float* left = scratch<struct GradWeightLeft>(tiles * height * grad_depth);
   for (Index t = 0; t < depth; t += grad_depth) {
     const Index steps = std::min(grad_depth, depth - t);
+    const Index next = std::min(depth - steps, t + grad_depth);  // first row to fetch; some may be there already
     for (Index p = 0; p < panels; ++p)
       pack_columns(x + t * x_row, x_row, p * width, std::min(width, columns - p * width), steps, right + p * width * steps);
-    for (Index s = 0; s < steps; ++s) {
-      const float* from = dy + (t + s) * dy_row;
-      for (Index i = 0; i < tiles; ++i) {
-        const Index count = std::min(height, rows - i * height);
-        float* to = left + (i * steps + s) * height;
-        for (Index r = 0; r < count; ++r) to[r] = from[i * height + r];
-      }
-    }
     for (Index i = 0; i < tiles; ++i) {
-      const Index count = std::min(height, rows - i * height);
-      const TileFunction tile = one_panel_tiles<Arch>[size(count - 1)];
-      for (Index p = 0; p < panels; ++p)
-        tile({.x = left + i * steps * height,
-              .x_row = 1,
-              .x_step = height,
-              .panel = right + p * width * steps,
-              .panel_stride = 0,
-              .depth = steps,
-              .y = dw + i * height * dw_row + p * width,
-              .y_row = dw_row,
-              .bias = nullptr,
-              .accumulate = true},
-             std::min(width, columns - p * width));
+      const Index n = i * rows / tiles;
+      const float* from = dy + t * dy_row + n;
+      float* to = left + i * steps * height;
+      for (Index s = 0; s < steps; ++s, from += dy_row, to += height)  // values of the next tile may follow: harmless
+        for_lanes<Arch>(0, std::min(height, rows - n), [&](Index r, auto some) { store<Arch>(to + r, load_some<Arch>(from + r, some)); });
+    }
+    Index call = 0;
+    for (Index i = 0; i < tiles; ++i) {
+      const Index n = i * rows / tiles;
+      const TileFunction tile = one_panel_tiles<Arch>[size((i + 1) * rows / tiles - n - 1)];
+      for (Index p = 0; p < panels; ++p, ++call) {
+        TileOperands operands{.x = left + i * steps * height,
+                              .x_row = 1,
+                              .x_step = height,
+                              .panel = right + p * width * steps,
+                              .panel_stride = 0,
+                              .depth = steps,
+                              .y = dw + n * dw_row + p * width,
+                              .y_row = dw_row,
+                              .bias = nullptr,
+                              .accumulate = true};
+        if (next > t && call < left_lines) {
+          operands.ahead = dy + next * dy_row + call * line;
+          operands.ahead_step = dy_row;
+        } else if (next > t && call < left_lines + right_lines) {
+          operands.ahead = x + next * x_row + (call - left_lines) * line;
+          operands.ahead_step = x_row;
+        }
+        tile(operands, std::min(width, columns - p * width));
+      }
     }
   }
 }
@@ -162,15 +175,17 @@ void matmul_grad_weight(Cpu, View<const float> dy, View<const float> x, View<flo
                       "kernel::matmul_grad_weight: dy [", dy.rows(), ", ", dy.cols(), "], x [", x.rows(), ", ", x.cols(),
                       "] into dw [", dw.rows(), ", ", dw.cols(), "]");
   if (dw.empty() || dy.rows() == 0) return;
-  constexpr Index tile_n = 12 * detail::tile_rows<Arch>;
-  constexpr Index tile_k = 10 * PackedMatrix<float>::width;
-  const Index across = (dw.cols() + tile_k - 1) / tile_k;
-  const Index down = (dw.rows() + tile_n - 1) / tile_n;
+  // Nearly equal blocks of dw of at most 24 tiles by 10 panels: the larger, the less is packed.
+  constexpr Index width = PackedMatrix<float>::width;
+  const Index panels = (dw.cols() + width - 1) / width;
+  const Index across = (panels + 9) / 10;
+  const Index down = (dw.rows() + 24 * detail::tile_rows<Arch> - 1) / (24 * detail::tile_rows<Arch>);
   parallel_for(across * down, 1, [&](Index chunk, Index) {
-    const Index n = chunk / across * tile_n;
-    const Index k = chunk % across * tile_k;
+    const Index n = chunk / across * dw.rows() / down, n_end = (chunk / across + 1) * dw.rows() / down;
+    const Index k = chunk % across * panels / across * width;
+    const Index k_end = std::min(dw.cols(), (chunk % across + 1) * panels / across * width);
     detail::grad_weight_block<Arch>(dy.data() + n, dy.cols(), x.data() + k, x.cols(), dy.rows(), dw.data() + n * dw.cols() + k,
-                                    dw.cols(), std::min(tile_n, dw.rows() - n), std::min(tile_k, dw.cols() - k));
+                                    dw.cols(), n_end - n, k_end - k);
   });
 }
 

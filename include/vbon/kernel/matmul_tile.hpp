@@ -23,6 +23,8 @@ struct TileOperands {
   Index y_row;
   const float* bias;      // [columns] or nullptr
   bool accumulate;        // start from y instead of 0
+  const float* ahead = nullptr;  // fetched into the cache on the way, one line for each step; nullptr: nothing
+  Index ahead_step = 16;
 };
 
 /// Rows per tile: with two registers of columns, two for the panel and one for x, all accumulators stay
@@ -57,6 +59,8 @@ template <class Arch, int Rows, int Panels>
     const float* panel = t.panel + 2 * part * L;
     const Index x_row = t.x_row;
     const Index x_step = t.x_step;
+    const float* ahead = t.ahead != nullptr ? t.ahead : t.panel;
+    const Index ahead_step = t.ahead != nullptr ? t.ahead_step : 0;
     for (Index k = 0; k < t.depth; ++k) {
       B w[Panels][2];
       VBON_UNROLL
@@ -73,6 +77,8 @@ template <class Arch, int Rows, int Panels>
           sum[p][r][1] = fma<Arch>(value, w[p][1], sum[p][r][1]);
         }
       }
+      __builtin_prefetch(ahead, 0, 2);
+      ahead += ahead_step;
       x += x_step;
       panel += width;
     }
@@ -137,6 +143,8 @@ void multiply_block(TileOperands t, Index rows, Index columns) {
     TileOperands row = t;
     for (Index i = 0; i < tiles; ++i) {
       const Index h = height + (i < taller ? 1 : 0);
+      // The first two tiles fetch half of the next panel each.
+      row.ahead = i < 2 && tiles > 1 && columns > width ? t.panel + t.panel_stride + i * t.depth * (width / 2) : nullptr;
       one_panel_tiles<Arch>[size(h - 1)](row, std::min(columns, width));
       row.x += h * t.x_row;
       row.y += h * t.y_row;

@@ -3,6 +3,8 @@
 // A weight matrix laid out for matmul: panels of 32 output columns, in each panel the reduction index
 // runs slowest. So the inner loop reads memory forward, two cache lines a step, whatever the shape.
 #pragma once
+#include <cstring>
+
 #include "vbon/core/device.hpp"
 #include "vbon/core/tensor.hpp"
 #include "vbon/kernel/simd.hpp"
@@ -62,15 +64,14 @@ inline void pack_rows(const float* w, Index stride, Index first, Index count, In
 /// One panel from w [K, N]: columns [first, first + count) of every row.
 inline void pack_columns(const float* w, Index stride, Index first, Index count, Index depth, float* panel) {
   constexpr Index width = PackedMatrix<float>::width;
-  for (Index k = 0; k < depth; ++k) {
-    const float* from = w + k * stride + first;
-    float* to = panel + k * width;
-    if (count == width) {
-      std::copy_n(from, width, to);
-    } else {
-      std::copy_n(from, count, to);
-      std::fill(to + count, to + width, 0.0f);
-    }
+  const float* from = w + first;
+  if (count == width) {  // a constant size, so that it becomes a few register moves
+    for (Index k = 0; k < depth; ++k, from += stride, panel += width) std::memcpy(panel, from, width * sizeof(float));
+    return;
+  }
+  for (Index k = 0; k < depth; ++k, from += stride, panel += width) {
+    std::copy_n(from, count, panel);
+    std::fill(panel + count, panel + width, 0.0f);
   }
 }
 }  // namespace detail

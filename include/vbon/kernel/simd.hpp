@@ -121,12 +121,13 @@ inline Batch<Arch> sum_each(const Batch<Arch> (&row)[lanes<Arch>]) {
   return xsimd::haddp(row);
 }
 
-/// e^x within 1.5 units in the last place; 0 at -inf, inf above 88.73, NaN for NaN.
+/// e^x within 1.5 units in the last place; 0 below -87.33 (results are never subnormal: those cost the
+/// processor a hundred cycles each), inf above 88.73, NaN for NaN.
 /// x = n log 2 + r with |r| <= log(2) / 2, e^r by its Taylor series (the next term is below 6e-9).
 template <class Arch>
 inline Batch<Arch> exp(Batch<Arch> x) {
   using B = Batch<Arch>;
-  const B lowest(is_wide<Arch> ? -105.0f : -87.33f);
+  const B lowest(-87.33f);
   const B bounded = xsimd::min(B(89.0f), xsimd::max(lowest, x));  // in this order a NaN passes through
   const B n = xsimd::nearbyint(bounded * B(1.44269504f));
   const B r = fma<Arch>(n, B(2.12194440e-4f), fma<Arch>(n, B(-0.693359375f), bounded));
@@ -139,9 +140,10 @@ inline Batch<Arch> exp(Batch<Arch> x) {
   p = fma<Arch>(p, r, B(1.0f));
   p = fma<Arch>(p, r, B(1.0f));
 #if XSIMD_WITH_AVX512F
-  if constexpr (is_wide<Arch>) return _mm512_scalef_ps(p, n);
+  if constexpr (is_wide<Arch>)
+    return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x, lowest, _CMP_NLT_UQ), p, n);
 #endif
-  // 2^n in two factors, because n = 128 has no single one; below the normal range the result is 0.
+  // 2^n in two factors, because n = 128 has no single one.
   using Int = xsimd::batch<std::int32_t, Arch>;
   const Int whole = xsimd::to_int(n);
   const Int half = whole >> 1;
