@@ -5,11 +5,13 @@
 #pragma once
 #include <concepts>
 #include <span>
+#include <vector>
 
 #include "vbon/core/device.hpp"
 #include "vbon/core/random.hpp"
 #include "vbon/core/tensor.hpp"
 #include "vbon/data/rollout_batch.hpp"
+#include "vbon/policy/draft.hpp"
 
 namespace vbon {
 template <class P>
@@ -27,5 +29,21 @@ concept TrainablePolicy = Policy<P> && requires(P& policy, P& reference, const R
   { policy.kl(batch, reference) } -> std::same_as<Array>;  // [T] exact per-step KL(policy || reference), nats
   { policy.parameters() } -> std::same_as<View<float, typename P::device_type>>;
   { policy.gradients() } -> std::same_as<View<float, typename P::device_type>>;
+};
+
+/// Responses that grow together: extend() draws tokens for all live ones, append() gives each live one a
+/// chosen token, keep() goes on with some of them (one named twice is copied and shares what it has so far).
+template <class S>
+concept PolicySession = requires(S& session, Index count, RngKey key, std::span<const TokenId> tokens, std::span<const Index> numbers) {
+  { session.drafts() } -> std::convertible_to<const std::vector<policy::Draft>&>;
+  { session.live() } -> std::same_as<std::vector<Index>>;
+  { session.next_log_probs() } -> std::same_as<Tensor<float>>;  // [live, V] nats
+  session.extend(count, key);
+  session.append(tokens);
+  session.keep(numbers);
+};
+template <class P>
+concept SteppedPolicy = Policy<P> && requires(P& stepped, std::span<const Prompt> prompts, Index samples) {
+  { stepped.open(prompts, samples) } -> PolicySession;
 };
 }  // namespace vbon

@@ -16,19 +16,10 @@
 #include "vbon/data/prompt.hpp"
 #include "vbon/kernel/sample_token.hpp"
 #include "vbon/model/causal_lm.hpp"
+#include "vbon/policy/draft.hpp"
 #include "vbon/policy/sampler.hpp"
 
 namespace vbon::policy {
-/// One response under way.
-struct Draft {
-  Index prompt = 0;            // number of its prompt in the session
-  Index sample = 0;            // addresses its draws
-  std::vector<TokenId> token = {};    // [length] end token included
-  std::vector<double> log_prob = {};  // [length] nats, of the law really sampled
-  bool finished = false;       // ended by itself
-  bool live = true;            // neither finished nor at a limit
-};
-
 class Session {
  public:
   /// Computes the prompts; no token is drawn yet.

@@ -17,6 +17,7 @@
 #include "vbon/core/tensor.hpp"
 #include "vbon/data/rollout_batch.hpp"
 #include "vbon/policy/concept.hpp"
+#include "vbon/policy/tabular_session.hpp"
 
 namespace vbon::policy {
 struct TabularShape {
@@ -121,25 +122,25 @@ class BasicTabularPolicy {
 
   /// `samples` independent responses per prompt; the draw for (prompt id, sample, position) depends on nothing else.
   RolloutBatch sample(std::span<const Prompt> prompts, Index samples, RngKey key) const {
+    auto session = open(prompts, samples);
+    session.extend(shape_.length, key);
     RolloutBatch batch;
     std::vector<double> drawn;
-    for (const Prompt& prompt : prompts) {
-      batch.add_prompt(prompt);
-      for (Index m = 0; m < samples; ++m) {
-        const RngKey stream = key.fold(prompt.id).fold(static_cast<std::uint64_t>(m));
-        std::vector<TokenId> tokens;
-        while (!complete(tokens)) {
-          const Array next = next_log_probs(row_of(prompt), tokens);
-          const TokenId token = pick(next, stream.uniform(tokens.size()));
-          tokens.push_back(token);
-          drawn.push_back(next[token]);
-        }
-        batch.add_response(tokens, true);
-      }
+    for (const Draft& draft : session.drafts()) {
+      for (; batch.prompts() <= draft.prompt;) batch.add_prompt(prompts[static_cast<std::size_t>(batch.prompts())]);
+      batch.add_response(draft.token, true);
+      drawn.insert(drawn.end(), draft.log_prob.begin(), draft.log_prob.end());
     }
     batch.old_log_prob = Eigen::Map<const Array>(drawn.data(), static_cast<Index>(drawn.size()));
     batch.weight = uniform_weight(batch);
     return batch;
+  }
+
+  /// Starts `samples` responses of each prompt, to be driven step by step. The policy must outlive it.
+  TabularSession<BasicTabularPolicy> open(std::span<const Prompt> prompts, Index samples) const {
+    std::vector<Index> rows;
+    for (const Prompt& prompt : prompts) rows.push_back(row_of(prompt));
+    return {*this, prompts, rows, samples};
   }
 
   /// log p(token | tokens before) [T], nats.
@@ -234,5 +235,5 @@ class BasicTabularPolicy {
 };
 
 using TabularPolicy = BasicTabularPolicy<float>;
-static_assert(TrainablePolicy<TabularPolicy>);
+static_assert(TrainablePolicy<TabularPolicy> && SteppedPolicy<TabularPolicy>);
 }  // namespace vbon::policy
