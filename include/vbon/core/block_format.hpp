@@ -17,8 +17,26 @@
 namespace vbon {
 /// The numbers are those of the file format.
 enum class BlockType : std::uint32_t {
-  f32 = 0, f16 = 1, q4_0 = 2, q4_1 = 3, q5_0 = 6, q5_1 = 7, q8_0 = 8, q2_k = 10, q3_k = 11, q4_k = 12, q5_k = 13, q6_k = 14,
-  iq4_nl = 20, iq4_xs = 23, i8 = 24, i16 = 25, i32 = 26, i64 = 27, f64 = 28, bf16 = 30
+  f32 = 0,
+  f16 = 1,
+  q4_0 = 2,
+  q4_1 = 3,
+  q5_0 = 6,
+  q5_1 = 7,
+  q8_0 = 8,
+  q2_k = 10,
+  q3_k = 11,
+  q4_k = 12,
+  q5_k = 13,
+  q6_k = 14,
+  iq4_nl = 20,
+  iq4_xs = 23,
+  i8 = 24,
+  i16 = 25,
+  i32 = 26,
+  i64 = 27,
+  f64 = 28,
+  bf16 = 30
 };
 
 namespace block {
@@ -156,16 +174,26 @@ struct BlockFormat {
   block::Decode decode;    // one block to floats
 };
 inline constexpr BlockFormat block_formats[] = {
-    {BlockType::f32, "F32", 1, 4, block::plain<float>},       {BlockType::f16, "F16", 1, 2, block::f16},
-    {BlockType::bf16, "BF16", 1, 2, block::bf16},             {BlockType::f64, "F64", 1, 8, block::plain<double>},
-    {BlockType::q4_0, "Q4_0", 32, 18, block::q4_0},           {BlockType::q4_1, "Q4_1", 32, 20, block::q4_1},
-    {BlockType::q5_0, "Q5_0", 32, 22, block::q5_0},           {BlockType::q5_1, "Q5_1", 32, 24, block::q5_1},
-    {BlockType::q8_0, "Q8_0", 32, 34, block::q8_0},           {BlockType::q2_k, "Q2_K", 256, 84, block::q2_k},
-    {BlockType::q3_k, "Q3_K", 256, 110, block::q3_k},         {BlockType::q4_k, "Q4_K", 256, 144, block::q4_k},
-    {BlockType::q5_k, "Q5_K", 256, 176, block::q5_k},         {BlockType::q6_k, "Q6_K", 256, 210, block::q6_k},
-    {BlockType::iq4_nl, "IQ4_NL", 32, 18, block::iq4_nl},     {BlockType::iq4_xs, "IQ4_XS", 256, 136, block::iq4_xs},
-    {BlockType::i8, "I8", 1, 1, block::plain<std::int8_t>},   {BlockType::i16, "I16", 1, 2, block::plain<std::int16_t>},
-    {BlockType::i32, "I32", 1, 4, block::plain<std::int32_t>}, {BlockType::i64, "I64", 1, 8, block::plain<std::int64_t>},
+    {BlockType::f32, "F32", 1, 4, block::plain<float>},
+    {BlockType::f16, "F16", 1, 2, block::f16},
+    {BlockType::bf16, "BF16", 1, 2, block::bf16},
+    {BlockType::f64, "F64", 1, 8, block::plain<double>},
+    {BlockType::q4_0, "Q4_0", 32, 18, block::q4_0},
+    {BlockType::q4_1, "Q4_1", 32, 20, block::q4_1},
+    {BlockType::q5_0, "Q5_0", 32, 22, block::q5_0},
+    {BlockType::q5_1, "Q5_1", 32, 24, block::q5_1},
+    {BlockType::q8_0, "Q8_0", 32, 34, block::q8_0},
+    {BlockType::q2_k, "Q2_K", 256, 84, block::q2_k},
+    {BlockType::q3_k, "Q3_K", 256, 110, block::q3_k},
+    {BlockType::q4_k, "Q4_K", 256, 144, block::q4_k},
+    {BlockType::q5_k, "Q5_K", 256, 176, block::q5_k},
+    {BlockType::q6_k, "Q6_K", 256, 210, block::q6_k},
+    {BlockType::iq4_nl, "IQ4_NL", 32, 18, block::iq4_nl},
+    {BlockType::iq4_xs, "IQ4_XS", 256, 136, block::iq4_xs},
+    {BlockType::i8, "I8", 1, 1, block::plain<std::int8_t>},
+    {BlockType::i16, "I16", 1, 2, block::plain<std::int16_t>},
+    {BlockType::i32, "I32", 1, 4, block::plain<std::int32_t>},
+    {BlockType::i64, "I64", 1, 8, block::plain<std::int64_t>},
 };
 
 /// The format with this number, or nullptr.

@@ -26,8 +26,7 @@ inline Bytes as_bytes(std::string_view text) { return {reinterpret_cast<const st
 
 /// Copies a plain value out of bytes that need not be aligned.
 template <class T>
-  requires std::is_trivially_copyable_v<T>
-T load_unaligned(const std::byte* from) {
+requires std::is_trivially_copyable_v<T> T load_unaligned(const std::byte* from) {
   T value;
   std::memcpy(&value, from, sizeof(T));
   return value;
@@ -55,8 +54,7 @@ class ByteReader {
     return part;
   }
   template <class T>
-    requires std::is_arithmetic_v<T>
-  T number(std::string_view what) {
+  requires std::is_arithmetic_v<T> T number(std::string_view what) {
     return load_unaligned<T>(take(sizeof(T), what).data());
   }
   void skip(CheckedSize count, std::string_view what) { take(count, what); }

@@ -10,9 +10,9 @@
 #include <filesystem>
 #include <map>
 #include <optional>
-#include <utility>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "vbon/core/block_format.hpp"
@@ -25,8 +25,8 @@
 namespace vbon::io {
 /// The numbers are those of the file format.
 enum class GgufType : std::uint32_t { u8, i8, u16, i16, u32, i32, f32, boolean, string, array, u64, i64, f64 };
-inline constexpr std::string_view gguf_type_names[] = {"UINT8",  "INT8",  "UINT16", "INT16",  "UINT32", "INT32", "FLOAT32",
-                                                       "BOOL",   "STRING", "ARRAY", "UINT64", "INT64",  "FLOAT64"};
+inline constexpr std::string_view gguf_type_names[] = {"UINT8", "INT8",   "UINT16", "INT16",  "UINT32", "INT32",  "FLOAT32",
+                                                       "BOOL",  "STRING", "ARRAY",  "UINT64", "INT64",  "FLOAT64"};
 constexpr std::string_view gguf_type_name(GgufType type) { return gguf_type_names[static_cast<std::size_t>(type)]; }
 
 /// One value in place. A string's payload is its characters, a number's its bytes, an array's all elements.
@@ -84,7 +84,8 @@ class GgufFile {
   std::vector<T> numbers(const std::string& key) const {
     const GgufValue& array = array_of(key);
     const std::size_t stride = width(array.element);
-    require<FormatError>(stride > 0, path(), ": key \"", key, "\" is an array of ", gguf_type_name(array.element), ", numbers were expected");
+    require<FormatError>(stride > 0, path(), ": key \"", key, "\" is an array of ", gguf_type_name(array.element),
+                         ", numbers were expected");
     std::vector<T> all;
     all.reserve(array.count);
     for (std::uint64_t i = 0; i < array.count; ++i)
@@ -94,8 +95,8 @@ class GgufFile {
   /// An array of strings, which live as long as the file.
   std::vector<std::string_view> strings(const std::string& key) const {
     const GgufValue& array = array_of(key);
-    require<FormatError>(array.element == GgufType::string, path(), ": key \"", key, "\" is an array of ", gguf_type_name(array.element),
-                         ", strings were expected");
+    require<FormatError>(array.element == GgufType::string, path(), ": key \"", key, "\" is an array of ",
+                         gguf_type_name(array.element), ", strings were expected");
     std::vector<std::string_view> all;
     all.reserve(array.count);
     ByteReader reader(array.payload, path() + ": key \"" + key + "\"");
@@ -128,9 +129,11 @@ class GgufFile {
 
   explicit GgufFile(MappedFile file) : file_(std::move(file)) {
     ByteReader reader(file_.bytes(), path());
-    require<FormatError>(as_text(reader.take(4, "the magic")) == "GGUF", path(), ": byte 0: the magic \"GGUF\" was expected");
+    require<FormatError>(as_text(reader.take(4, "the magic")) == "GGUF", path(),
+                         ": byte 0: the magic \"GGUF\" was expected");
     version_ = reader.number<std::uint32_t>("the version");
-    if (version_ != 0 && (version_ & 0xffffu) == 0) reader.fail_at(4, "the file is big-endian, only little-endian files are supported");
+    if (version_ != 0 && (version_ & 0xffffu) == 0)
+      reader.fail_at(4, "the file is big-endian, only little-endian files are supported");
     if (version_ != 2 && version_ != 3) reader.fail_at(4, "version ", version_, " is not supported, only 2 and 3 are");
     const auto tensor_count = reader.number<std::uint64_t>("the tensor count");
     const auto key_count = reader.number<std::uint64_t>("the key count");
@@ -161,16 +164,21 @@ class GgufFile {
     switch (type) {
       case GgufType::u8:
       case GgufType::i8:
-      case GgufType::boolean: return 1;
+      case GgufType::boolean:
+        return 1;
       case GgufType::u16:
-      case GgufType::i16: return 2;
+      case GgufType::i16:
+        return 2;
       case GgufType::u32:
       case GgufType::i32:
-      case GgufType::f32: return 4;
+      case GgufType::f32:
+        return 4;
       case GgufType::u64:
       case GgufType::i64:
-      case GgufType::f64: return 8;
-      default: return 0;
+      case GgufType::f64:
+        return 8;
+      default:
+        return 0;
     }
   }
   static void skip_elements(ByteReader& reader, GgufType type, std::uint64_t count, int depth) {
@@ -209,7 +217,8 @@ class GgufFile {
   void read_alignment() {
     if (!has("general.alignment")) return;
     alignment_ = get<std::uint32_t>("general.alignment");
-    require<FormatError>(std::has_single_bit(alignment_), path(), ": key \"general.alignment\": a power of two was expected, got ", alignment_);
+    require<FormatError>(std::has_single_bit(alignment_), path(),
+                         ": key \"general.alignment\": a power of two was expected, got ", alignment_);
   }
   void read_tensor(ByteReader& reader) {
     const std::uint64_t at = reader.position();
@@ -223,7 +232,8 @@ class GgufFile {
       const auto n = reader.number<std::uint64_t>("a dimension");
       size = size * n;
       // Bounding each dimension too keeps one that is huge beside a zero from passing as a size.
-      if (!size.fits(max_elements) || n > max_elements) fail("the product of its dimensions exceeds ", max_elements, " elements");
+      if (!size.fits(max_elements) || n > max_elements)
+        fail("the product of its dimensions exceeds ", max_elements, " elements");
       tensor.shape.push_back(static_cast<Index>(n));
     }
     const auto type = reader.number<std::uint32_t>("a tensor type");
@@ -231,7 +241,8 @@ class GgufFile {
     if (format == nullptr) fail("tensor type ", type, " is not supported; known: ", known_types());
     tensor.type = format->type;
     if (dims > 0 && tensor.shape[0] % static_cast<Index>(format->elements) != 0)
-      fail("rows of ", tensor.shape[0], " values are no multiple of the ", format->elements, " of a ", format->name, " block");
+      fail("rows of ", tensor.shape[0], " values are no multiple of the ", format->elements, " of a ", format->name,
+           " block");
     std::reverse(tensor.shape.begin(), tensor.shape.end());
     tensor.size = static_cast<Index>(size.value());
     tensor.offset = reader.number<std::uint64_t>("a tensor offset");
@@ -247,8 +258,9 @@ class GgufFile {
       const BlockFormat& format = block_format(tensor.type);
       const std::uint64_t bytes = static_cast<std::uint64_t>(tensor.size) / format.elements * format.bytes;
       const CheckedSize begin = data + tensor.offset;
-      require<FormatError>((begin + bytes).fits(file_.bytes().size()) || (bytes == 0 && begin.valid()), path(), ": tensor \"", tensor.name, "\": its ", bytes,
-                           " bytes at offset ", tensor.offset, " end behind the file of ", file_.bytes().size(), " bytes");
+      require<FormatError>((begin + bytes).fits(file_.bytes().size()) || (bytes == 0 && begin.valid()), path(),
+                           ": tensor \"", tensor.name, "\": its ", bytes, " bytes at offset ", tensor.offset,
+                           " end behind the file of ", file_.bytes().size(), " bytes");
       tensor.offset = begin.value();
       if (bytes == 0) continue;
       tensor.bytes = file_.bytes().subspan(tensor.offset, bytes);
@@ -267,13 +279,15 @@ class GgufFile {
 
   const GgufValue& array_of(const std::string& key) const {
     const GgufValue& array = value(key);
-    require<FormatError>(array.type == GgufType::array, path(), ": key \"", key, "\" is ", gguf_type_name(array.type), ", an array was expected");
+    require<FormatError>(array.type == GgufType::array, path(), ": key \"", key, "\" is ", gguf_type_name(array.type),
+                         ", an array was expected");
     return array;
   }
   template <class T>
   T convert(const std::string& key, const GgufValue& from) const {
     const auto fail = [&](std::string_view expected) {
-      throw FormatError(message(path(), ": key \"", key, "\" is ", gguf_type_name(from.type), ", ", expected, " was expected"));
+      throw FormatError(
+          message(path(), ": key \"", key, "\" is ", gguf_type_name(from.type), ", ", expected, " was expected"));
     };
     if constexpr (std::is_same_v<T, std::string> || std::is_same_v<T, std::string_view>) {
       if (from.type != GgufType::string) fail("a string");
@@ -294,17 +308,28 @@ class GgufFile {
         return static_cast<T>(number);
       };
       switch (from.type) {
-        case GgufType::u8: return as(std::uint8_t{});
-        case GgufType::i8: return as(std::int8_t{});
-        case GgufType::u16: return as(std::uint16_t{});
-        case GgufType::i16: return as(std::int16_t{});
-        case GgufType::u32: return as(std::uint32_t{});
-        case GgufType::i32: return as(std::int32_t{});
-        case GgufType::u64: return as(std::uint64_t{});
-        case GgufType::i64: return as(std::int64_t{});
-        case GgufType::f32: return as(float{});
-        case GgufType::f64: return as(double{});
-        default: break;
+        case GgufType::u8:
+          return as(std::uint8_t{});
+        case GgufType::i8:
+          return as(std::int8_t{});
+        case GgufType::u16:
+          return as(std::uint16_t{});
+        case GgufType::i16:
+          return as(std::int16_t{});
+        case GgufType::u32:
+          return as(std::uint32_t{});
+        case GgufType::i32:
+          return as(std::int32_t{});
+        case GgufType::u64:
+          return as(std::uint64_t{});
+        case GgufType::i64:
+          return as(std::int64_t{});
+        case GgufType::f32:
+          return as(float{});
+        case GgufType::f64:
+          return as(double{});
+        default:
+          break;
       }
       fail("a number");
       return {};

@@ -137,7 +137,8 @@ Value parse_json(std::string_view text, std::string_view name, JsonLimits limits
   Value root;
   detail::JsonBuilder<Value> builder(root, limits, name, text.data(), &reached);
   require<FormatError>(!text.empty(), name, ": byte 0: empty, JSON was expected");
-  Value::sax_parse(detail::CountingIterator(text.data(), &reached), detail::CountingIterator(text.data() + text.size(), &reached), &builder);
+  Value::sax_parse(detail::CountingIterator(text.data(), &reached),
+                   detail::CountingIterator(text.data() + text.size(), &reached), &builder);
   return root;
 }
 
@@ -155,7 +156,8 @@ Value read_json(const std::filesystem::path& path, JsonLimits limits = {}) {
 template <class T, class Value>
 T json_as(const Value& value, std::string_view where) {
   const auto fail = [&](std::string_view expected) {
-    throw FormatError(message(where, ": ", expected, " expected, got ", value.is_primitive() ? value.dump(-1, ' ', true) : value.type_name()));
+    throw FormatError(message(where, ": ", expected, " expected, got ",
+                              value.is_primitive() ? value.dump(-1, ' ', true) : value.type_name()));
   };
   if constexpr (std::is_same_v<T, bool>) {
     if (!value.is_boolean()) fail("true or false");

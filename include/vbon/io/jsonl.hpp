@@ -67,7 +67,8 @@ class JsonlWriter {
  public:
   /// Opens or creates the file; a last line that a crash cut off is removed.
   /// @throws RunError naming the path
-  explicit JsonlWriter(const std::filesystem::path& path) : file_(path, [](std::string_view line) { return Json::accept(line); }) {}
+  explicit JsonlWriter(const std::filesystem::path& path)
+      : file_(path, [](std::string_view line) { return Json::accept(line); }) {}
   template <class Value>
   void append(const Value& value) {
     file_.append(to_json_line(value));

@@ -46,7 +46,8 @@ class MappedFile {
     const FileHandle file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     if (!file.is_open()) throw RunError(message("cannot open ", path.string(), ": ", std::strerror(errno)));
     struct stat status {};
-    if (::fstat(file.get(), &status) != 0) throw RunError(message("cannot stat ", path.string(), ": ", std::strerror(errno)));
+    if (::fstat(file.get(), &status) != 0)
+      throw RunError(message("cannot stat ", path.string(), ": ", std::strerror(errno)));
     require<RunError>(S_ISREG(status.st_mode), "cannot read ", path.string(), ": it is ",
                       S_ISDIR(status.st_mode) ? "a folder" : "no regular file", ", a file was expected");
     size_ = static_cast<std::size_t>(status.st_size);

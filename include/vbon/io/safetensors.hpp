@@ -28,9 +28,10 @@ struct DtypeFormat {
   std::size_t bytes;
 };
 inline constexpr DtypeFormat dtype_formats[] = {
-    {Dtype::boolean, "BOOL", 1}, {Dtype::u8, "U8", 1},   {Dtype::i8, "I8", 1},   {Dtype::f8_e5m2, "F8_E5M2", 1}, {Dtype::f8_e4m3, "F8_E4M3", 1},
-    {Dtype::i16, "I16", 2},      {Dtype::u16, "U16", 2}, {Dtype::f16, "F16", 2}, {Dtype::bf16, "BF16", 2},       {Dtype::i32, "I32", 4},
-    {Dtype::u32, "U32", 4},      {Dtype::f32, "F32", 4}, {Dtype::f64, "F64", 8}, {Dtype::i64, "I64", 8},         {Dtype::u64, "U64", 8}};
+    {Dtype::boolean, "BOOL", 1},    {Dtype::u8, "U8", 1},   {Dtype::i8, "I8", 1},   {Dtype::f8_e5m2, "F8_E5M2", 1},
+    {Dtype::f8_e4m3, "F8_E4M3", 1}, {Dtype::i16, "I16", 2}, {Dtype::u16, "U16", 2}, {Dtype::f16, "F16", 2},
+    {Dtype::bf16, "BF16", 2},       {Dtype::i32, "I32", 4}, {Dtype::u32, "U32", 4}, {Dtype::f32, "F32", 4},
+    {Dtype::f64, "F64", 8},         {Dtype::i64, "I64", 8}, {Dtype::u64, "U64", 8}};
 constexpr const DtypeFormat& dtype_format(Dtype dtype) { return dtype_formats[static_cast<std::size_t>(dtype)]; }
 
 struct TensorInfo {
@@ -100,7 +101,8 @@ class SafetensorsFile {
     for (const auto& [name, entry] : json.items()) {
       if (name == "__metadata__") {
         require<FormatError>(entry.is_object(), path(), ": __metadata__ is no object");
-        for (const auto& [key, value] : entry.items()) metadata_[key] = json_as<std::string>(value, path() + ": __metadata__ \"" + key + "\"");
+        for (const auto& [key, value] : entry.items())
+          metadata_[key] = json_as<std::string>(value, path() + ": __metadata__ \"" + key + "\"");
       } else {
         tensors_.emplace(name, read_entry(name, entry, data));
       }
@@ -112,7 +114,8 @@ class SafetensorsFile {
     const std::string where = path() + ": tensor \"" + name + "\"";
     TensorInfo tensor;
     const auto type = json_get<std::string>(entry, "dtype", where);
-    const auto* format = std::find_if(std::begin(dtype_formats), std::end(dtype_formats), [&](const auto& f) { return f.name == type; });
+    const auto* format =
+        std::find_if(std::begin(dtype_formats), std::end(dtype_formats), [&](const auto& f) { return f.name == type; });
     require<FormatError>(format != std::end(dtype_formats), where, ": unknown dtype \"", type, "\"");
     tensor.dtype = format->dtype;
 
@@ -128,11 +131,11 @@ class SafetensorsFile {
                          ": the field \"data_offsets\" must be a list of two numbers");
     const auto begin = json_as<std::uint64_t>((*offsets)[0], where + ": field \"data_offsets\"");
     const auto end = json_as<std::uint64_t>((*offsets)[1], where + ": field \"data_offsets\"");
-    require<FormatError>(begin <= end && end <= data.size(), where, ": data_offsets [", begin, ", ", end,
-                         "] leave the ", data.size(), " bytes of data");
+    require<FormatError>(begin <= end && end <= data.size(), where, ": data_offsets [", begin, ", ", end, "] leave the ",
+                         data.size(), " bytes of data");
     const CheckedSize bytes = size * format->bytes;
-    require<FormatError>(bytes.valid() && bytes.value() == end - begin, where, ": shape ", shape_text(tensor.shape), " of ", format->name,
-                         " does not fill the ", end - begin, " bytes of its data_offsets");
+    require<FormatError>(bytes.valid() && bytes.value() == end - begin, where, ": shape ", shape_text(tensor.shape), " of ",
+                         format->name, " does not fill the ", end - begin, " bytes of its data_offsets");
     tensor.size = static_cast<Index>(size.value());
     tensor.bytes = data.subspan(begin, end - begin);
     return tensor;
@@ -143,12 +146,14 @@ class SafetensorsFile {
     std::vector<const std::pair<const std::string, TensorInfo>*> order;
     for (const auto& entry : tensors_) order.push_back(&entry);
     std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
-      return std::pair(a->second.bytes.data(), a->second.bytes.size()) < std::pair(b->second.bytes.data(), b->second.bytes.size());
+      return std::pair(a->second.bytes.data(), a->second.bytes.size()) <
+             std::pair(b->second.bytes.data(), b->second.bytes.size());
     });
     const std::byte* covered = data.data();
     for (const auto* entry : order) {
-      require<FormatError>(entry->second.bytes.data() == covered, path(), ": tensor \"", entry->first, "\" begins at data byte ",
-                           entry->second.bytes.data() - data.data(), ", but the one before it ends at ", covered - data.data());
+      require<FormatError>(entry->second.bytes.data() == covered, path(), ": tensor \"", entry->first,
+                           "\" begins at data byte ", entry->second.bytes.data() - data.data(),
+                           ", but the one before it ends at ", covered - data.data());
       covered += entry->second.bytes.size();
     }
     require<FormatError>(covered == data.data() + data.size(), path(), ": data byte ", covered - data.data(), ": ",
@@ -171,21 +176,34 @@ class SafetensorsFile {
     };
     const auto same = [](auto value) { return value; };
     switch (tensor.dtype) {
-      case Dtype::f32: return convert(float{}, same);
-      case Dtype::f16: return convert(std::uint16_t{}, half_to_float);
-      case Dtype::bf16: return convert(std::uint16_t{}, bfloat16_to_float);
-      case Dtype::f64: return convert(double{}, same);
-      case Dtype::i64: return convert(std::int64_t{}, same);
-      case Dtype::u64: return convert(std::uint64_t{}, same);
-      case Dtype::i32: return convert(std::int32_t{}, same);
-      case Dtype::u32: return convert(std::uint32_t{}, same);
-      case Dtype::i16: return convert(std::int16_t{}, same);
-      case Dtype::u16: return convert(std::uint16_t{}, same);
-      case Dtype::i8: return convert(std::int8_t{}, same);
+      case Dtype::f32:
+        return convert(float{}, same);
+      case Dtype::f16:
+        return convert(std::uint16_t{}, half_to_float);
+      case Dtype::bf16:
+        return convert(std::uint16_t{}, bfloat16_to_float);
+      case Dtype::f64:
+        return convert(double{}, same);
+      case Dtype::i64:
+        return convert(std::int64_t{}, same);
+      case Dtype::u64:
+        return convert(std::uint64_t{}, same);
+      case Dtype::i32:
+        return convert(std::int32_t{}, same);
+      case Dtype::u32:
+        return convert(std::uint32_t{}, same);
+      case Dtype::i16:
+        return convert(std::int16_t{}, same);
+      case Dtype::u16:
+        return convert(std::uint16_t{}, same);
+      case Dtype::i8:
+        return convert(std::int8_t{}, same);
       case Dtype::u8:
-      case Dtype::boolean: return convert(std::uint8_t{}, same);
+      case Dtype::boolean:
+        return convert(std::uint8_t{}, same);
       case Dtype::f8_e5m2:
-      case Dtype::f8_e4m3: break;
+      case Dtype::f8_e4m3:
+        break;
     }
     throw FormatError(message(path(), ": tensor \"", name, "\" is ", dtype_format(tensor.dtype).name,
                               ", which is not supported; convert it to F32, F16 or BF16"));

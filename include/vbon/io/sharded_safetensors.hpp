@@ -19,7 +19,8 @@ class ShardedSafetensors {
     ShardedSafetensors all;
     if (!std::filesystem::is_directory(path)) {
       path.extension() == ".json" ? all.open_index(path) : all.open_single(path);
-    } else if (const auto index = path / "model.safetensors.index.json"; std::filesystem::exists(path / "model.safetensors")) {
+    } else if (const auto index = path / "model.safetensors.index.json";
+               std::filesystem::exists(path / "model.safetensors")) {
       all.open_single(path / "model.safetensors");
     } else {
       require<RunError>(std::filesystem::exists(index), "no weights in ", path.string(),
@@ -62,12 +63,12 @@ class ShardedSafetensors {
     for (const auto& [name, value] : map->items()) {
       const auto file = json_as<std::string>(value, path_ + ": weight_map \"" + name + "\"");
       // A shard lies beside its index: a name with a folder in it could reach any file of the machine.
-      require<FormatError>(!file.empty() && file != ".." && file.find_first_of(std::string_view("/\\\0", 3)) == file.npos, path_,
-                           ": weight_map \"", name, "\": \"", file, "\" is no plain file name");
+      require<FormatError>(!file.empty() && file != ".." && file.find_first_of(std::string_view("/\\\0", 3)) == file.npos,
+                           path_, ": weight_map \"", name, "\": \"", file, "\" is no plain file name");
       const auto [shard, first] = opened.emplace(file, shards_.size());
       if (first) {
-        require<FormatError>(std::filesystem::exists(path.parent_path() / file), path_, ": weight_map \"", name, "\": the file \"", file,
-                             "\" is not there");
+        require<FormatError>(std::filesystem::exists(path.parent_path() / file), path_, ": weight_map \"", name,
+                             "\": the file \"", file, "\" is not there");
         shards_.push_back(SafetensorsFile::open(path.parent_path() / file));
       }
       require<FormatError>(shards_[shard->second].contains(name), path_, ": weight_map \"", name, "\": the file \"", file,

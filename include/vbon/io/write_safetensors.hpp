@@ -33,8 +33,8 @@ inline std::uint64_t stored_bytes(const TensorToWrite& tensor) {
   const bool raw = !tensor.bytes.empty();
   const auto bytes = size * dtype_format(tensor.dtype).bytes;
   require<ShapeError>(bytes.valid() && (raw ? bytes.value() == tensor.bytes.size() : size.value() == tensor.values.size()),
-                      "write_safetensors: tensor \"", tensor.name, "\": shape ", shape_text(tensor.shape), " does not fit its ",
-                      raw ? tensor.bytes.size() : tensor.values.size(), raw ? " bytes" : " values");
+                      "write_safetensors: tensor \"", tensor.name, "\": shape ", shape_text(tensor.shape),
+                      " does not fit its ", raw ? tensor.bytes.size() : tensor.values.size(), raw ? " bytes" : " values");
   require<ConfigError>(raw || tensor.dtype == Dtype::f32 || tensor.dtype == Dtype::f16 || tensor.dtype == Dtype::bf16,
                        "write_safetensors: tensor \"", tensor.name, "\": floats are stored as F32, F16 or BF16, not as ",
                        dtype_format(tensor.dtype).name);
@@ -82,7 +82,8 @@ inline void write_safetensors(const std::filesystem::path& path, std::span<const
     require<ConfigError>(!names.contains(tensor->name), "write_safetensors: two tensors are named \"", tensor->name, "\"");
     names[tensor->name] = true;
     const std::uint64_t end = offset + detail::stored_bytes(*tensor);
-    nlohmann::ordered_json entry = {{"dtype", dtype_format(tensor->dtype).name}, {"shape", tensor->shape}, {"data_offsets", {offset, end}}};
+    nlohmann::ordered_json entry = {
+        {"dtype", dtype_format(tensor->dtype).name}, {"shape", tensor->shape}, {"data_offsets", {offset, end}}};
     entries.push_back({tensor->name, std::move(entry)});
     offset = end;
   }
@@ -101,7 +102,8 @@ inline void write_safetensors(const std::filesystem::path& path, std::span<const
 /// `shard_bytes` [bytes]. Tensors keep their order; a tensor is never split.
 /// @throws as write_safetensors
 inline void write_safetensors_folder(const std::filesystem::path& folder, std::span<const TensorToWrite> tensors,
-                                     std::uint64_t shard_bytes = 5'000'000'000, const TensorMetadata& metadata = torch_metadata()) {
+                                     std::uint64_t shard_bytes = 5'000'000'000,
+                                     const TensorMetadata& metadata = torch_metadata()) {
   make_folder(folder);
   std::vector<std::pair<std::size_t, std::size_t>> shards;  // [begin, end) into tensors
   std::uint64_t total = 0, in_shard = 0;
@@ -121,7 +123,8 @@ inline void write_safetensors_folder(const std::filesystem::path& folder, std::s
     const auto part = tensors.subspan(shards[s].first, shards[s].second - shards[s].first);
     write_safetensors(folder / name, part, metadata);
     for (const TensorToWrite& tensor : part) {
-      require<ConfigError>(!weight_map.contains(tensor.name), "write_safetensors: two tensors are named \"", tensor.name, "\"");
+      require<ConfigError>(!weight_map.contains(tensor.name), "write_safetensors: two tensors are named \"", tensor.name,
+                           "\"");
       weight_map[tensor.name] = name;
     }
   }

@@ -19,8 +19,9 @@ namespace vbon::kernel {
 inline void dequantize(Cpu, BlockType type, std::span<const std::byte> from, View<float> out) {
   const BlockFormat& format = block_format(type);
   const std::size_t blocks = from.size() / format.bytes;
-  require<ShapeError>(from.size() == blocks * format.bytes && static_cast<std::size_t>(out.size()) == blocks * format.elements,
-                      "kernel::dequantize: ", from.size(), " bytes of ", format.name, " do not hold ", out.size(), " values");
+  require<ShapeError>(
+      from.size() == blocks * format.bytes && static_cast<std::size_t>(out.size()) == blocks * format.elements,
+      "kernel::dequantize: ", from.size(), " bytes of ", format.name, " do not hold ", out.size(), " values");
   // A grain of about 16 thousand values keeps small norms on one thread.
   const Index grain = 16384 / static_cast<Index>(format.elements);
   parallel_for(static_cast<Index>(blocks), grain, [&](Index begin, Index end) {

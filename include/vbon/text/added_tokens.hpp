@@ -92,15 +92,19 @@ class AddedTokenFinder {
   static bool touches_word_left(std::string_view text) {
     return !text.empty() && is_word(io::decode_utf8(text, last_character(text)).code_point);
   }
-  static bool touches_word_right(std::string_view text) { return !text.empty() && is_word(io::decode_utf8(text, 0).code_point); }
+  static bool touches_word_right(std::string_view text) {
+    return !text.empty() && is_word(io::decode_utf8(text, 0).code_point);
+  }
   static std::size_t trailing_space(std::string_view text) {
     const std::size_t size = text.size();
-    while (!text.empty() && is_space(io::decode_utf8(text, last_character(text)).code_point)) text = text.substr(0, last_character(text));
+    while (!text.empty() && is_space(io::decode_utf8(text, last_character(text)).code_point))
+      text = text.substr(0, last_character(text));
     return size - text.size();
   }
   static std::size_t leading_space(std::string_view text) {
     std::size_t length = 0;
-    for (io::Utf8Step step; length < text.size() && is_space((step = io::decode_utf8(text, length)).code_point);) length += step.length;
+    for (io::Utf8Step step; length < text.size() && is_space((step = io::decode_utf8(text, length)).code_point);)
+      length += step.length;
     return length;
   }
 

@@ -37,7 +37,8 @@ struct Padding {
 namespace detail {
 inline Side side_named(const io::Json& part, const std::string& where) {
   const auto name = io::json_get_or<std::string>(part, "direction", "Right", where);
-  require<FormatError>(name == "Right" || name == "Left", where, ": the direction \"", name, "\" is not known; known: Left, Right");
+  require<FormatError>(name == "Right" || name == "Left", where, ": the direction \"", name,
+                       "\" is not known; known: Left, Right");
   return name == "Left" ? Side::left : Side::right;
 }
 inline std::optional<Truncation> read_truncation(const io::Json* part, std::string where) {
@@ -48,9 +49,13 @@ inline std::optional<Truncation> read_truncation(const io::Json* part, std::stri
   out.stride = io::json_get_or<std::size_t>(*part, "stride", 0, where);
   out.side = side_named(*part, where);
   const auto strategy = io::json_get_or<std::string>(*part, "strategy", "LongestFirst", where);
-  if (strategy == "OnlyFirst") out.strategy = Truncation::Strategy::only_first;
-  else if (strategy == "OnlySecond") out.strategy = Truncation::Strategy::only_second;
-  else require<FormatError>(strategy == "LongestFirst", where, ": the strategy \"", strategy, "\" is not known; known: LongestFirst, OnlyFirst, OnlySecond");
+  if (strategy == "OnlyFirst")
+    out.strategy = Truncation::Strategy::only_first;
+  else if (strategy == "OnlySecond")
+    out.strategy = Truncation::Strategy::only_second;
+  else
+    require<FormatError>(strategy == "LongestFirst", where, ": the strategy \"", strategy,
+                         "\" is not known; known: LongestFirst, OnlyFirst, OnlySecond");
   return out;
 }
 inline std::optional<Padding> read_padding(const io::Json* part, std::string where) {
@@ -58,8 +63,11 @@ inline std::optional<Padding> read_padding(const io::Json* part, std::string whe
   where += ": padding";
   Padding out;
   const io::Json* strategy = io::json_find(*part, "strategy");
-  if (strategy != nullptr && strategy->is_object()) out.length = io::json_get<std::size_t>(*strategy, "Fixed", where);
-  else require<FormatError>(strategy != nullptr && *strategy == "BatchLongest", where, ": the strategy must be BatchLongest or {\"Fixed\": length}");
+  if (strategy != nullptr && strategy->is_object())
+    out.length = io::json_get<std::size_t>(*strategy, "Fixed", where);
+  else
+    require<FormatError>(strategy != nullptr && *strategy == "BatchLongest", where,
+                         ": the strategy must be BatchLongest or {\"Fixed\": length}");
   out.side = side_named(*part, where);
   out.multiple_of = io::json_get_or<std::size_t>(*part, "pad_to_multiple_of", 0, where);
   out.pad_id = io::json_get_or<TokenId>(*part, "pad_id", 0, where);
@@ -69,8 +77,10 @@ inline std::optional<Padding> read_padding(const io::Json* part, std::string whe
 }
 inline void cut(std::vector<TokenId>& ids, std::size_t length, Side side) {
   if (ids.size() <= length) return;
-  if (side == Side::left) ids.erase(ids.begin(), ids.end() - static_cast<std::ptrdiff_t>(length));
-  else ids.resize(length);
+  if (side == Side::left)
+    ids.erase(ids.begin(), ids.end() - static_cast<std::ptrdiff_t>(length));
+  else
+    ids.resize(length);
 }
 }  // namespace detail
 
@@ -93,8 +103,8 @@ inline void truncate(std::vector<TokenId>& a, std::vector<TokenId>* b, std::size
     const bool first = options.strategy == Truncation::Strategy::only_first;
     require<DomainError>(first || b != nullptr, "text::truncate: only_second needs a second sequence");
     std::vector<TokenId>& target = first ? a : *b;
-    require<DomainError>(target.size() > total - room, "text::truncate: ", total - room, " tokens must go, but the ", first ? "first" : "second",
-                         " sequence has only ", target.size());
+    require<DomainError>(target.size() > total - room, "text::truncate: ", total - room, " tokens must go, but the ",
+                         first ? "first" : "second", " sequence has only ", target.size());
     detail::cut(target, target.size() - (total - room), options.side);
   }
 }

@@ -53,8 +53,10 @@ struct ByteAlphabet {
     const std::size_t before = out.size();
     bool all = true;
     for_each_character(token, [&](char32_t c, std::string_view) {
-      if (c < byte.size() && byte[c] >= 0) out += static_cast<char>(byte[c]);
-      else all = false;
+      if (c < byte.size() && byte[c] >= 0)
+        out += static_cast<char>(byte[c]);
+      else
+        all = false;
     });
     if (!all) out.replace(before, out.npos, token);
   }
@@ -98,12 +100,12 @@ class MergeTable {
 };
 
 struct BpeOptions {
-  std::string unk_token;                  // empty: characters without a token are dropped
-  std::string continuing_subword_prefix;  // put before every character of a word but the first
-  std::string end_of_word_suffix;         // put behind the last character
-  bool fuse_unk = false;                  // neighbouring unknown characters give one token
-  bool byte_fallback = false;             // unknown characters become tokens <0xNN> where the vocabulary has them
-  bool ignore_merges = false;             // a word that is a token stays whole, whatever the merges say
+  std::string unk_token = {};                  // empty: characters without a token are dropped
+  std::string continuing_subword_prefix = {};  // put before every character of a word but the first
+  std::string end_of_word_suffix = {};         // put behind the last character
+  bool fuse_unk = false;                       // neighbouring unknown characters give one token
+  bool byte_fallback = false;                  // unknown characters become tokens <0xNN> where the vocabulary has them
+  bool ignore_merges = false;                  // a word that is a token stays whole, whatever the merges say
 };
 
 class Bpe {
@@ -111,7 +113,8 @@ class Bpe {
   using MergePair = std::pair<std::string_view, std::string_view>;
 
   /// @throws FormatError when a merge names a token that the vocabulary lacks, or makes one
-  Bpe(std::shared_ptr<const Vocabulary> vocabulary, const std::vector<MergePair>& merges, BpeOptions options, std::string_view where)
+  Bpe(std::shared_ptr<const Vocabulary> vocabulary, const std::vector<MergePair>& merges, BpeOptions options,
+      std::string_view where)
       : vocabulary_(std::move(vocabulary)), options_(std::move(options)), table_(merges.size()) {
     const std::size_t prefix = options_.continuing_subword_prefix.size();
     std::string merged;
@@ -123,8 +126,8 @@ class Bpe {
       const TokenId ids[3] = {vocabulary_->find(left), vocabulary_->find(right), vocabulary_->find(merged)};
       const std::string_view names[3] = {left, right, merged};
       for (int i = 0; i < 3; ++i)
-        require<FormatError>(ids[i] >= 0, where, ": merge ", rank, " (\"", left, "\" + \"", right, "\"): the token \"", names[i],
-                             "\" is not in the vocabulary");
+        require<FormatError>(ids[i] >= 0, where, ": merge ", rank, " (\"", left, "\" + \"", right, "\"): the token \"",
+                             names[i], "\" is not in the vocabulary");
       table_.insert(ids[0], ids[1], {static_cast<std::uint32_t>(rank), ids[2]});
       order_.emplace_back(ids[0], ids[1]);
     }
@@ -177,16 +180,20 @@ class Bpe {
   struct Cache {
     static constexpr std::size_t max_word = 64, max_words = 1 << 15;
     std::mutex mutex;
-    std::unordered_map<std::string, std::pair<std::size_t, std::size_t>, TextHash, std::equal_to<>> words;  // begin and count in ids
+    std::unordered_map<std::string, std::pair<std::size_t, std::size_t>, TextHash, std::equal_to<>>
+        words;  // begin and count in ids
     std::vector<TokenId> ids;
   };
 
   void encode_word(std::string_view word, bool bytes, std::vector<TokenId>& symbols, std::vector<TokenId>& out) const {
     if (options_.ignore_merges)
-      if (const TokenId whole = vocabulary_->find(bytes ? byte_alphabet().spell(word) : std::string(word)); whole >= 0) return out.push_back(whole);
+      if (const TokenId whole = vocabulary_->find(bytes ? byte_alphabet().spell(word) : std::string(word)); whole >= 0)
+        return out.push_back(whole);
     symbols.clear();
     if (bytes) {
-      for (const char b : word) put_symbol(byte_id_[static_cast<unsigned char>(b)], byte_alphabet().spelling[static_cast<unsigned char>(b)], symbols);
+      for (const char b : word)
+        put_symbol(byte_id_[static_cast<unsigned char>(b)], byte_alphabet().spelling[static_cast<unsigned char>(b)],
+                   symbols);
     } else {
       std::string spelled;
       for (std::size_t at = 0; at < word.size();) {
@@ -225,7 +232,8 @@ class Bpe {
         if (pair[i].rank < pair[best].rank) best = i;
       if (pair[best].merged < 0) break;
       symbols[best] = pair[best].merged;
-      for (std::size_t i = best + 1; i + 1 < count; ++i) symbols[i] = symbols[i + 1], pair[i] = i + 2 < count ? pair[i + 1] : MergeTable::Merge{};
+      for (std::size_t i = best + 1; i + 1 < count; ++i)
+        symbols[i] = symbols[i + 1], pair[i] = i + 2 < count ? pair[i + 1] : MergeTable::Merge{};
       --count;
       if (best + 1 < count) pair[best] = table_.find(symbols[best], symbols[best + 1]);
       if (best > 0) pair[best - 1] = table_.find(symbols[best - 1], symbols[best]);
@@ -258,7 +266,9 @@ class Bpe {
       // Older entries may speak of symbols that have been merged since.
       if (symbols[top.at] < 0 || next[top.at] == none) continue;
       const std::uint32_t right = next[top.at];
-      if (const auto merge = table_.find(symbols[top.at], symbols[right]); merge.merged != top.merged || merge.rank != top.rank) continue;
+      if (const auto merge = table_.find(symbols[top.at], symbols[right]);
+          merge.merged != top.merged || merge.rank != top.rank)
+        continue;
       symbols[top.at] = top.merged;
       symbols[right] = -1;
       next[top.at] = next[right];

@@ -24,7 +24,8 @@ inline void replace_all(std::string& text, std::string_view from, std::string_vi
 /// Takes away the spaces that splitting English put in.
 inline void clean_up(std::string& text) {
   static constexpr std::pair<std::string_view, std::string_view> rules[] = {
-      {" .", "."}, {" ?", "?"}, {" !", "!"}, {" ,", ","}, {" ' ", "'"}, {" n't", "n't"}, {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
+      {" .", "."},   {" ?", "?"},           {" !", "!"},   {" ,", ","},     {" ' ", "'"},   {" n't", "n't"},
+      {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
   for (const auto& [from, to] : rules) replace_all(text, from, to);
 }
 }  // namespace detail
@@ -72,9 +73,12 @@ class Decoder {
         return Tokens{io::replace_invalid_utf8(bytes)};
       });
     } else if (type == "WordPiece") {
-      add_each([prefix = word("prefix", "##"), clean = io::json_get_or<bool>(part, "cleanup", true, where)](std::string& token, std::size_t i, std::size_t) {
-        if (i > 0 && token.starts_with(prefix)) token.erase(0, prefix.size());
-        else if (i > 0) token.insert(0, " ");
+      add_each([prefix = word("prefix", "##"), clean = io::json_get_or<bool>(part, "cleanup", true, where)](
+                   std::string& token, std::size_t i, std::size_t) {
+        if (i > 0 && token.starts_with(prefix))
+          token.erase(0, prefix.size());
+        else if (i > 0)
+          token.insert(0, " ");
         if (clean) detail::clean_up(token);
       });
     } else if (type == "BPEDecoder") {
@@ -82,15 +86,15 @@ class Decoder {
         detail::replace_all(token, suffix, i + 1 == count ? "" : " ");
       });
     } else if (type == "Metaspace") {
-      const auto scheme = word("prepend_scheme", io::json_get_or<bool>(part, "add_prefix_space", true, where) ? "always" : "never");
+      const auto scheme =
+          word("prepend_scheme", io::json_get_or<bool>(part, "add_prefix_space", true, where) ? "always" : "never");
       add_each([mark = word("replacement", "\xE2\x96\x81"), scheme](std::string& token, std::size_t i, std::size_t) {
         if (i == 0 && scheme != "never" && token.starts_with(mark)) token.erase(0, mark.size());
         detail::replace_all(token, mark, " ");
       });
     } else if (type == "Replace") {
-      add_each([pattern = detail::pattern_of(part, where), by = word("content", "")](std::string& token, std::size_t, std::size_t) {
-        token = detail::replace_matches(token, pattern, by);
-      });
+      add_each([pattern = detail::pattern_of(part, where), by = word("content", "")](
+                   std::string& token, std::size_t, std::size_t) { token = detail::replace_matches(token, pattern, by); });
     } else if (type == "Fuse") {
       steps_.emplace_back([](const Tokens& tokens) {
         std::string all;
@@ -98,7 +102,8 @@ class Decoder {
         return Tokens{all};
       });
     } else if (type == "Strip") {
-      const auto start = io::json_get_or<std::size_t>(part, "start", 0, where), stop = io::json_get_or<std::size_t>(part, "stop", 0, where);
+      const auto start = io::json_get_or<std::size_t>(part, "start", 0, where),
+                 stop = io::json_get_or<std::size_t>(part, "stop", 0, where);
       add_each([content = word("content", " "), start, stop](std::string& token, std::size_t, std::size_t) {
         for (std::size_t n = 0; n < start && token.starts_with(content); ++n) token.erase(0, content.size());
         for (std::size_t n = 0; n < stop && token.ends_with(content); ++n) token.resize(token.size() - content.size());
@@ -107,7 +112,8 @@ class Decoder {
       steps_.emplace_back(join_bytes);
     } else {
       throw FormatError(message(where, ": the kind \"", type,
-                                "\" is not supported; known: ByteLevel, WordPiece, BPEDecoder, Metaspace, Replace, Fuse, Strip, ByteFallback, Sequence"));
+                                "\" is not supported; known: ByteLevel, WordPiece, BPEDecoder, Metaspace, Replace, Fuse, "
+                                "Strip, ByteFallback, Sequence"));
     }
   }
 
@@ -117,8 +123,10 @@ class Decoder {
     std::string bytes;
     const auto flush = [&] {
       if (bytes.empty()) return;
-      if (io::is_utf8(bytes)) out.push_back(bytes);
-      else out.insert(out.end(), bytes.size(), "\xEF\xBF\xBD");
+      if (io::is_utf8(bytes))
+        out.push_back(bytes);
+      else
+        out.insert(out.end(), bytes.size(), "\xEF\xBF\xBD");
       bytes.clear();
     };
     for (const auto& token : tokens) {

@@ -30,37 +30,72 @@ struct GgufPreTokenizer {
   std::string_view pattern;  // empty: GPT-2's own
   bool digits = false;       // each digit by itself first
   bool ignore_merges = false;
-  bool add_bos = false;      // where the file does not say
+  bool add_bos = false;  // where the file does not say
 };
-inline constexpr GgufPreTokenizer gguf_pre_tokenizers[] = {
-    {"gpt-2", {}}, {"gpt2", {}}, {"mpt", {}}, {"olmo", {}}, {"phi-2", {}}, {"jais", {}}, {"trillion", {}}, {"roberta-bpe", {}}, {"gigachat", {}},
-    {"smollm", {}, true}, {"starcoder", {}, true}, {"refact", {}, true}, {"command-r", {}, true}, {"codeshell", {}, true}, {"exaone", {}, true}, {"minerva-7b", {}, true},
-    {"llama-bpe", llama3_pattern, false, true, true}, {"llama3", llama3_pattern, false, true, true}, {"llama-v3", llama3_pattern, false, true, true}, {"falcon3", llama3_pattern, false, true, true}, {"pixtral", llama3_pattern, false, true, true},
-    {"dbrx", llama3_pattern}, {"smaug-bpe", llama3_pattern},
-    {"qwen2", qwen2_pattern}, {"stablelm2", qwen2_pattern}, {"deepseek-r1-qwen", qwen2_pattern}, {"hunyuan", qwen2_pattern}, {"megrez", qwen2_pattern},
-    {"gpt-4o", gpt4o_pattern}, {"llama4", gpt4o_pattern, false, true, true}};
+inline constexpr GgufPreTokenizer gguf_pre_tokenizers[] = {{"gpt-2", {}},
+                                                           {"gpt2", {}},
+                                                           {"mpt", {}},
+                                                           {"olmo", {}},
+                                                           {"phi-2", {}},
+                                                           {"jais", {}},
+                                                           {"trillion", {}},
+                                                           {"roberta-bpe", {}},
+                                                           {"gigachat", {}},
+                                                           {"smollm", {}, true},
+                                                           {"starcoder", {}, true},
+                                                           {"refact", {}, true},
+                                                           {"command-r", {}, true},
+                                                           {"codeshell", {}, true},
+                                                           {"exaone", {}, true},
+                                                           {"minerva-7b", {}, true},
+                                                           {"llama-bpe", llama3_pattern, false, true, true},
+                                                           {"llama3", llama3_pattern, false, true, true},
+                                                           {"llama-v3", llama3_pattern, false, true, true},
+                                                           {"falcon3", llama3_pattern, false, true, true},
+                                                           {"pixtral", llama3_pattern, false, true, true},
+                                                           {"dbrx", llama3_pattern},
+                                                           {"smaug-bpe", llama3_pattern},
+                                                           {"qwen2", qwen2_pattern},
+                                                           {"stablelm2", qwen2_pattern},
+                                                           {"deepseek-r1-qwen", qwen2_pattern},
+                                                           {"hunyuan", qwen2_pattern},
+                                                           {"megrez", qwen2_pattern},
+                                                           {"gpt-4o", gpt4o_pattern},
+                                                           {"llama4", gpt4o_pattern, false, true, true}};
 
 /// The kinds of `tokenizer.ggml.token_type`.
-enum GgufTokenType { gguf_normal = 1, gguf_unknown = 2, gguf_control = 3, gguf_user_defined = 4, gguf_unused = 5, gguf_byte = 6 };
+enum GgufTokenType {
+  gguf_normal = 1,
+  gguf_unknown = 2,
+  gguf_control = 3,
+  gguf_user_defined = 4,
+  gguf_unused = 5,
+  gguf_byte = 6
+};
 
 inline io::Json byte_level_part(bool use_regex) {
   return {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", use_regex}};
 }
 inline io::Json pre_tokenizer_part(const GgufPreTokenizer& pre) {
   io::Json first;
-  if (!pre.pattern.empty()) first = {{"type", "Split"}, {"pattern", {{"Regex", pre.pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
-  else if (pre.digits) first = {{"type", "Digits"}, {"individual_digits", true}};
-  else return byte_level_part(true);
+  if (!pre.pattern.empty())
+    first = {{"type", "Split"}, {"pattern", {{"Regex", pre.pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
+  else if (pre.digits)
+    first = {{"type", "Digits"}, {"individual_digits", true}};
+  else
+    return byte_level_part(true);
   return {{"type", "Sequence"}, {"pretokenizers", io::Json::array({first, byte_level_part(pre.pattern.empty())})}};
 }
 
 inline void read_gguf_bpe(const io::GgufFile& file, TokenizerParts& parts, bool& add_bos) {
   const auto name = file.get<std::string>("tokenizer.ggml.pre");
-  const auto* pre = std::find_if(std::begin(gguf_pre_tokenizers), std::end(gguf_pre_tokenizers), [&](const auto& p) { return p.name == name; });
+  const auto* pre = std::find_if(std::begin(gguf_pre_tokenizers), std::end(gguf_pre_tokenizers),
+                                 [&](const auto& p) { return p.name == name; });
   if (pre == std::end(gguf_pre_tokenizers)) {
     std::string known;
     for (const auto& p : gguf_pre_tokenizers) known.append(known.empty() ? "" : ", ").append(p.name);
-    throw FormatError(message(parts.where, ": key \"tokenizer.ggml.pre\": the pre-tokenizer \"", name, "\" is not known; known: ", known));
+    throw FormatError(
+        message(parts.where, ": key \"tokenizer.ggml.pre\": the pre-tokenizer \"", name, "\" is not known; known: ", known));
   }
   add_bos = pre->add_bos;
   parts.settings["pre_tokenizer"] = pre_tokenizer_part(*pre);
@@ -69,8 +104,8 @@ inline void read_gguf_bpe(const io::GgufFile& file, TokenizerParts& parts, bool&
   for (const std::string_view merge : file.strings("tokenizer.ggml.merges")) {
     // The first character may itself be a space in files of other tools, so the dividing one is looked for behind it.
     const std::size_t space = merge.find(' ', 1);
-    require<FormatError>(space != merge.npos && io::is_utf8(merge), parts.where, ": key \"tokenizer.ggml.merges\": entry ", parts.merges.size(),
-                         " is not two tokens with a space between");
+    require<FormatError>(space != merge.npos && io::is_utf8(merge), parts.where, ": key \"tokenizer.ggml.merges\": entry ",
+                         parts.merges.size(), " is not two tokens with a space between");
     parts.merges.emplace_back(merge.substr(0, space), merge.substr(space + 1));
   }
 }
@@ -80,8 +115,8 @@ inline void read_gguf_bpe(const io::GgufFile& file, TokenizerParts& parts, bool&
 inline void read_gguf_sentencepiece(const io::GgufFile& file, TokenizerParts& parts, bool& add_bos) {
   add_bos = true;
   const auto scores = file.numbers<float>("tokenizer.ggml.scores");
-  require<FormatError>(scores.size() == parts.vocab.size(), parts.where, ": key \"tokenizer.ggml.scores\": ", scores.size(), " scores for ",
-                       parts.vocab.size(), " tokens");
+  require<FormatError>(scores.size() == parts.vocab.size(), parts.where, ": key \"tokenizer.ggml.scores\": ", scores.size(),
+                       " scores for ", parts.vocab.size(), " tokens");
   std::unordered_map<std::string_view, std::size_t> ids;
   for (const auto& [token, id] : parts.vocab) ids.emplace(token, static_cast<std::size_t>(id));
   std::vector<std::tuple<float, std::size_t, std::size_t, Bpe::MergePair>> found;
@@ -90,11 +125,13 @@ inline void read_gguf_sentencepiece(const io::GgufFile& file, TokenizerParts& pa
     for (std::size_t cut = 1; cut < token.size(); ++cut) {
       const auto left = ids.find(token.substr(0, cut)), right = ids.find(token.substr(cut));
       if (left != ids.end() && right != ids.end())
-        found.emplace_back(-scores[static_cast<std::size_t>(id)], left->second, right->second, Bpe::MergePair{left->first, right->first});
+        found.emplace_back(-scores[static_cast<std::size_t>(id)], left->second, right->second,
+                           Bpe::MergePair{left->first, right->first});
     }
   }
   std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
-    return std::tie(std::get<0>(a), std::get<1>(a), std::get<2>(a)) < std::tie(std::get<0>(b), std::get<1>(b), std::get<2>(b));
+    return std::tie(std::get<0>(a), std::get<1>(a), std::get<2>(a)) <
+           std::tie(std::get<0>(b), std::get<1>(b), std::get<2>(b));
   });
   for (const auto& merge : found) parts.merges.push_back(std::get<3>(merge));
 
@@ -102,7 +139,9 @@ inline void read_gguf_sentencepiece(const io::GgufFile& file, TokenizerParts& pa
   io::Json steps = io::Json::array();
   if (file.get_or<bool>("tokenizer.ggml.add_space_prefix", true)) steps.push_back({{"type", "Prepend"}, {"prepend", mark}});
   steps.push_back({{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", mark}});
-  io::Json undo = io::Json::array({{{"type", "Replace"}, {"pattern", {{"String", mark}}}, {"content", " "}}, {{"type", "ByteFallback"}}, {{"type", "Fuse"}}});
+  io::Json undo = io::Json::array({{{"type", "Replace"}, {"pattern", {{"String", mark}}}, {"content", " "}},
+                                   {{"type", "ByteFallback"}},
+                                   {{"type", "Fuse"}}});
   if (steps.size() > 1) undo.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
   parts.settings["normalizer"] = {{"type", "Sequence"}, {"normalizers", steps}};
   parts.settings["decoder"] = {{"type", "Sequence"}, {"decoders", undo}};
@@ -119,16 +158,23 @@ inline TokenizerParts read_tokenizer_parts(const io::GgufFile& file) {
   parts.where = file.path();
   const auto tokens = file.strings("tokenizer.ggml.tokens");
   const auto types = file.has("tokenizer.ggml.token_type") ? file.numbers<std::int32_t>("tokenizer.ggml.token_type")
-                                                            : std::vector<std::int32_t>(tokens.size(), detail::gguf_normal);
-  require<FormatError>(types.size() == tokens.size(), parts.where, ": key \"tokenizer.ggml.token_type\": ", types.size(), " types for ",
-                       tokens.size(), " tokens");
+                                                           : std::vector<std::int32_t>(tokens.size(), detail::gguf_normal);
+  require<FormatError>(types.size() == tokens.size(), parts.where, ": key \"tokenizer.ggml.token_type\": ", types.size(),
+                       " types for ", tokens.size(), " tokens");
   io::Json added = io::Json::array();
   parts.vocab.reserve(tokens.size());
   for (std::size_t id = 0; id < tokens.size(); ++id) {
-    require<FormatError>(io::is_utf8(tokens[id]), parts.where, ": key \"tokenizer.ggml.tokens\": entry ", id, " is not UTF-8");
+    require<FormatError>(io::is_utf8(tokens[id]), parts.where, ": key \"tokenizer.ggml.tokens\": entry ", id,
+                         " is not UTF-8");
     parts.vocab.emplace_back(tokens[id], static_cast<std::int64_t>(id));
     if (types[id] == detail::gguf_control || types[id] == detail::gguf_user_defined)
-      added.push_back({{"id", id}, {"content", tokens[id]}, {"single_word", false}, {"lstrip", false}, {"rstrip", false}, {"normalized", false}, {"special", types[id] == detail::gguf_control}});
+      added.push_back({{"id", id},
+                       {"content", tokens[id]},
+                       {"single_word", false},
+                       {"lstrip", false},
+                       {"rstrip", false},
+                       {"normalized", false},
+                       {"special", types[id] == detail::gguf_control}});
   }
   const auto role = [&](const char* key, std::string& text, bool needed = true) {
     const auto id = file.find<std::uint32_t>(key);
@@ -144,8 +190,8 @@ inline TokenizerParts read_tokenizer_parts(const io::GgufFile& file) {
 
   parts.settings = {{"version", "1.0"}, {"added_tokens", added}, {"model", {{"type", "BPE"}}}};
   const auto model = file.get<std::string>("tokenizer.ggml.model");
-  require<FormatError>(model == "gpt2" || model == "llama", parts.where, ": key \"tokenizer.ggml.model\": the tokenizer \"", model,
-                       "\" is not supported; known: gpt2, llama");
+  require<FormatError>(model == "gpt2" || model == "llama", parts.where, ": key \"tokenizer.ggml.model\": the tokenizer \"",
+                       model, "\" is not supported; known: gpt2, llama");
   bool add_bos = false;
   model == "gpt2" ? detail::read_gguf_bpe(file, parts, add_bos) : detail::read_gguf_sentencepiece(file, parts, add_bos);
   if (model == "llama" && !parts.special.unk.empty()) parts.settings["model"]["unk_token"] = parts.special.unk;
@@ -168,7 +214,9 @@ inline TokenizerParts read_tokenizer_parts(const io::GgufFile& file) {
     pair.push_back(sequence);
     if (eos) put(parts.special.eos, type);
   }
-  if (bos || eos) parts.settings["post_processor"] = {{"type", "TemplateProcessing"}, {"single", single}, {"pair", pair}, {"special_tokens", known}};
+  if (bos || eos)
+    parts.settings["post_processor"] = {
+        {"type", "TemplateProcessing"}, {"single", single}, {"pair", pair}, {"special_tokens", known}};
   return parts;
 }
 }  // namespace vbon::text

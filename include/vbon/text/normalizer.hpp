@@ -19,7 +19,9 @@
 namespace vbon::text {
 namespace detail {
 /// The "type" of a component.
-inline std::string component_type(const io::Json& part, std::string_view where) { return io::json_get<std::string>(part, "type", where); }
+inline std::string component_type(const io::Json& part, std::string_view where) {
+  return io::json_get<std::string>(part, "type", where);
+}
 /// The list of components inside a Sequence.
 inline const io::Json& component_list(const io::Json& part, std::string_view key, std::string_view where) {
   const io::Json* list = io::json_find(part, key);
@@ -31,7 +33,8 @@ inline Regex pattern_of(const io::Json& part, std::string_view where) {
   const io::Json* pattern = io::json_find(part, "pattern");
   if (pattern != nullptr && pattern->is_string()) return Regex(escape_pattern(pattern->get<std::string>()), where);
   require<FormatError>(pattern != nullptr && pattern->is_object(), where, ": the field \"pattern\" is missing");
-  if (io::json_find(*pattern, "String") != nullptr) return Regex(escape_pattern(io::json_get<std::string>(*pattern, "String", where)), where);
+  if (io::json_find(*pattern, "String") != nullptr)
+    return Regex(escape_pattern(io::json_get<std::string>(*pattern, "String", where)), where);
   return Regex(io::json_get<std::string>(*pattern, "Regex", where), where);
 }
 inline std::string replace_matches(std::string_view text, const Regex& pattern, std::string_view by) {
@@ -83,8 +86,12 @@ class Normalizer {
 
   void add(const io::Json& part, const std::string& where) {
     const std::string type = detail::component_type(part, where);
-    const auto flag = [&](std::string_view key, bool otherwise) { return io::json_get_or<bool>(part, key, otherwise, where); };
-    const auto form = [&](NormalForm f) { steps_.emplace_back([f](const std::string& text) { return normalize(text, f); }); };
+    const auto flag = [&](std::string_view key, bool otherwise) {
+      return io::json_get_or<bool>(part, key, otherwise, where);
+    };
+    const auto form = [&](NormalForm f) {
+      steps_.emplace_back([f](const std::string& text) { return normalize(text, f); });
+    };
     if (type == "Sequence") {
       for (const io::Json& inner : detail::component_list(part, "normalizers", where)) add(inner, where);
     } else if (type == "NFC") {
@@ -98,13 +105,16 @@ class Normalizer {
     } else if (type == "Lowercase") {
       steps_.emplace_back([](const std::string& text) { return to_lower(text); });
     } else if (type == "StripAccents") {
-      steps_.emplace_back([](const std::string& text) { return detail::keep_characters(text, [](char32_t c) { return !is_mark(c); }); });
+      steps_.emplace_back([](const std::string& text) {
+        return detail::keep_characters(text, [](char32_t c) { return !is_strippable_mark(c); });
+      });
     } else if (type == "Strip") {
       steps_.emplace_back([left = flag("strip_left", true), right = flag("strip_right", true)](const std::string& text) {
         return detail::strip_spaces(text, left, right);
       });
     } else if (type == "Replace") {
-      steps_.emplace_back([pattern = detail::pattern_of(part, where), by = io::json_get<std::string>(part, "content", where)](const std::string& text) {
+      steps_.emplace_back([pattern = detail::pattern_of(part, where),
+                           by = io::json_get<std::string>(part, "content", where)](const std::string& text) {
         return detail::replace_matches(text, pattern, by);
       });
     } else if (type == "Prepend") {
@@ -114,11 +124,13 @@ class Normalizer {
     } else if (type == "ByteLevel") {
       steps_.emplace_back([](const std::string& text) { return byte_alphabet().spell(text); });
     } else if (type == "BertNormalizer") {
-      add_bert(flag("clean_text", true), flag("handle_chinese_chars", true), flag("strip_accents", flag("lowercase", true)), flag("lowercase", true));
+      add_bert(flag("clean_text", true), flag("handle_chinese_chars", true), flag("strip_accents", flag("lowercase", true)),
+               flag("lowercase", true));
     } else {
-      throw FormatError(message(where, ": the kind \"", type,
-                                "\" is not supported; known: NFC, NFD, NFKC, NFKD, Lowercase, StripAccents, Strip, Replace, Prepend, ByteLevel, "
-                                "BertNormalizer, Sequence"));
+      throw FormatError(message(
+          where, ": the kind \"", type,
+          "\" is not supported; known: NFC, NFD, NFKC, NFKD, Lowercase, StripAccents, Strip, Replace, Prepend, ByteLevel, "
+          "BertNormalizer, Sequence"));
     }
   }
 
@@ -131,11 +143,14 @@ class Normalizer {
         if (clean && (c == 0 || c == 0xFFFD || (is_other(c) && c != '\t' && c != '\n' && c != '\r'))) return;
         const bool apart = chinese && is_cjk_ideograph(c);
         if (apart) out += ' ';
-        if (clean && space) out += ' ';
-        else out += bytes;
+        if (clean && space)
+          out += ' ';
+        else
+          out += bytes;
         if (apart) out += ' ';
       });
-      if (strip) out = detail::keep_characters(normalize(out, NormalForm::nfd), [](char32_t c) { return !is_nonspacing_mark(c); });
+      if (strip)
+        out = detail::keep_characters(normalize(out, NormalForm::nfd), [](char32_t c) { return !is_nonspacing_mark(c); });
       return lower ? to_lower(out) : out;
     });
   }

@@ -74,11 +74,14 @@ class PostProcessor {
     } else if (type == "BertProcessing" || type == "RobertaProcessing") {
       const std::vector<TokenId> sep = {pair_id(part, "sep", where)}, cls = {pair_id(part, "cls", where)};
       single_ = {{-1, 0, cls}, {0, 0, {}}, {-1, 0, sep}};
-      if (type == "BertProcessing") pair_ = {{-1, 0, cls}, {0, 0, {}}, {-1, 0, sep}, {1, 1, {}}, {-1, 1, sep}};
-      else pair_ = {{-1, 0, cls}, {0, 0, {}}, {-1, 0, sep}, {-1, 0, sep}, {1, 0, {}}, {-1, 0, sep}};
+      if (type == "BertProcessing")
+        pair_ = {{-1, 0, cls}, {0, 0, {}}, {-1, 0, sep}, {1, 1, {}}, {-1, 1, sep}};
+      else
+        pair_ = {{-1, 0, cls}, {0, 0, {}}, {-1, 0, sep}, {-1, 0, sep}, {1, 0, {}}, {-1, 0, sep}};
     } else {
-      throw FormatError(message(where, ": the kind \"", type,
-                                "\" is not supported; known: TemplateProcessing, BertProcessing, RobertaProcessing, ByteLevel, Sequence"));
+      throw FormatError(
+          message(where, ": the kind \"", type,
+                  "\" is not supported; known: TemplateProcessing, BertProcessing, RobertaProcessing, ByteLevel, Sequence"));
     }
   }
   TokenId check_id(const io::Json& value, const std::string& where) const {
@@ -89,7 +92,8 @@ class PostProcessor {
   /// ["[SEP]", 102]
   TokenId pair_id(const io::Json& part, std::string_view key, const std::string& where) const {
     const io::Json* pair = io::json_find(part, key);
-    require<FormatError>(pair != nullptr && pair->is_array() && pair->size() == 2, where, ": the field \"", key, "\" must be [token, id]");
+    require<FormatError>(pair != nullptr && pair->is_array() && pair->size() == 2, where, ": the field \"", key,
+                         "\" must be [token, id]");
     return check_id((*pair)[1], where);
   }
   std::vector<Piece> read_template(const io::Json& part, std::string_view key, const std::string& where) const {

@@ -32,7 +32,8 @@ enum class SplitBehavior { removed, isolated, merged_with_previous, merged_with_
 
 namespace detail {
 /// GPT-2's division of text into words.
-inline constexpr std::string_view gpt2_pattern = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
+inline constexpr std::string_view gpt2_pattern =
+    R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
 struct Piece {
   std::size_t begin, end;
@@ -43,26 +44,35 @@ inline void apply_behavior(std::vector<Piece>& pieces, SplitBehavior behavior) {
   std::vector<Piece> kept;
   bool previous = false;
   switch (behavior) {
-    case SplitBehavior::isolated: return;
-    case SplitBehavior::removed: std::erase_if(pieces, [](const Piece& piece) { return piece.match; }); return;
+    case SplitBehavior::isolated:
+      return;
+    case SplitBehavior::removed:
+      std::erase_if(pieces, [](const Piece& piece) { return piece.match; });
+      return;
     case SplitBehavior::contiguous:
       for (const Piece& piece : pieces) {
-        if (!kept.empty() && piece.match == previous) kept.back().end = piece.end;
-        else kept.push_back(piece);
+        if (!kept.empty() && piece.match == previous)
+          kept.back().end = piece.end;
+        else
+          kept.push_back(piece);
         previous = piece.match;
       }
       break;
     case SplitBehavior::merged_with_previous:
       for (const Piece& piece : pieces) {
-        if (!kept.empty() && piece.match && !previous) kept.back().end = piece.end;
-        else kept.push_back(piece);
+        if (!kept.empty() && piece.match && !previous)
+          kept.back().end = piece.end;
+        else
+          kept.push_back(piece);
         previous = piece.match;
       }
       break;
     case SplitBehavior::merged_with_next:
       for (auto piece = pieces.rbegin(); piece != pieces.rend(); ++piece) {
-        if (!kept.empty() && piece->match && !previous) kept.back().begin = piece->begin;
-        else kept.push_back(*piece);
+        if (!kept.empty() && piece->match && !previous)
+          kept.back().begin = piece->begin;
+        else
+          kept.push_back(*piece);
         previous = piece->match;
       }
       std::reverse(kept.begin(), kept.end());
@@ -125,8 +135,10 @@ class PreTokenizer {
       std::size_t at = 0;
       for_each_character(text, [&](char32_t c, std::string_view bytes) {
         const bool match = fits(c);
-        if (!match && !pieces.empty() && !pieces.back().match) pieces.back().end = at + bytes.size();
-        else pieces.push_back({at, at + bytes.size(), match});
+        if (!match && !pieces.empty() && !pieces.back().match)
+          pieces.back().end = at + bytes.size();
+        else
+          pieces.push_back({at, at + bytes.size(), match});
         at += bytes.size();
       });
     };
@@ -150,20 +162,26 @@ class PreTokenizer {
   template <class Edit>
   void add_edit(Edit edit, bool spells_bytes = false) {
     steps_.push_back({[edit = std::move(edit)](Words& words) {
-      std::string text;
-      for (auto& range : words.ranges) {
-        const std::size_t begin = text.size();
-        text += edit(std::string_view(words.text).substr(range.begin, range.end - range.begin), words.at_start && range.begin == 0);
-        range = {begin, text.size()};
-      }
-      words.text = std::move(text);
-    }, spells_bytes});
+                        std::string text;
+                        for (auto& range : words.ranges) {
+                          const std::size_t begin = text.size();
+                          text += edit(std::string_view(words.text).substr(range.begin, range.end - range.begin),
+                                       words.at_start && range.begin == 0);
+                          range = {begin, text.size()};
+                        }
+                        words.text = std::move(text);
+                      },
+                      spells_bytes});
   }
 
   void add(const io::Json& part, const std::string& where) {
     const std::string type = detail::component_type(part, where);
-    const auto flag = [&](std::string_view key, bool otherwise) { return io::json_get_or<bool>(part, key, otherwise, where); };
-    const auto behavior = [&] { return detail::behavior_named(io::json_get_or<std::string>(part, "behavior", "Isolated", where), where); };
+    const auto flag = [&](std::string_view key, bool otherwise) {
+      return io::json_get_or<bool>(part, key, otherwise, where);
+    };
+    const auto behavior = [&] {
+      return detail::behavior_named(io::json_get_or<std::string>(part, "behavior", "Isolated", where), where);
+    };
     if (type == "Sequence") {
       for (const io::Json& inner : detail::component_list(part, "pretokenizers", where)) add(inner, where);
     } else if (type == "ByteLevel") {
@@ -174,7 +192,8 @@ class PreTokenizer {
     } else if (type == "Split") {
       add_split(by_pattern(detail::pattern_of(part, where)), behavior(), flag("invert", false));
     } else if (type == "Digits") {
-      add_split(by_character(is_numeric), flag("individual_digits", false) ? SplitBehavior::isolated : SplitBehavior::contiguous);
+      add_split(by_character(is_numeric),
+                flag("individual_digits", false) ? SplitBehavior::isolated : SplitBehavior::contiguous);
     } else if (type == "Punctuation") {
       add_split(by_character(is_punctuation), behavior());
     } else if (type == "BertPreTokenizer") {
@@ -185,12 +204,14 @@ class PreTokenizer {
     } else if (type == "WhitespaceSplit") {
       add_split(by_character(is_space), SplitBehavior::removed);
     } else if (type == "CharDelimiterSplit") {
-      add_split(by_pattern(Regex(escape_pattern(io::json_get<std::string>(part, "delimiter", where)), where)), SplitBehavior::removed);
+      add_split(by_pattern(Regex(escape_pattern(io::json_get<std::string>(part, "delimiter", where)), where)),
+                SplitBehavior::removed);
     } else if (type == "Metaspace") {
       add_metaspace(part, where);
     } else {
       throw FormatError(message(where, ": the kind \"", type,
-                                "\" is not supported; known: ByteLevel, Split, Digits, Punctuation, BertPreTokenizer, Whitespace, WhitespaceSplit, "
+                                "\" is not supported; known: ByteLevel, Split, Digits, Punctuation, BertPreTokenizer, "
+                                "Whitespace, WhitespaceSplit, "
                                 "CharDelimiterSplit, Metaspace, Sequence"));
     }
   }
@@ -202,8 +223,10 @@ class PreTokenizer {
       int previous = 0;
       for_each_character(text, [&](char32_t c, std::string_view bytes) {
         const int kind = is_word(c) ? 1 : is_space(c) ? 2 : 3;
-        if (kind == previous) pieces.back().end = at + bytes.size();
-        else pieces.push_back({at, at + bytes.size(), kind == 2});
+        if (kind == previous)
+          pieces.back().end = at + bytes.size();
+        else
+          pieces.push_back({at, at + bytes.size(), kind == 2});
         previous = kind;
         at += bytes.size();
       });
@@ -215,8 +238,8 @@ class PreTokenizer {
     const auto mark = io::json_get_or<std::string>(part, "replacement", "\xE2\x96\x81", where);
     const bool old_flag = io::json_get_or<bool>(part, "add_prefix_space", true, where);
     const auto scheme = io::json_get_or<std::string>(part, "prepend_scheme", old_flag ? "always" : "never", where);
-    require<FormatError>(scheme == "always" || scheme == "never" || scheme == "first", where, ": the prepend_scheme \"", scheme,
-                         "\" is not known; known: always, never, first");
+    require<FormatError>(scheme == "always" || scheme == "never" || scheme == "first", where, ": the prepend_scheme \"",
+                         scheme, "\" is not known; known: always, never, first");
     add_edit([mark, scheme](std::string_view word, bool first) {
       std::string out;
       for (const char c : word) c == ' ' ? out += mark : out += c;

@@ -17,7 +17,8 @@
 namespace vbon::text {
 namespace detail {
 /// White_Space as class members: PCRE2's own \s takes U+180E too. And its complement.
-inline constexpr std::string_view space_members = R"(\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
+inline constexpr std::string_view space_members =
+    R"(\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
 inline constexpr std::string_view not_space_members =
     R"(\x{0}-\x{8}\x{e}-\x{1f}\x{21}-\x{84}\x{86}-\x{9f}\x{a1}-\x{167f}\x{1681}-\x{1fff}\x{200b}-\x{2027}\x{202a}-\x{202e}\x{2030}-\x{205e}\x{2060}-\x{2fff}\x{3001}-\x{10ffff})";
 inline constexpr std::string_view word_members = R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc})";
@@ -35,12 +36,18 @@ inline std::string translate_pattern(std::string_view pattern) {
         if (depth > 0 && !negated) return void(out += text);
         out.append(negated ? "[^" : "[").append(text).append("]");
       };
-      if (letter == 's') members(space_members);
-      else if (letter == 'S') members(depth > 0 ? not_space_members : space_members, depth == 0);
-      else if (letter == 'w') members(word_members);
-      else if (letter == 'W' && depth == 0) members(word_members, true);
-      else if (letter == 'h') members("0-9A-Fa-f");
-      else out.append({c, letter});
+      if (letter == 's')
+        members(space_members);
+      else if (letter == 'S')
+        members(depth > 0 ? not_space_members : space_members, depth == 0);
+      else if (letter == 'w')
+        members(word_members);
+      else if (letter == 'W' && depth == 0)
+        members(word_members, true);
+      else if (letter == 'h')
+        members("0-9A-Fa-f");
+      else
+        out.append({c, letter});
     } else if (depth == 0) {
       depth = c == '[';
       out += c;
@@ -81,27 +88,31 @@ class Regex {
     }
     int error = 0;
     PCRE2_SIZE at = 0;
-    code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(), PCRE2_UTF | PCRE2_UCP, &error, &at, nullptr),
+    code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(), PCRE2_UTF | PCRE2_UCP,
+                              &error, &at, nullptr),
                 pcre2_code_free);
-    if (!code_) throw FormatError(message(where, ": the regular expression ", pattern, " does not compile: ", error_text(error)));
+    if (!code_)
+      throw FormatError(message(where, ": the regular expression ", pattern, " does not compile: ", error_text(error)));
     pcre2_jit_compile(code_.get(), PCRE2_JIT_COMPLETE);  // where this fails, the interpreter serves
     // A hostile pattern may backtrack for ever; these bounds end it with an error.
     context_.reset(pcre2_match_context_create(nullptr), pcre2_match_context_free);
     pcre2_set_match_limit(context_.get(), 50'000'000);
-    pcre2_set_heap_limit(context_.get(), 32'768);  // KiB
+    pcre2_set_heap_limit(context_.get(), 128 * 1024);  // KiB
   }
 
   /// Calls visit(begin, end) for each match, from left to right, without overlap. `text` is valid UTF-8.
   /// @throws RunError when matching exceeds its bounds
   template <class Visit>
   void for_each_match(std::string_view text, const Visit& visit) const {
-    const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> data(pcre2_match_data_create(1, nullptr), pcre2_match_data_free);
+    const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> data(pcre2_match_data_create(1, nullptr),
+                                                                                   pcre2_match_data_free);
     require<RunError>(data != nullptr, "text::Regex: out of memory");
     const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data());
     for (std::size_t at = 0; at <= text.size();) {
       int found = pcre2_match(code_.get(), subject, text.size(), at, PCRE2_NO_UTF_CHECK, data.get(), context_.get());
       if (found == PCRE2_ERROR_JIT_STACKLIMIT)  // the interpreter keeps its backtracking on the heap
-        found = pcre2_match(code_.get(), subject, text.size(), at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, data.get(), context_.get());
+        found = pcre2_match(code_.get(), subject, text.size(), at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, data.get(),
+                            context_.get());
       if (found == PCRE2_ERROR_NOMATCH) return;
       require<RunError>(found >= 0, "text::Regex: matching failed: ", error_text(found));
       const PCRE2_SIZE* bounds = pcre2_get_ovector_pointer(data.get());

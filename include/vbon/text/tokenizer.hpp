@@ -55,8 +55,11 @@ class Tokenizer {
   /// @throws FormatError naming the key
   static Tokenizer from_gguf(const io::GgufFile& file) { return Tokenizer(read_tokenizer_parts(file)); }
 
-  explicit Tokenizer(TokenizerParts parts) : tables_(std::make_shared<const Tables>(parts)), special_(std::move(parts.special)),
-                                             chat_template_(std::move(parts.chat_template)), config_(std::move(parts.config)) {}
+  explicit Tokenizer(TokenizerParts parts)
+      : tables_(std::make_shared<const Tables>(parts)),
+        special_(std::move(parts.special)),
+        chat_template_(std::move(parts.chat_template)),
+        config_(std::move(parts.config)) {}
 
   /// The tokens of a text, never cut or padded. Ill-formed UTF-8 counts as U+FFFD.
   std::vector<TokenId> encode(std::string_view text, bool add_special = true) const {
@@ -65,10 +68,13 @@ class Tokenizer {
   /// Two texts as one input.
   Encoding encode_pair(std::string_view a, std::string_view b, const EncodeOptions& options = {}) const {
     const std::vector<std::pair<std::string_view, std::string_view>> pairs = {{a, b}};
-    return encode_all(pairs.size(), options, [&](std::size_t i) { return std::pair(sequence(pairs[i].first), std::optional(sequence(pairs[i].second))); })[0];
+    return encode_all(pairs.size(), options, [&](std::size_t i) {
+      return std::pair(sequence(pairs[i].first), std::optional(sequence(pairs[i].second)));
+    })[0];
   }
   std::vector<Encoding> encode_batch(std::span<const std::string> texts, const EncodeOptions& options = {}) const {
-    return encode_all(texts.size(), options, [&](std::size_t i) { return std::pair(sequence(texts[i]), std::optional<std::vector<TokenId>>()); });
+    return encode_all(texts.size(), options,
+                      [&](std::size_t i) { return std::pair(sequence(texts[i]), std::optional<std::vector<TokenId>>()); });
   }
 
   /// The text of tokens; bytes that are no UTF-8 become U+FFFD. Ids without a token are passed over.
@@ -112,11 +118,13 @@ class Tokenizer {
   /// The Jinja text; empty where the model has none.
   const std::string& chat_template() const { return chat_template_; }
 
-  /// Merges of the model; 0 for WordPiece.
-  std::size_t merge_count() const {
+  /// Pairs of tokens that merge, in order; none for WordPiece.
+  std::span<const std::pair<TokenId, TokenId>> merges() const {
     const auto* bpe = std::get_if<Bpe>(&tables_->model);
-    return bpe == nullptr ? 0 : bpe->merges().size();
+    return bpe == nullptr ? std::span<const std::pair<TokenId, TokenId>>() : bpe->merges();
   }
+  /// The file's settings in the layout of tokenizer.json, without the vocabulary and the merges.
+  const io::Json& settings() const { return tables_->settings; }
 
   /// Writes tokenizer.json and tokenizer_config.json, which Hugging Face tools load with equal ids.
   /// @throws RunError naming the path
@@ -126,8 +134,10 @@ class Tokenizer {
     io::Json config = config_;
     if (!config.contains("tokenizer_class")) config["tokenizer_class"] = "PreTrainedTokenizerFast";
     if (!config.contains("clean_up_tokenization_spaces")) config["clean_up_tokenization_spaces"] = false;
-    const std::pair<const char*, const std::string*> roles[] = {
-        {"bos_token", &special_.bos}, {"eos_token", &special_.eos}, {"pad_token", &special_.pad}, {"unk_token", &special_.unk}};
+    const std::pair<const char*, const std::string*> roles[] = {{"bos_token", &special_.bos},
+                                                                {"eos_token", &special_.eos},
+                                                                {"pad_token", &special_.pad},
+                                                                {"unk_token", &special_.unk}};
     for (const auto& [key, text] : roles)
       if (!text->empty()) config[key] = *text;
     if (!chat_template_.empty()) config["chat_template"] = chat_template_;
@@ -138,9 +148,13 @@ class Tokenizer {
   /// Everything that encoding reads, built once and never changed.
   struct Tables {
     explicit Tables(const TokenizerParts& parts)
-        : where(parts.where), settings(parts.settings), vocabulary(std::make_shared<Vocabulary>(parts.vocab, parts.where)),
-          normalizer(part("normalizer"), where), model(make_model(parts)),
-          pre_tokenizer(part("pre_tokenizer"), std::holds_alternative<Bpe>(model), where), decoder(part("decoder"), where),
+        : where(parts.where),
+          settings(parts.settings),
+          vocabulary(std::make_shared<Vocabulary>(parts.vocab, parts.where)),
+          normalizer(part("normalizer"), where),
+          model(make_model(parts)),
+          pre_tokenizer(part("pre_tokenizer"), std::holds_alternative<Bpe>(model), where),
+          decoder(part("decoder"), where),
           truncation(detail::read_truncation(io::json_find(settings, "truncation"), where)),
           padding(detail::read_padding(io::json_find(settings, "padding"), where)) {
       read_added();
@@ -158,11 +172,16 @@ class Tokenizer {
       const auto word = [&](std::string_view key) { return io::json_get_or<std::string>(options, key, "", here); };
       const auto flag = [&](std::string_view key) { return io::json_get_or<bool>(options, key, false, here); };
       if (options["type"] == "WordPiece")
-        return WordPiece(vocabulary, {word("unk_token"), io::json_get_or<std::string>(options, "continuing_subword_prefix", "##", here),
-                                      io::json_get_or<std::size_t>(options, "max_input_chars_per_word", 100, here)}, here);
-      require<FormatError>(io::json_get_or<double>(options, "dropout", 0.0, here) == 0, here, ": dropout is not supported, tokens must not be random");
-      return Bpe(vocabulary, parts.merges, {word("unk_token"), word("continuing_subword_prefix"), word("end_of_word_suffix"), flag("fuse_unk"),
-                                            flag("byte_fallback"), flag("ignore_merges")}, here);
+        return WordPiece(vocabulary,
+                         {word("unk_token"), io::json_get_or<std::string>(options, "continuing_subword_prefix", "##", here),
+                          io::json_get_or<std::size_t>(options, "max_input_chars_per_word", 100, here)},
+                         here);
+      require<FormatError>(io::json_get_or<double>(options, "dropout", 0.0, here) == 0, here,
+                           ": dropout is not supported, tokens must not be random");
+      return Bpe(vocabulary, parts.merges,
+                 {word("unk_token"), word("continuing_subword_prefix"), word("end_of_word_suffix"), flag("fuse_unk"),
+                  flag("byte_fallback"), flag("ignore_merges")},
+                 here);
     }
     void read_added() {
       id_end = vocabulary->id_end();
@@ -171,19 +190,26 @@ class Tokenizer {
       for (std::size_t i = 0; list != nullptr && i < list->size(); ++i) {
         const io::Json& entry = (*list)[i];
         const std::string here = where + ": added_tokens[" + std::to_string(i) + "]";
-        const auto flag = [&](std::string_view key, bool otherwise) { return io::json_get_or<bool>(entry, key, otherwise, here); };
-        AddedToken token{.id = io::json_get<TokenId>(entry, "id", here), .content = io::json_get<std::string>(entry, "content", here)};
-        token.single_word = flag("single_word", false), token.lstrip = flag("lstrip", false), token.rstrip = flag("rstrip", false);
+        const auto flag = [&](std::string_view key, bool otherwise) {
+          return io::json_get_or<bool>(entry, key, otherwise, here);
+        };
+        AddedToken token{.id = io::json_get<TokenId>(entry, "id", here),
+                         .content = io::json_get<std::string>(entry, "content", here)};
+        token.single_word = flag("single_word", false), token.lstrip = flag("lstrip", false),
+        token.rstrip = flag("rstrip", false);
         token.special = flag("special", false), token.normalized = flag("normalized", !token.special);
         const TokenId known = vocabulary->find(token.content);
-        const auto limit = static_cast<std::int64_t>(vocabulary->id_end()) + static_cast<std::int64_t>(list->size()) + Vocabulary::max_gap;
-        require<FormatError>(token.id >= 0 && token.id < limit && (known < 0 ? !vocabulary->has(token.id) : known == token.id), here, ": \"", token.content,
-                             "\" has the id ", token.id, ", which does not fit the vocabulary");
+        const auto limit =
+            static_cast<std::int64_t>(vocabulary->id_end()) + static_cast<std::int64_t>(list->size()) + Vocabulary::max_gap;
+        require<FormatError>(
+            token.id >= 0 && token.id < limit && (known < 0 ? !vocabulary->has(token.id) : known == token.id), here, ": \"",
+            token.content, "\" has the id ", token.id, ", which does not fit the vocabulary");
         id_end = std::max(id_end, token.id + 1);
         added.push_back(std::move(token));
       }
       for (const AddedToken& token : added) {  // only now, when the vector no longer moves
-        require<FormatError>(added_by_id.emplace(token.id, &token).second, where, ": two added tokens have the id ", token.id);
+        require<FormatError>(added_by_id.emplace(token.id, &token).second, where, ": two added tokens have the id ",
+                             token.id);
         token.normalized ? in_normalized.add(normalizer(token.content), &token) : in_raw.add(token.content, &token);
       }
     }
@@ -238,7 +264,8 @@ class Tokenizer {
     for (std::size_t i = 0; i < count; ++i) {
       auto [a, b] = get(i);
       std::vector<TokenId>* second = b ? &*b : nullptr;
-      if (options.truncation) truncate(a, second, options.add_special ? tables_->post_processor.added(second != nullptr) : 0, *options.truncation);
+      if (options.truncation)
+        truncate(a, second, options.add_special ? tables_->post_processor.added(second != nullptr) : 0, *options.truncation);
       out.push_back(tables_->post_processor(a, second, options.add_special));
     }
     if (options.padding) text::pad(out, *options.padding);
@@ -250,9 +277,11 @@ class Tokenizer {
     const Tables& t = *tables_;
     const auto quoted = [](std::string_view text) { return io::Json(text).dump(); };
     std::string out = "{\n  \"version\": \"1.0\"";
-    for (const char* key : {"truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder"}) {
+    for (const char* key :
+         {"truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder"}) {
       const io::Json& value = t.part(key);
-      out.append(",\n  \"").append(key).append("\": ").append(value.is_null() && std::string_view(key) == "added_tokens" ? "[]" : value.dump());
+      out.append(",\n  \"").append(key).append("\": ").append(
+          value.is_null() && std::string_view(key) == "added_tokens" ? "[]" : value.dump());
     }
     std::string fields = t.settings["model"].dump();
     fields.pop_back();  // the long lists go behind the settings
@@ -260,7 +289,11 @@ class Tokenizer {
     bool first = true;
     for (TokenId id = 0; id < t.vocabulary->id_end(); ++id) {
       if (!t.vocabulary->has(id)) continue;
-      out.append(first ? "\n" : ",\n").append("      ").append(quoted(t.vocabulary->token(id))).append(": ").append(std::to_string(id));
+      out.append(first ? "\n" : ",\n")
+          .append("      ")
+          .append(quoted(t.vocabulary->token(id)))
+          .append(": ")
+          .append(std::to_string(id));
       first = false;
     }
     out += "\n    }";
@@ -268,7 +301,12 @@ class Tokenizer {
       out += ",\n    \"merges\": [";
       first = true;
       for (const auto& [left, right] : bpe->merges()) {
-        out.append(first ? "\n" : ",\n").append("      [").append(quoted(t.vocabulary->token(left))).append(", ").append(quoted(t.vocabulary->token(right))).append("]");
+        out.append(first ? "\n" : ",\n")
+            .append("      [")
+            .append(quoted(t.vocabulary->token(left)))
+            .append(", ")
+            .append(quoted(t.vocabulary->token(right)))
+            .append("]");
         first = false;
       }
       out += "\n    ]";

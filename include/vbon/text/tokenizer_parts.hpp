@@ -21,19 +21,20 @@ struct SpecialTokens {
 };
 
 struct TokenizerParts {
-  std::string where;                      // the file, for messages
-  io::Json settings;                      // tokenizer.json without model.vocab and model.merges
-  std::vector<Vocabulary::Entry> vocab;   // views of the source, which must live until the tokenizer is built
-  std::vector<Bpe::MergePair> merges;     // likewise
+  std::string where;                     // the file, for messages
+  io::Json settings;                     // tokenizer.json without model.vocab and model.merges
+  std::vector<Vocabulary::Entry> vocab;  // views of the source, which must live until the tokenizer is built
+  std::vector<Bpe::MergePair> merges;    // likewise
   SpecialTokens special;
-  std::string chat_template;              // empty where there is none
-  io::Json config = io::Json::object();   // tokenizer_config.json
+  std::string chat_template;             // empty where there is none
+  io::Json config = io::Json::object();  // tokenizer_config.json
 };
 
 namespace detail {
 inline void read_vocab(const io::Json& model, TokenizerParts& parts) {
   const io::Json* vocab = io::json_find(model, "vocab");
-  require<FormatError>(vocab != nullptr && vocab->is_object(), parts.where, ": model: the field \"vocab\" must be an object");
+  require<FormatError>(vocab != nullptr && vocab->is_object(), parts.where,
+                       ": model: the field \"vocab\" must be an object");
   parts.vocab.reserve(vocab->size());
   for (auto entry = vocab->begin(); entry != vocab->end(); ++entry) {
     if (!entry->is_number_integer()) io::json_as<std::int64_t>(*entry, parts.where + ": vocab \"" + entry.key() + "\"");
@@ -46,7 +47,8 @@ inline void read_merges(const io::Json& model, TokenizerParts& parts) {
   parts.merges.reserve(merges->size());
   for (const io::Json& merge : *merges) {
     const auto fail = [&] {
-      throw FormatError(message(parts.where, ": merge ", parts.merges.size(), ": two tokens were expected, got ", merge.dump(-1, ' ', true)));
+      throw FormatError(message(parts.where, ": merge ", parts.merges.size(), ": two tokens were expected, got ",
+                                merge.dump(-1, ' ', true)));
     };
     if (merge.is_string()) {
       const std::string_view text = merge.get_ref<const std::string&>();
@@ -81,7 +83,8 @@ inline std::string read_template(const io::Json& config, const std::string& wher
   if (value == nullptr) return {};
   if (!value->is_array()) return io::json_as<std::string>(*value, where + ": field \"chat_template\"");
   for (const io::Json& named : *value)
-    if (io::json_get<std::string>(named, "name", where) == "default") return io::json_get<std::string>(named, "template", where);
+    if (io::json_get<std::string>(named, "name", where) == "default")
+      return io::json_get<std::string>(named, "template", where);
   return {};
 }
 /// Reads what stands beside a tokenizer.json.
@@ -93,7 +96,8 @@ inline void read_companions(const std::filesystem::path& folder, TokenizerParts&
     read_special(parts.config, parts.special, path.string());
     parts.chat_template = read_template(parts.config, path.string());
   }
-  if (const auto path = folder / "special_tokens_map.json"; fs::exists(path)) read_special(io::read_json(path), parts.special, path.string());
+  if (const auto path = folder / "special_tokens_map.json"; fs::exists(path))
+    read_special(io::read_json(path), parts.special, path.string());
   if (const auto path = folder / "chat_template.jinja"; fs::exists(path)) parts.chat_template = io::MappedFile(path).text();
 }
 }  // namespace detail
@@ -115,7 +119,8 @@ inline TokenizerParts read_tokenizer_parts(const io::Json& file, std::string whe
   // Old files leave the type out; then the fields tell.
   if (!settings.contains("type")) settings["type"] = model->contains("merges") ? "BPE" : "WordPiece";
   const auto type = io::json_get<std::string>(settings, "type", parts.where + ": model");
-  require<FormatError>(type == "BPE" || type == "WordPiece", parts.where, ": model: the type \"", type, "\" is not supported; known: BPE, WordPiece");
+  require<FormatError>(type == "BPE" || type == "WordPiece", parts.where, ": model: the type \"", type,
+                       "\" is not supported; known: BPE, WordPiece");
   detail::read_vocab(*model, parts);
   if (type == "BPE") detail::read_merges(*model, parts);
   return parts;

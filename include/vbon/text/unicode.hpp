@@ -1,7 +1,7 @@
 // vbon/text/unicode.hpp
 //
-// Properties of characters and normal forms, by utf8proc. Texts are valid UTF-8 here: the tokenizer replaces
-// ill-formed parts before anything else sees them.
+// Properties of characters and normal forms, by utf8proc, as the reference tokenizers see them. Texts are
+// valid UTF-8 here: the tokenizer replaces ill-formed parts before anything else sees them.
 #pragma once
 #include <utf8proc.h>
 
@@ -12,6 +12,7 @@
 
 #include "vbon/core/error.hpp"
 #include "vbon/io/utf8.hpp"
+#include "vbon/text/unicode_tables.hpp"
 
 namespace vbon::text {
 /// Calls visit(code_point, character) for every character, a view of its bytes.
@@ -41,13 +42,23 @@ inline bool in_categories(char32_t c, utf8proc_category_t first, utf8proc_catego
 }
 inline bool is_letter(char32_t c) { return in_categories(c, UTF8PROC_CATEGORY_LU, UTF8PROC_CATEGORY_LO); }
 inline bool is_mark(char32_t c) { return in_categories(c, UTF8PROC_CATEGORY_MN, UTF8PROC_CATEGORY_ME); }
-inline bool is_nonspacing_mark(char32_t c) { return category(c) == UTF8PROC_CATEGORY_MN; }
+/// The marks that StripAccents removes.
+inline bool is_strippable_mark(char32_t c) {
+  return (is_mark(c) && !detail::in_ranges(detail::later_marks, c)) || c == 0x1CF2 || c == 0x1CF3;
+}
+/// The marks that the normalizer of BERT removes.
+inline bool is_nonspacing_mark(char32_t c) {
+  return (category(c) == UTF8PROC_CATEGORY_MN && !detail::in_ranges(detail::later_nonspacing_marks, c)) || c == 0x1734;
+}
 inline bool is_numeric(char32_t c) { return in_categories(c, UTF8PROC_CATEGORY_ND, UTF8PROC_CATEGORY_NO); }
 /// Control, format, surrogate and private-use characters.
-inline bool is_other(char32_t c) { return in_categories(c, UTF8PROC_CATEGORY_CC, UTF8PROC_CATEGORY_CO); }
+inline bool is_other(char32_t c) {
+  return in_categories(c, UTF8PROC_CATEGORY_CC, UTF8PROC_CATEGORY_CO) && !detail::in_ranges(detail::later_others, c);
+}
 inline bool is_punctuation(char32_t c) {
   if (c < 0x80) return (c >= '!' && c <= '/') || (c >= ':' && c <= '@') || (c >= '[' && c <= '`') || (c >= '{' && c <= '~');
-  return in_categories(c, UTF8PROC_CATEGORY_PC, UTF8PROC_CATEGORY_PO);
+  return detail::in_ranges(detail::former_punctuation, c) ||
+         (in_categories(c, UTF8PROC_CATEGORY_PC, UTF8PROC_CATEGORY_PO) && !detail::in_ranges(detail::later_punctuation, c));
 }
 /// The White_Space property.
 inline bool is_space(char32_t c) {
@@ -58,9 +69,9 @@ inline bool is_space(char32_t c) {
 inline bool is_word(char32_t c) {
   if (c < 0x80) return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_';
   const auto kind = category(c);
-  return is_letter(c) || is_mark(c) || kind == UTF8PROC_CATEGORY_ND || kind == UTF8PROC_CATEGORY_NL || kind == UTF8PROC_CATEGORY_PC ||
-         c == 0x200C || c == 0x200D || (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) ||
-         (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189);
+  return is_letter(c) || is_mark(c) || kind == UTF8PROC_CATEGORY_ND || kind == UTF8PROC_CATEGORY_NL ||
+         kind == UTF8PROC_CATEGORY_PC || c == 0x200C || c == 0x200D || (c >= 0x24B6 && c <= 0x24E9) ||
+         (c >= 0x1F130 && c <= 0x1F149) || (c >= 0x1F150 && c <= 0x1F169) || (c >= 0x1F170 && c <= 0x1F189);
 }
 /// The CJK ideographs that BERT separates from their neighbours.
 inline bool is_cjk_ideograph(char32_t c) {
@@ -85,17 +96,34 @@ inline std::string to_lower(std::string_view text) {
 
 enum class NormalForm { nfc, nfd, nfkc, nfkd };
 
-/// @throws RunError when memory runs out
-inline std::string normalize(std::string_view text, NormalForm form) {
+namespace detail {
+inline std::string normalize_known(std::string_view text, NormalForm form) {
   if (is_ascii(text)) return std::string(text);
   int options = UTF8PROC_STABLE;
   options |= form == NormalForm::nfc || form == NormalForm::nfkc ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE;
   if (form == NormalForm::nfkc || form == NormalForm::nfkd) options |= UTF8PROC_COMPAT;
   utf8proc_uint8_t* result = nullptr;
-  const auto length = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()),
-                                   &result, static_cast<utf8proc_option_t>(options));
+  const auto length =
+      utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()),
+                   &result, static_cast<utf8proc_option_t>(options));
   const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(result, &std::free);
   require<RunError>(length >= 0, "text::normalize: ", utf8proc_errmsg(length));
   return {reinterpret_cast<const char*>(result), static_cast<std::size_t>(length)};
+}
+}  // namespace detail
+
+/// @throws RunError when memory runs out
+inline std::string normalize(std::string_view text, NormalForm form) {
+  // Characters that the reference does not know stand as they are, and nothing is moved across them.
+  std::string out;
+  std::size_t done = 0, at = 0;
+  for_each_character(text, [&](char32_t c, std::string_view bytes) {
+    if (c >= 0x300 && detail::in_ranges(detail::opaque_to_normal_forms, c)) {
+      out.append(detail::normalize_known(text.substr(done, at - done), form)).append(bytes);
+      done = at + bytes.size();
+    }
+    at += bytes.size();
+  });
+  return out.append(detail::normalize_known(text.substr(done), form));
 }
 }  // namespace vbon::text

@@ -30,8 +30,8 @@ class Vocabulary {
     std::size_t characters = 0;
     std::int64_t largest = -1;
     for (const auto& [token, id] : entries) {
-      require<FormatError>(id >= 0 && id < static_cast<std::int64_t>(entries.size()) + max_gap, where, ": token \"", token, "\" has the id ", id,
-                           ", which does not fit a vocabulary of ", entries.size(), " tokens");
+      require<FormatError>(id >= 0 && id < static_cast<std::int64_t>(entries.size()) + max_gap, where, ": token \"", token,
+                           "\" has the id ", id, ", which does not fit a vocabulary of ", entries.size(), " tokens");
       characters += token.size();
       largest = std::max(largest, id);
     }
@@ -41,7 +41,8 @@ class Vocabulary {
     table_.assign(std::bit_ceil(2 * entries.size() + 2), -1);
     for (const auto& [token, id] : entries) {
       const auto index = static_cast<std::size_t>(id);
-      require<FormatError>(!used_[index], where, ": the tokens \"", tokens_[index], "\" and \"", token, "\" share the id ", id);
+      require<FormatError>(!used_[index], where, ": the tokens \"", tokens_[index], "\" and \"", token, "\" share the id ",
+                           id);
       const std::size_t slot = find_slot(token);
       require<FormatError>(table_[slot] < 0, where, ": the token \"", token, "\" stands twice");
       const std::size_t begin = characters_.size();

@@ -45,7 +45,8 @@ class WordPiece {
       // Shorten by whole characters until the vocabulary has it.
       TokenId id = -1;
       while (candidate.size() > prefix && (id = vocabulary_->find(candidate)) < 0) {
-        while (candidate.size() > prefix && (static_cast<unsigned char>(candidate.back()) & 0xC0u) == 0x80u) candidate.pop_back();
+        while (candidate.size() > prefix && (static_cast<unsigned char>(candidate.back()) & 0xC0u) == 0x80u)
+          candidate.pop_back();
         if (candidate.size() > prefix) candidate.pop_back();
       }
       known = id >= 0;

@@ -1,0 +1,138 @@
+#include "vbon/io/gguf.hpp"
+
+#include <fstream>
+
+#include "support/catch.hpp"
+#include "support/temporary_folder.hpp"
+#include "vbon/io/write_gguf.hpp"
+#include "vbon/kernel/dequantize.hpp"
+
+namespace vbon::test {
+using Catch::Matchers::Contains;
+namespace {
+std::vector<float> wave(std::size_t n) {
+  std::vector<float> values(n);
+  for (std::size_t i = 0; i < n; ++i) values[i] = std::sin(static_cast<float>(i) * 0.7f) * static_cast<float>(i % 5);
+  return values;
+}
+std::vector<float> read(const io::GgufFile& file, const std::string& name) {
+  std::vector<float> values(static_cast<std::size_t>(file.tensor(name).size));
+  file.read_f32(name, values);
+  return values;
+}
+}  // namespace
+
+TEST_CASE("metadata of every type comes back", "[io][gguf]") {
+  const TemporaryFolder folder;
+  io::GgufMetadata metadata;
+  metadata.add("u8", std::uint8_t{200});
+  metadata.add("i16", std::int16_t{-3});
+  metadata.add("u64", std::uint64_t{1} << 40);
+  metadata.add("f32", 1.5f);
+  metadata.add("f64", 0.1);
+  metadata.add("flag", true);
+  metadata.add("text", "h\xC3\xA9llo");
+  metadata.add("texts", std::vector<std::string>{"a", "", "bc"});
+  metadata.add("ints", std::vector<std::int32_t>{1, -2, 3});
+  io::write_gguf(folder / "m.gguf", metadata, {});
+  const auto file = io::GgufFile::open(folder / "m.gguf");
+  CHECK(file.version() == 3);
+  CHECK(file.keys().size() == 9);
+  CHECK(file.get<int>("u8") == 200);
+  CHECK(file.get<int>("i16") == -3);
+  CHECK(file.get<std::uint64_t>("u64") == std::uint64_t{1} << 40);
+  CHECK(file.get<double>("f32") == 1.5);
+  CHECK(file.get<double>("f64") == 0.1);
+  CHECK(file.get<bool>("flag"));
+  CHECK(file.get<std::string>("text") == "h\xC3\xA9llo");
+  CHECK(file.strings("texts") == std::vector<std::string_view>{"a", "", "bc"});
+  CHECK(file.numbers<int>("ints") == std::vector<int>{1, -2, 3});
+  CHECK(file.get_or<int>("absent", 5) == 5);
+  CHECK_FALSE(file.find<int>("absent"));
+  CHECK_THROWS_WITH(file.get<int>("absent"), Contains("the key \"absent\" is missing"));
+  CHECK_THROWS_WITH(file.get<int>("text"), Contains("key \"text\" is STRING, a number was expected"));
+  CHECK_THROWS_WITH(file.get<std::int8_t>("u8"), Contains("it is 200"));
+  CHECK_THROWS_AS(file.get<int>("f32"), FormatError);
+  CHECK_THROWS_AS(file.get<bool>("u8"), FormatError);
+  CHECK_THROWS_AS(file.strings("ints"), FormatError);
+  CHECK_THROWS_AS(file.numbers<int>("text"), FormatError);
+  CHECK_THROWS_AS(metadata.add("u8", 1), ConfigError);
+}
+TEST_CASE("tensors come back bit for bit, or as near as their type allows", "[io][gguf]") {
+  const TemporaryFolder folder;
+  const auto values = wave(3 * 64);
+  const io::GgufTensorToWrite tensors[] = {{"f32", {3, 64}, values},
+                                           {"f16", {3, 64}, values, BlockType::f16},
+                                           {"bf16", {3, 64}, values, BlockType::bf16},
+                                           {"q8_0", {3, 64}, values, BlockType::q8_0},
+                                           {"odd", {3}, std::span(values).first(3)}};
+  io::write_gguf(folder / "m.gguf", {}, tensors);
+  const auto file = io::GgufFile::open(folder / "m.gguf");
+  CHECK(file.tensor("f32").shape == std::vector<Index>{3, 64});
+  CHECK(read(file, "f32") == values);
+  CHECK(read(file, "odd").size() == 3);
+  const auto f16 = read(file, "f16"), bf16 = read(file, "bf16"), q8 = read(file, "q8_0");
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    CHECK(f16[i] == half_to_float(float_to_half(values[i])));
+    CHECK(bf16[i] == bfloat16_to_float(float_to_bfloat16(values[i])));
+    float largest = 0;
+    for (std::size_t j = i / 32 * 32; j < i / 32 * 32 + 32; ++j) largest = std::max(largest, std::abs(values[j]));
+    CHECK(std::abs(q8[i] - values[i]) <= 0.502f * largest / 127 + 127 * largest / 127 * 0x1p-11f);
+  }
+  std::vector<float> threads(values.size());
+  kernel::dequantize(Cpu{}, BlockType::q8_0, file.tensor("q8_0").bytes, std::span(threads));
+  CHECK(threads == q8);
+  float wrong[4];
+  CHECK_THROWS_AS(file.read_f32("f32", wrong), ShapeError);
+  CHECK_THROWS_AS(kernel::dequantize(Cpu{}, BlockType::q8_0, file.tensor("q8_0").bytes, std::span<float>(wrong)),
+                  ShapeError);
+}
+TEST_CASE("tensors that cannot be written are named", "[io][gguf][error]") {
+  const TemporaryFolder folder;
+  const auto values = wave(66);
+  const auto write = [&](std::vector<io::GgufTensorToWrite> tensors) { io::write_gguf(folder / "m.gguf", {}, tensors); };
+  CHECK_THROWS_WITH(write({{"x", {2, 33}, values, BlockType::q8_0}}), Contains("\"x\": rows of 33"));
+  CHECK_THROWS_WITH(write({{"x", {66}, values, BlockType::q4_0}}), Contains("Q4_0 cannot be written"));
+  CHECK_THROWS_AS(write({{"x", {65}, values}}), ShapeError);
+  CHECK_THROWS_AS(write({{"x", {66}, values}, {"x", {66}, values}}), ConfigError);
+}
+TEST_CASE("a file cut at any byte is refused", "[io][gguf][error][property]") {
+  const TemporaryFolder folder;
+  const auto values = wave(32);
+  io::GgufMetadata metadata;
+  metadata.add("text", "hello");
+  metadata.add("list", std::vector<std::string>{"a", "b"});
+  const io::GgufTensorToWrite tensors[] = {{"x", {32}, values}};
+  io::write_gguf(folder / "m.gguf", metadata, tensors);
+  const std::string whole(io::MappedFile(folder / "m.gguf").text());
+  for (std::size_t cut = 0; cut < whole.size(); ++cut) {
+    std::ofstream(folder / "cut.gguf", std::ios::binary).write(whole.data(), static_cast<std::streamsize>(cut));
+    CHECK_THROWS_AS(io::GgufFile::open(folder / "cut.gguf"), FormatError);
+  }
+}
+TEST_CASE("a file with any byte changed gives tensors or an error, nothing else", "[io][gguf][property]") {
+  const TemporaryFolder folder;
+  const auto values = wave(64);
+  io::GgufMetadata metadata;
+  metadata.add("general.alignment", std::uint32_t{32});
+  metadata.add("list", std::vector<std::int32_t>{1, 2});
+  const io::GgufTensorToWrite tensors[] = {{"x", {32}, std::span(values).first(32)},
+                                           {"y", {2, 32}, values, BlockType::q8_0}};
+  io::write_gguf(folder / "m.gguf", metadata, tensors);
+  const std::string whole(io::MappedFile(folder / "m.gguf").text());
+  int accepted = 0;
+  for (std::size_t at = 0; at < 260; ++at)
+    for (const int flip : {0x01, 0x80, 0xFF}) {
+      std::string changed = whole;
+      changed[at] = static_cast<char>(changed[at] ^ flip);
+      std::ofstream(folder / "changed.gguf", std::ios::binary) << changed;
+      try {
+        const auto file = io::GgufFile::open(folder / "changed.gguf");
+        for (const auto& tensor : file.tensors()) read(file, tensor.name);
+        ++accepted;
+      } catch (const FormatError&) {
+      }
+    }
+  CHECK(accepted > 0);
+}
+}  // namespace vbon::test
