@@ -1,0 +1,98 @@
+// vbon/decode/controlled_decoding.hpp
+//
+// Controlled decoding: steer the policy by a value V of prefixes. Token by token the next token follows
+// softmax(log p + V/beta) (over the top_k most probable ones, renormalised); blockwise the best of K
+// continuations by V is kept. V on complete responses is the reward; on prefixes it is whatever the
+// reward says of them, unless a trained value is given. Source: Mudgal et al., arXiv 2310.17022.
+#pragma once
+#include "vbon/decode/particles.hpp"
+
+namespace vbon::decode {
+/// @tparam Value  a Reward over prefixes; `void`-like default: the reward itself
+struct SameAsReward {};
+
+template <class Value = SameAsReward>
+struct ControlledDecoding {
+  static constexpr std::string_view name = "controlled_decoding";
+  double beta = 1;
+  Index top_k = 16;
+  Value value = {};
+  void each_option(auto&& f) {
+    f("beta", beta, "temperature of the value, > 0");
+    f("top_k", top_k, "next tokens that are valued; 0: all");
+  }
+
+  /// @throws DomainError for beta <= 0, top_k < 0, a value that is not finite
+  template <SteppedPolicy P, Reward R>
+  Decoded operator()(P& policy, const R& reward, const Prompt& prompt, RngKey key) const {
+    require<DomainError>(beta > 0, "controlled_decoding: beta > 0 expected, got ", beta);
+    require<DomainError>(top_k >= 0, "controlled_decoding: top_k >= 0 expected, got ", top_k);
+    Particles<P, R> one(policy, reward, prompt, 1, key);
+    std::uint64_t position = 0;
+    const auto extend = [&](auto& s) {
+      const Tensor<float> next = s.session().next_log_probs();
+      const std::vector<double> log_prob(next.data(), next.data() + next.cols());
+      const std::vector<Index> token = best_indices(log_prob, top_k > 0 ? std::min(top_k, next.cols()) : next.cols());
+      std::vector<std::vector<TokenId>> prefix(token.size(), s.drafts()[0].token);
+      for (std::size_t k = 0; k < token.size(); ++k) prefix[k].push_back(static_cast<TokenId>(token[k]));
+      std::vector<double> logit = values(policy, reward, prompt, prefix);
+      require_finite_scores(logit, name);
+      s.counters().reward_calls += static_cast<Index>(token.size());
+      for (std::size_t k = 0; k < token.size(); ++k) logit[k] = log_prob[static_cast<std::size_t>(token[k])] + logit[k] / beta;
+      const Index chosen = pick(softmax_of(logit), choices(key).uniform(position++));
+      const std::vector<TokenId> appended = {prefix[static_cast<std::size_t>(chosen)].back()};
+      s.session().append(appended);
+      s.count_tokens(1);
+    };
+    return steer(one, extend, [](auto&) {}, [](auto& s) -> std::optional<Index> {
+      if (!s.all_ended()) return std::nullopt;
+      s.score();
+      return 0;
+    });
+  }
+
+ private:
+  template <class P, class R>
+  std::vector<double> values(P& policy, const R& reward, const Prompt& prompt, const std::vector<std::vector<TokenId>>& prefix) const {
+    const std::vector<bool> unfinished(prefix.size(), false);
+    if constexpr (std::is_same_v<Value, SameAsReward>)
+      return score_tokens(policy, reward, prompt, prefix, unfinished);
+    else
+      return score_tokens(policy, value, prompt, prefix, unfinished);
+  }
+  /// Removed tokens have log-prob -inf and get no weight.
+  static std::vector<double> softmax_of(const std::vector<double>& logit) {
+    const double peak = *std::max_element(logit.begin(), logit.end());
+    std::vector<double> weight;
+    double total = 0;
+    for (const double x : logit) total += weight.emplace_back(std::exp(x - peak));
+    for (double& w : weight) w /= total;
+    return weight;
+  }
+};
+
+/// Best of K blocks by the reward of what there is so far, block after block; K = 1 is the policy.
+struct ControlledBlocks {
+  static constexpr std::string_view name = "controlled_blocks";
+  Index k = 4;
+  Index block = 8;
+  void each_option(auto&& f) {
+    f("k", k, "continuations tried for each block, >= 1");
+    f("block", block, "tokens of a block, >= 1");
+  }
+
+  /// @throws DomainError for settings outside the ranges above, a NaN score
+  template <SteppedPolicy P, Reward R>
+  Decoded operator()(P& policy, const R& reward, const Prompt& prompt, RngKey key) const {
+    require_count(static_cast<double>(k), "k", name);
+    require_count(static_cast<double>(block), "block", name);
+    Particles<P, R> particles(policy, reward, prompt, k, key);
+    return steer(particles, [&](auto& s) { s.extend(block); }, by_reward, [&](auto& s) -> std::optional<Index> {
+      const Index best = best_index(s.score());
+      if (!s.drafts()[static_cast<std::size_t>(best)].live) return best;
+      s.keep(std::vector<Index>(static_cast<std::size_t>(k), best));
+      return std::nullopt;
+    });
+  }
+};
+}  // namespace vbon::decode

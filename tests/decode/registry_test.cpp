@@ -1,0 +1,145 @@
+// Runs over the registry of decoders, on a table whose responses differ in length.
+#include "vbon/decode/registry.hpp"
+
+#include "support/catch.hpp"
+#include "support/decode_problem.hpp"
+
+using namespace vbon;
+using namespace vbon::test;
+
+namespace {
+using Table64 = policy::BasicTabularPolicy<double>;
+
+/// Small settings, so that every decoder has several rounds on responses of at most 4 tokens.
+template <class D>
+D small(D decoder) {
+  decoder.each_option([](std::string_view name, auto& value, std::string_view) {
+    if constexpr (std::is_same_v<std::remove_reference_t<decltype(value)>, Index>) {
+      if (name == "n" || name == "particles") value = 4;
+      if (name == "children" || name == "layers") value = 2;
+      if (name == "segment" || name == "block" || name == "checkpoint") value = 1;
+    }
+    if constexpr (std::is_same_v<std::remove_reference_t<decltype(value)>, double>)
+      if (name == "r_max") value = 10;
+  });
+  return decoder;
+}
+struct Problem : DecodeProblem {
+  Problem() : DecodeProblem({.vocabulary = 3, .length = 4, .eos = 0}, 23) {
+    reward.of_prefix = [](std::span<const TokenId> tokens) { return 0.1 * static_cast<double>(tokens.size()); };
+  }
+  template <class D>
+  Decoded run(const D& decoder, std::uint64_t seed = 1) {
+    return decoder(problem.reference, reward, problem.reference.prompts()[0], {.seed = seed, .stream = 0});
+  }
+};
+}  // namespace
+
+TEST_CASE("every decoder returns one of its finished candidates with the reward of that response", "[decode][laws]") {
+  for_each_entry<decode::Registry>([]<class D>(const D& entry) {
+    DYNAMIC_SECTION(D::name) {
+      static_assert(Decoder<D, Table64, TableReward>);
+      Problem s;
+      for (const std::uint64_t seed : {1ULL, 2ULL, 3ULL}) {
+        const Decoded out = s.run(small(entry), seed);
+        REQUIRE(out.best >= 0);
+        REQUIRE(out.best < static_cast<Index>(out.candidate.size()));
+        CHECK(out.answer().finished);
+        CHECK(out.reward() == s.problem.reward_of(0, out.answer().token));
+        CHECK(out.counters.sequences >= 1);
+        CHECK(out.counters.tokens >= static_cast<Index>(out.answer().token.size()));
+        CHECK(out.counters.reward_calls >= 1);
+        double log_prob = 0;
+        for (std::size_t t = 0; t < out.answer().token.size(); ++t)
+          log_prob += s.problem.reference.next_log_probs(0, std::span(out.answer().token).first(t))[out.answer().token[t]];
+        CHECK(out.answer().log_prob == Approx(log_prob));
+      }
+    }
+  });
+}
+
+TEST_CASE("a decoder's answer depends on its key alone", "[decode][laws]") {
+  for_each_entry<decode::Registry>([]<class D>(const D& entry) {
+    DYNAMIC_SECTION(D::name) {
+      Problem s;
+      const Decoded a = s.run(small(entry), 7), b = s.run(small(entry), 7);
+      CHECK(a.best == b.best);
+      CHECK(a.answer().token == b.answer().token);
+      CHECK(a.counters.tokens == b.counters.tokens);
+    }
+  });
+}
+
+TEST_CASE("a decoder refuses a NaN reward and settings below their range", "[decode][laws][error]") {
+  for_each_entry<decode::Registry>([]<class D>(const D& entry) {
+    DYNAMIC_SECTION(D::name) {
+      Problem s;
+      for (auto& row : s.problem.reward) std::fill(row.begin(), row.end(), NAN);
+      CHECK_THROWS_AS(s.run(small(entry)), DomainError);
+      D broken = small(entry);
+      bool settable = false;
+      broken.each_option([&](std::string_view, auto& value, std::string_view) {
+        if constexpr (std::is_arithmetic_v<std::remove_reference_t<decltype(value)>> && !std::is_same_v<std::remove_reference_t<decltype(value)>, bool>) {
+          value = -1;
+          settable = true;
+        }
+      });
+      Problem fresh;
+      if (settable) CHECK_THROWS_AS(fresh.run(broken), DomainError);
+    }
+  });
+}
+
+TEST_CASE("counters are the cost that the methods state", "[decode]") {
+  DecodeProblem s({.vocabulary = 3, .length = 4}, 29);
+  s.reward.of_prefix = [](std::span<const TokenId> tokens) { return static_cast<double>(tokens.back()); };
+  const auto prompt = s.problem.reference.prompts()[0];
+  const auto run = [&](const auto& decoder) { return decoder(s.problem.reference, s.reward, prompt, RngKey{4, 0}).counters; };
+  const auto best = run(decode::BestOfN{.n = 8});
+  CHECK(best.sequences == 8);
+  CHECK(best.tokens == 32);
+  CHECK(best.reward_calls == 8);
+  // 8 start, then 4, 2 and 1 go on: 8 + 4 + 2 + 1 tokens and as many scores.
+  const auto pruned = run(decode::SpeculativeRejection{.n = 8, .alpha = 0.5, .checkpoint = 1});
+  CHECK(pruned.tokens == 15);
+  CHECK(pruned.reward_calls == 15);
+  // Two layers of two tokens: 4 roots, the best two continued twice.
+  const auto tree = run(decode::TreeBon<>{.n = 4, .children = 2, .layers = 2, .segment = 2});
+  CHECK(tree.tokens == 16);
+  CHECK(tree.reward_calls == 8);
+  CHECK(tree.sequences == 6);  // two continuations are copies
+  const auto guided = run(decode::ControlledDecoding<>{.beta = 1, .top_k = 0});
+  CHECK(guided.tokens == 4);
+  CHECK(guided.reward_calls == 13);  // 3 values a step, and the response itself
+  CHECK(run(decode::Iad{.rounds = 3, .n = 2, .propose = [](const Prompt& p, const decode::Candidate&, const decode::Candidate&) { return p; }}).sequences == 6);
+}
+
+TEST_CASE("rejection falls back as told, and never clamps a reward above r_max", "[decode]") {
+  DecodeProblem s({.vocabulary = 3}, 31);
+  const auto prompt = s.problem.reference.prompts()[0];
+  const auto run = [&](const decode::Rejection& rule) { return rule(s.problem.reference, s.reward, prompt, RngKey{4, 0}); };
+  const double far = s.largest_reward() + 1000;  // nothing is ever accepted
+  CHECK(run({.beta = 1, .r_max = far, .tries = 5}).candidate.size() == 6);
+  const Decoded best = run({.beta = 1, .r_max = far, .tries = 5, .fallback = decode::Fallback::best});
+  CHECK(best.candidate.size() == 5);
+  for (const auto& candidate : best.candidate) CHECK(candidate.reward <= best.reward());
+  CHECK_THROWS_AS(run({.beta = 1, .r_max = far, .tries = 5, .fallback = decode::Fallback::fail}), RunError);
+  CHECK_THROWS_AS(run({.beta = 1, .r_max = -1000, .tries = 5}), DomainError);
+}
+
+TEST_CASE("a majority vote returns the first response of the most frequent answer", "[decode]") {
+  DecodeProblem s({.vocabulary = 3, .length = 2}, 37);
+  const decode::MajorityVote vote{.n = 9, .answer = [](const decode::Candidate& c) { return std::to_string(c.token[0]); }};
+  const Decoded out = vote(s.problem.reference, s.reward, s.problem.reference.prompts()[0], RngKey{4, 0});
+  std::vector<Index> votes(3, 0);
+  for (const auto& candidate : out.candidate) ++votes[static_cast<std::size_t>(candidate.token[0])];
+  const auto answer = static_cast<std::size_t>(out.answer().token[0]);
+  CHECK(votes[answer] == *std::max_element(votes.begin(), votes.end()));
+  for (Index i = 0; i < out.best; ++i) CHECK(out.candidate[static_cast<std::size_t>(i)].token[0] != out.answer().token[0]);
+}
+
+TEST_CASE("an unknown decoder is refused with the list of known ones", "[decode][error]") {
+  const auto find = [](std::string_view name) { with_name<decode::Registry>("decoder", name, [](const auto&) {}); };
+  CHECK_NOTHROW(find("speculative-rejection"));
+  CHECK_THROWS_WITH(find("beam"), Catch::Contains("best_of_n") && Catch::Contains("treebon"));
+}
