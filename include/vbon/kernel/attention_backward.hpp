@@ -83,6 +83,7 @@ void segment_backward(const AttentionGradient& a, Index segment, Index kv_head) 
   const Index capacity = padded_length(before + own.length);
   float* weight = scratch<struct BackwardWeight>(pair_block * capacity);
   float* dscore = scratch<struct BackwardScore>(pair_block * capacity);
+  float* dquery = scratch<struct BackwardQuery>(pair_block * dim);
   const Index pairs = own.length * group;
   for (Index first = 0; first < pairs; first += pair_block) {
     const Index count = std::min(pair_block, pairs - first);
@@ -111,28 +112,23 @@ void segment_backward(const AttentionGradient& a, Index segment, Index kv_head) 
         dot_rows<Arch>(gradient[size(i)], 1, dim, a.v.data() + begin, stride, length, d + done, capacity);
         done += length;
       }
-      float delta = 0;  // dout . out
-      dot_rows<Arch>(gradient[size(i)], 1, dim, a.out.data() + at, 0, 1, &delta, 1);
+      float delta[padding];  // dout . out, in the first place
+      dot_rows<Arch>(gradient[size(i)], 1, dim, a.out.data() + at, 0, 1, delta, 1);
       score_gradient<Arch>(w, d, done, before + most, shape.scale,
-                           a.log_sum_exp[row_of(i) * shape.heads + head_of(i)], delta);
-      float* dquery = a.dq.data() + at;
-      std::fill(dquery, dquery + dim, 0.0f);
-      done = 0;
-      for (const Index s : line) {
-        const Index length = s == segment ? seen(i) : a.segments[size(s)].length;
-        weighted_sum<Arch>(d + done, capacity, 1, a.k.data() + a.segments[size(s)].begin * stride + column, stride, length, dim,
-                           dquery, dim);
-        done += length;
-      }
+                           a.log_sum_exp[row_of(i) * shape.heads + head_of(i)], delta[0]);
     }
+    std::fill(dquery, dquery + pair_block * dim, 0.0f);
     Index done = 0;
     for (const Index s : line) {
       const Index begin = a.segments[size(s)].begin * stride + column;
       const Index length = s == segment ? most : a.segments[size(s)].length;
+      weighted_sum<Arch>(dscore + done, capacity, pair_block, a.k.data() + begin, stride, length, dim, dquery, dim);
       add_outer<Arch>(dscore + done, capacity, query, a.dk.data() + begin, stride, length, dim);
       add_outer<Arch>(weight + done, capacity, gradient, a.dv.data() + begin, stride, length, dim);
       done += length;
     }
+    for (Index i = 0; i < count; ++i)
+      std::copy_n(dquery + i * dim, dim, a.dq.data() + row_of(i) * shape.query_cols() + head_of(i) * dim);
   }
 }
 }  // namespace detail

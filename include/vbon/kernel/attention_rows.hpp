@@ -32,29 +32,45 @@ struct HeadShape {
 
 namespace detail {
 /// out[h * out_stride + j] = vector_h . row_j for `group` vectors [dim] and n rows. Lanes are summed by one
-/// fixed tree whatever the place of a row in its block.
+/// fixed tree whatever the place of a row in its block. Writes whole registers: up to `padding` values beyond n.
+inline constexpr Index padding = 16;
 template <class Arch>
 [[gnu::noinline]] void dot_rows(const float* vector, Index group, Index dim, const float* rows, Index stride, Index n, float* out,
                                 Index out_stride) {
   using B = Batch<Arch>;
   constexpr Index L = lanes<Arch>;
+  constexpr Index together = is_wide<Arch> ? 4 : 1;  // registers of the vector held at a time
   for (Index j = 0; j < n; j += L) {
-    const Index count = std::min(L, n - j);
-    const float* row[L];
-    for (Index i = 0; i < L; ++i) row[i] = rows + (j + std::min(i, count - 1)) * stride;
+    const float* block = rows + j * stride;
+    const Index last = std::min(L, n - j) - 1;  // a short block repeats its last row
     for (Index h = 0; h < group; ++h) {
+      const float* from = vector + h * dim;
       B total[L];
       VBON_UNROLL
       for (Index i = 0; i < L; ++i) total[i] = B(0.0f);
-      for_lanes<Arch>(0, dim, [&](Index c, auto some) {
-        const B v = load_some<Arch>(vector + h * dim + c, some);
+      Index c = 0;
+      for (; c + together * L <= dim; c += together * L) {
+        B part[together];
         VBON_UNROLL
-        for (Index i = 0; i < L; ++i) total[i] = fma<Arch>(v, load_some<Arch>(row[i] + c, some), total[i]);
+        for (Index k = 0; k < together; ++k) part[k] = load<Arch>(from + c + k * L);
+        const float* row = block + c;
+        VBON_UNROLL
+        for (Index i = 0; i < L; ++i) {
+          VBON_UNROLL
+          for (Index k = 0; k < together; ++k) total[i] = fma<Arch>(part[k], load<Arch>(row + k * L), total[i]);
+          row += i < last ? stride : 0;
+        }
+      }
+      for_lanes<Arch>(c, dim, [&](Index at, auto some) {
+        const B part = load_some<Arch>(from + at, some);
+        const float* row = block + at;
+        VBON_UNROLL
+        for (Index i = 0; i < L; ++i) {
+          total[i] = fma<Arch>(part, load_some<Arch>(row, some), total[i]);
+          row += i < last ? stride : 0;
+        }
       });
-      const B dots = sum_each<Arch>(total);
-      float* to = out + h * out_stride + j;
-      if (count == L) store<Arch>(to, dots);
-      else store_partial<Arch>(to, dots, count);
+      store<Arch>(out + h * out_stride + j, sum_each<Arch>(total));
     }
   }
 }
@@ -106,13 +122,17 @@ void weighted_sum_heads(const float* weight, Index weight_stride, const float* r
 template <class Arch>
 void weighted_sum(const float* weight, Index weight_stride, Index group, const float* rows, Index stride, Index n, Index dim,
                   float* out, Index out_stride) {
+  if (group == 4) {  // not 3 and 1: a single head waits for its own sums
+    weighted_sum_heads<Arch, 4>(weight, weight_stride, rows, stride, n, dim, out, out_stride);
+    return;
+  }
   for (; group >= 3; group -= 3, weight += 3 * weight_stride, out += 3 * out_stride)
     weighted_sum_heads<Arch, 3>(weight, weight_stride, rows, stride, n, dim, out, out_stride);
   if (group == 2) weighted_sum_heads<Arch, 2>(weight, weight_stride, rows, stride, n, dim, out, out_stride);
   if (group == 1) weighted_sum_heads<Arch, 1>(weight, weight_stride, rows, stride, n, dim, out, out_stride);
 }
 
-/// Replaces scores [n] (padded to whole registers) by exp(scale * score - max); returns their sum and max.
+/// Replaces scores [n] by exp(scale * score - max), the rest of the last register by 0; returns max and sum.
 struct SoftmaxSum {
   float max;
   float sum;
@@ -121,25 +141,25 @@ template <class Arch>
 [[gnu::noinline]] SoftmaxSum exponentiate(float* score, Index n, float scale) {
   using B = Batch<Arch>;
   constexpr Index L = lanes<Arch>;
-  const Index padded = (n + L - 1) / L * L;
-  std::fill(score + n, score + padded, -std::numeric_limits<float>::infinity());
-  B most(-std::numeric_limits<float>::infinity());
-  for (Index j = 0; j < padded; j += L) {
+  const B lowest(-std::numeric_limits<float>::infinity());
+  const auto scaled = [&](Index j) {
     const B z = load<Arch>(score + j) * B(scale);
-    most = xsimd::max(most, z);
-    store<Arch>(score + j, z);
-  }
+    return n - j >= L ? z : keep_first<Arch>(z, n - j, lowest);
+  };
+  B most = lowest;
+  for (Index j = 0; j < n; j += L) most = xsimd::max(most, scaled(j));
   const float max = largest<Arch>(most);
   B total(0.0f);
-  for (Index j = 0; j < padded; j += L) {
-    const B e = exp<Arch>(load<Arch>(score + j) - B(max));
+  for (Index j = 0; j < n; j += L) {
+    const B e = exp<Arch>(scaled(j) - B(max));
     total += e;
     store<Arch>(score + j, e);
   }
   return {max, sum<Arch>(total)};
 }
 
-inline Index padded_length(Index n) { return (n + 15) / 16 * 16; }
+/// Floats kept for the scores of n rows.
+inline Index padded_length(Index n) { return (n + 15) / 16 * 16 + padding; }
 
 /// The query heads of one kv head in one row: out [group, dim], log_sum_exp [group] or nullptr.
 /// @param query  [group, dim]

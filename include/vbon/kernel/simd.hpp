@@ -69,11 +69,27 @@ inline void store_partial(float* to, Batch<Arch> value, Index count) {
   for (Index i = 0; i < count; ++i) to[i] = values[i];
 }
 
+/// Instruction sets without a fused multiply-add.
+template <class Arch, class... Plain>
+inline constexpr bool is_one_of = (std::is_same_v<Arch, Plain> || ...);
+template <class Arch>
+inline constexpr bool rounds_twice = is_one_of<Arch, xsimd::sse2, xsimd::sse3, xsimd::ssse3, xsimd::sse4_1, xsimd::sse4_2,
+                                               xsimd::avx, xsimd::avx2>;
+
 /// a b + c, rounded once where the instruction set can.
 template <class Arch>
 inline Batch<Arch> fma(Batch<Arch> a, Batch<Arch> b, Batch<Arch> c) {
 #if XSIMD_WITH_AVX512F
   if constexpr (is_wide<Arch>) return _mm512_fmadd_ps(a, b, c);
+#endif
+#if defined(__x86_64__) && defined(__GNUC__)
+  if constexpr (rounds_twice<Arch>) {
+    // In a build for a newer processor the compiler may fuse some of these and not others, and a result
+    // would depend on its place in a loop. It may not look through this.
+    auto product = (a * b).data;
+    asm("" : "+x"(product));
+    return Batch<Arch>(product) + c;
+  }
 #endif
   return xsimd::fma(a, b, c);
 }
@@ -89,11 +105,28 @@ inline float reduce(Batch<Arch> value, Op op) {
 /// Sum of the lanes: halves are added until one is left.
 template <class Arch>
 inline float sum(Batch<Arch> value) {
+#if XSIMD_WITH_AVX512F
+  if constexpr (is_wide<Arch>) return _mm512_reduce_add_ps(value);
+#endif
   return reduce<Arch>(value, [](float a, float b) { return a + b; });
 }
 template <class Arch>
 inline float largest(Batch<Arch> value) {
+#if XSIMD_WITH_AVX512F
+  if constexpr (is_wide<Arch>) return _mm512_reduce_max_ps(value);
+#endif
   return reduce<Arch>(value, [](float a, float b) { return std::max(a, b); });
+}
+
+/// The first `count` lanes of value, `other` in the rest.
+template <class Arch>
+inline Batch<Arch> keep_first(Batch<Arch> value, Index count, Batch<Arch> other) {
+#if XSIMD_WITH_AVX512F
+  if constexpr (is_wide<Arch>) return _mm512_mask_mov_ps(other, static_cast<__mmask16>((1u << count) - 1u), value);
+#endif
+  static constexpr float number[8] = {0, 1, 2, 3, 4, 5, 6, 7};
+  static_assert(is_wide<Arch> || lanes<Arch> <= 8);
+  return xsimd::select(load<Arch>(number) < Batch<Arch>(static_cast<float>(count)), value, other);
 }
 
 /// Lane i of the result is the sum of the lanes of row[i], by one tree for every i. (xsimd 8.1 orders the
