@@ -13,7 +13,8 @@ TEST_CASE("best-of-N, worst-of-N, best-of-Poisson and soft best-of-N follow thei
   CHECK(follows(s.counts(decode::BestOfN{.n = 4}), bon::best_of_n_law(s.probability, s.rewards, 4)));
   CHECK(follows(s.counts(decode::BestOfN{.n = 3, .worst = true}), bon::worst_of_n_law(s.probability, s.rewards, 3)));
   CHECK(follows(s.counts(decode::BestOfPoisson{.mu = 1.5}), bon::best_of_poisson_law(s.probability, s.rewards, 1.5)));
-  CHECK(follows(s.counts(decode::SoftBestOfN{.n = 4, .lambda = 0.7}), decode::soft_best_of_n_law(s.probability, s.rewards, 4, 0.7)));
+  CHECK(follows(s.counts(decode::SoftBestOfN{.n = 4, .lambda = 0.7}),
+                decode::soft_best_of_n_law(s.probability, s.rewards, 4, 0.7)));
   CHECK(!follows(s.counts(decode::BestOfN{.n = 4}), bon::best_of_n_law(s.probability, s.rewards, 3)));  // the test can fail
 }
 
@@ -22,7 +23,8 @@ TEST_CASE("rejection sampling and pessimism follow their laws", "[decode]") {
   const double r_max = s.largest_reward();
   std::vector<double> accept;
   for (const double r : s.rewards) accept.push_back(decode::tilted_acceptance(r, r_max, 0.8));
-  CHECK(follows(s.counts(decode::Rejection{.beta = 0.8, .r_max = r_max, .tries = 3}), decode::rejection_law(s.probability, accept, 3).law));
+  CHECK(follows(s.counts(decode::Rejection{.beta = 0.8, .r_max = r_max, .tries = 3}),
+                decode::rejection_law(s.probability, accept, 3).law));
   // Pessimism: average over the pilot samples that fix lambda.
   const Index n = 3;
   std::vector<double> law(s.rewards.size(), 0);

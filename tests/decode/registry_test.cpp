@@ -79,7 +79,8 @@ TEST_CASE("a decoder refuses a NaN reward and settings below their range", "[dec
       D broken = small(entry);
       bool settable = false;
       broken.each_option([&](std::string_view, auto& value, std::string_view) {
-        if constexpr (std::is_arithmetic_v<std::remove_reference_t<decltype(value)>> && !std::is_same_v<std::remove_reference_t<decltype(value)>, bool>) {
+        if constexpr (std::is_arithmetic_v<std::remove_reference_t<decltype(value)>> &&
+                      !std::is_same_v<std::remove_reference_t<decltype(value)>, bool>) {
           value = -1;
           settable = true;
         }
@@ -94,7 +95,9 @@ TEST_CASE("counters are the cost that the methods state", "[decode]") {
   DecodeProblem s({.vocabulary = 3, .length = 4}, 29);
   s.reward.of_prefix = [](std::span<const TokenId> tokens) { return static_cast<double>(tokens.back()); };
   const auto prompt = s.problem.reference.prompts()[0];
-  const auto run = [&](const auto& decoder) { return decoder(s.problem.reference, s.reward, prompt, RngKey{4, 0}).counters; };
+  const auto run = [&](const auto& decoder) {
+    return decoder(s.problem.reference, s.reward, prompt, RngKey{4, 0}).counters;
+  };
   const auto best = run(decode::BestOfN{.n = 8});
   CHECK(best.sequences == 8);
   CHECK(best.tokens == 32);
@@ -111,7 +114,10 @@ TEST_CASE("counters are the cost that the methods state", "[decode]") {
   const auto guided = run(decode::ControlledDecoding<>{.beta = 1, .top_k = 0});
   CHECK(guided.tokens == 4);
   CHECK(guided.reward_calls == 13);  // 3 values a step, and the response itself
-  CHECK(run(decode::Iad{.rounds = 3, .n = 2, .propose = [](const Prompt& p, const decode::Candidate&, const decode::Candidate&) { return p; }}).sequences == 6);
+  CHECK(run(decode::Iad{.rounds = 3,
+                        .n = 2,
+                        .propose = [](const Prompt& p, const decode::Candidate&, const decode::Candidate&) { return p; }})
+            .sequences == 6);
 }
 
 TEST_CASE("rejection falls back as told, and never clamps a reward above r_max", "[decode]") {

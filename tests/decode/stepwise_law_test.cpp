@@ -25,7 +25,8 @@ TEST_CASE("TreeBoN follows its exact two-layer law", "[decode]") {
     reward.emplace_back(s.rewards.begin() + 3 * k, s.rewards.begin() + 3 * k + 3);
   }
   std::vector<double> law;
-  for (const auto& row : decode::two_layer_law(first, second, partial, reward, 4, 2)) law.insert(law.end(), row.begin(), row.end());
+  for (const auto& row : decode::two_layer_law(first, second, partial, reward, 4, 2))
+    law.insert(law.end(), row.begin(), row.end());
   CHECK(follows(s.counts(decode::TreeBon<>{.n = 4, .children = 2, .layers = 2, .segment = 1}), law));
 }
 
@@ -37,7 +38,8 @@ TEST_CASE("speculative rejection follows the law of its own rule", "[decode]") {
   std::vector<double> law(s.probability.size(), 0);
   for_each_tuple(s.probability, 3, [&](const std::vector<Index>& outcome, double probability) {
     std::vector<std::vector<double>> score;
-    for (const Index k : outcome) score.push_back({partial[static_cast<std::size_t>(k / 3)], s.rewards[static_cast<std::size_t>(k)]});
+    for (const Index k : outcome)
+      score.push_back({partial[static_cast<std::size_t>(k / 3)], s.rewards[static_cast<std::size_t>(k)]});
     const auto run = decode::prune_run(score, std::vector<Index>(3, 2), 0.5, 1, 2);
     law[static_cast<std::size_t>(outcome[static_cast<std::size_t>(run.selected)])] += probability;
   });
@@ -49,20 +51,26 @@ TEST_CASE("SMC follows its exact law, and with the potential at the end it is so
   const std::vector<double> partial = {0.6, -0.3};
   s.reward.of_prefix = [&](std::span<const TokenId> tokens) { return partial[static_cast<std::size_t>(tokens[0])]; };
   const double lambda = 0.8, threshold = GENERATE(0.0, 0.9, 1.0);
-  const decode::SmcLaw exact({.next_law = [&](const decode::Tokens& prefix) {
-                                const Array next = s.problem.reference.next_log_probs(0, std::vector<TokenId>(prefix.begin(), prefix.end())).exp();
-                                return std::vector<double>(next.begin(), next.end());
-                              },
-                              .twist = [&](const decode::Tokens& prefix) {
-                                return std::exp((prefix.size() == 2 ? s.rewards[static_cast<std::size_t>(2 * prefix[0] + prefix[1])]
-                                                                    : partial[static_cast<std::size_t>(prefix[0])]) / lambda);
-                              },
-                              .particles = 3,
-                              .length = 2,
-                              .ess_threshold = threshold});
+  const decode::SmcLaw exact(
+      {.next_law =
+           [&](const decode::Tokens& prefix) {
+             const Array next =
+                 s.problem.reference.next_log_probs(0, std::vector<TokenId>(prefix.begin(), prefix.end())).exp();
+             return std::vector<double>(next.begin(), next.end());
+           },
+       .twist =
+           [&](const decode::Tokens& prefix) {
+             return std::exp((prefix.size() == 2 ? s.rewards[static_cast<std::size_t>(2 * prefix[0] + prefix[1])]
+                                                 : partial[static_cast<std::size_t>(prefix[0])]) /
+                             lambda);
+           },
+       .particles = 3,
+       .length = 2,
+       .ess_threshold = threshold});
   std::vector<double> law;
   for (const auto& [tokens, probability] : exact.law()) law.push_back(probability);
-  decode::Smc smc{.particles = 3, .lambda = lambda, .ess_threshold = threshold, .scheme = decode::Resampling::multinomial, .block = 1};
+  decode::Smc smc{
+      .particles = 3, .lambda = lambda, .ess_threshold = threshold, .scheme = decode::Resampling::multinomial, .block = 1};
   CHECK(follows(s.counts(smc), law));
   smc.twisted = false;
   CHECK(follows(s.counts(smc), decode::soft_best_of_n_law(s.probability, s.rewards, 3, lambda)));
@@ -82,7 +90,8 @@ TEST_CASE("token guidance by the soft value samples the tilted law; blocks follo
     };
   };
   s.reward.of_prefix = value(decode::PrefixValue::soft);
-  CHECK(follows(s.counts(decode::ControlledDecoding<>{.beta = beta, .top_k = 0}), bon::tilted_law(s.probability, s.rewards, beta)));
+  CHECK(follows(s.counts(decode::ControlledDecoding<>{.beta = beta, .top_k = 0}),
+                bon::tilted_law(s.probability, s.rewards, beta)));
 
   s.reward.of_prefix = value(decode::PrefixValue::mean);
   std::vector<std::vector<double>> second, reward;
@@ -92,7 +101,8 @@ TEST_CASE("token guidance by the soft value samples the tilted law; blocks follo
   }
   const auto first = next_of({});
   std::vector<double> law;
-  for (const auto& row : decode::controlled_block_law({first, second, reward}, 3).joint) law.insert(law.end(), row.begin(), row.end());
+  for (const auto& row : decode::controlled_block_law({first, second, reward}, 3).joint)
+    law.insert(law.end(), row.begin(), row.end());
   CHECK(follows(s.counts(decode::ControlledBlocks{.k = 3, .block = 1}), law));
 }
 
@@ -116,5 +126,6 @@ TEST_CASE("IAD follows its Markov chain", "[decode]") {
   };
   s.probability.resize(static_cast<std::size_t>(k));
   const std::vector<double> base(s.probability.begin(), s.probability.end());
-  CHECK(follows(s.counts(decode::Iad{.rounds = 3, .n = 2, .propose = propose}), decode::iad_law(base, s.rewards, kernel, 3, 2)));
+  CHECK(follows(s.counts(decode::Iad{.rounds = 3, .n = 2, .propose = propose}),
+                decode::iad_law(base, s.rewards, kernel, 3, 2)));
 }

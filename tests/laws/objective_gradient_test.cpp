@@ -118,7 +118,9 @@ void check_group_tuple(const O& entry) {
   });
   check_gradient(problem.policy.gradients(), slopes(problem.policy, [&] {
                    double loss = 0;
-                   average([&](const RolloutBatch&, const ObjectiveResult& result, double probability) { loss += probability * result.loss; });
+                   average([&](const RolloutBatch&, const ObjectiveResult& result, double probability) {
+                     loss += probability * result.loss;
+                   });
                    return loss;
                  }));
 }
@@ -126,16 +128,22 @@ void check_group_tuple(const O& entry) {
 
 TEST_CASE("dlog_prob is the derivative of the loss of every surrogate", "[objective][laws]") {
   for_each_entry<Registry>([]<class O>(const O& entry) {
-    if constexpr (O::laws::template has<law::Surrogate>) DYNAMIC_SECTION(O::name) { check_surrogate(with_penalty(entry)); }
+    if constexpr (O::laws::template has<law::Surrogate>) DYNAMIC_SECTION(O::name) {
+        check_surrogate(with_penalty(entry));
+      }
   });
 }
 TEST_CASE("on an enumerated policy the gradient is that of the loss, ties included", "[objective][laws]") {
   for_each_entry<Registry>([]<class O>(const O& entry) {
-    if constexpr (O::laws::template has<law::Enumerable>) DYNAMIC_SECTION(O::name) { check_enumerable(entry); }
+    if constexpr (O::laws::template has<law::Enumerable>) DYNAMIC_SECTION(O::name) {
+        check_enumerable(entry);
+      }
   });
 }
 TEST_CASE("over all tuples of samples the mean gradient is that of the mean loss", "[objective][laws]") {
   for_each_entry<Registry>([]<class O>(const O& entry) {
-    if constexpr (O::laws::template has<law::GroupTuple>) DYNAMIC_SECTION(O::name) { check_group_tuple(with_penalty(entry)); }
+    if constexpr (O::laws::template has<law::GroupTuple>) DYNAMIC_SECTION(O::name) {
+        check_group_tuple(with_penalty(entry));
+      }
   });
 }

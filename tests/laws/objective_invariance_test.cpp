@@ -17,13 +17,16 @@ Streams sampled_streams(const TabularProblem& problem, std::span<const Prompt> p
 }
 std::vector<double> joined(const StreamsResult& result) {
   std::vector<double> all = {result.loss};
-  for (const Array* part : {&result.policy, &result.reference, &result.anchor}) all.insert(all.end(), part->begin(), part->end());
+  for (const Array* part : {&result.policy, &result.reference, &result.anchor})
+    all.insert(all.end(), part->begin(), part->end());
   return all;
 }
 template <class Law, class F>
 void for_each_with(const F& f) {
   for_each_entry<Registry>([&]<class O>(const O& entry) {
-    if constexpr (O::laws::template has<Law>) DYNAMIC_SECTION(O::name) { f(entry); }
+    if constexpr (O::laws::template has<Law>) DYNAMIC_SECTION(O::name) {
+        f(entry);
+      }
   });
 }
 }  // namespace

@@ -76,9 +76,11 @@ TEST_CASE("sampled vbon with a leave-one-out baseline reaches KL(pi || pi_bon) <
   auto problem = TabularProblem::random({.vocabulary = 16}, 3);
   problem.policy = problem.reference;
   REQUIRE(kl_to_best_of_n(problem, 4) > 0.5);
-  descend(problem, 3000, 0.25, Training{Vbon<>{.n = 4}, [&](int step) {
-            return problem.filled(problem.policy.sample(problem.policy.prompts(), 8, RngKey{1, 0}.fold(static_cast<std::uint64_t>(step))));
-          }});
+  descend(problem, 3000, 0.25,
+          Training{Vbon<>{.n = 4}, [&](int step) {
+                     return problem.filled(problem.policy.sample(problem.policy.prompts(), 8,
+                                                                 RngKey{1, 0}.fold(static_cast<std::uint64_t>(step))));
+                   }});
   CHECK(kl_to_best_of_n(problem, 4) < 0.005);
 }
 
@@ -109,12 +111,12 @@ TEST_CASE("the warm starts lead a policy to best-of-N from cached samples alone"
   }
   SECTION("quantile regression") {
     descend(problem, 400, 0.3, Training{QuantileRegression{.phi = {.kind = PhiKind::bon_log, .n = 4}}, [&](int) {
-              RolloutBatch batch = problem.filled(cache);
-              batch.ref_reward = {std::vector<double>(batch.reward.begin(), batch.reward.end())};
-              std::sort(batch.ref_reward[0].begin(), batch.ref_reward[0].end());
-              annotate(batch, bon::Harmonic{}, Drawn::from_cache);
-              return batch;
-            }});
+                                          RolloutBatch batch = problem.filled(cache);
+                                          batch.ref_reward = {std::vector<double>(batch.reward.begin(), batch.reward.end())};
+                                          std::sort(batch.ref_reward[0].begin(), batch.ref_reward[0].end());
+                                          annotate(batch, bon::Harmonic{}, Drawn::from_cache);
+                                          return batch;
+                                        }});
   }
   CHECK(kl_to_best_of_n(problem, 4) < 0.15 * before);
 }
@@ -123,7 +125,9 @@ TEST_CASE("the published coefficients lead to a smaller effective N", "[objectiv
   auto problem = TabularProblem::random({.vocabulary = 12}, 13);
   const double n = 4;
   problem.policy = problem.reference;
-  descend(problem, 4000, 4, Training{Vbon<NoBaseline>{.n = n, .published = true}, [&](int) { return problem.filled(problem.policy.enumerate()); }});
+  descend(problem, 4000, 4, Training{Vbon<NoBaseline>{.n = n, .published = true}, [&](int) {
+                                       return problem.filled(problem.policy.enumerate());
+                                     }});
   // pi_ref (pi_bon/pi_ref)^((N-1)/N), normalised.
   const auto reference = law_of(problem.reference), best = bon::best_of_n_law(reference, problem.reward[0], n);
   std::vector<double> score;

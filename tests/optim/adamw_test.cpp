@@ -83,7 +83,8 @@ TEST_CASE("an optimiser refuses sizes and settings that do not fit", "[optim][er
   CHECK_THROWS_AS((optim::AdamW{.beta1 = 1}.step(all(p), all(g))), DomainError);
   CHECK_THROWS_AS((optim::AdamW{.epsilon = 0}.step(all(p), all(g))), DomainError);
   CHECK_THROWS_AS((optim::AdamW{.ranges = {{.begin = 4, .count = 5}}}.step(all(p), all(g))), ShapeError);
-  CHECK_THROWS_AS((optim::AdamW{.ranges = {{.begin = 4, .count = 2}, {.begin = 5, .count = 1}}}.step(all(p), all(g))), ShapeError);
+  CHECK_THROWS_AS((optim::AdamW{.ranges = {{.begin = 4, .count = 2}, {.begin = 5, .count = 1}}}.step(all(p), all(g))),
+                  ShapeError);
   optim::AdamW used;
   used.step(all(p), all(g));
   CHECK_THROWS_AS(used.step(all(longer), all(longer)), ShapeError);

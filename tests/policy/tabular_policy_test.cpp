@@ -13,7 +13,8 @@ P random_policy(policy::TabularShape shape, std::uint64_t seed) {
   P result(shape);
   // Multiples of 2^-10: exact in float, and stay so under a step of 2^-10.
   for (Index i = 0; i < result.parameters().size(); ++i)
-    result.parameters()[i] = static_cast<float>(std::round(RngKey{seed, 0}.normal(static_cast<std::uint64_t>(i)) * 1024) / 1024);
+    result.parameters()[i] =
+        static_cast<float>(std::round(RngKey{seed, 0}.normal(static_cast<std::uint64_t>(i)) * 1024) / 1024);
   return result;
 }
 }  // namespace
@@ -43,7 +44,8 @@ TEST_CASE("backward is the derivative of the weighted log-probs", "[policy]") {
     table.parameters()[i] = here - step;
     const double below = (weight * table.log_prob(batch)).sum();
     table.parameters()[i] = here;
-    CHECK(static_cast<double>(table.gradients()[i]) == Approx((above - below) / (2 * static_cast<double>(step))).margin(2e-6));
+    CHECK(static_cast<double>(table.gradients()[i]) ==
+          Approx((above - below) / (2 * static_cast<double>(step))).margin(2e-6));
   }
   table.zero_gradients();
   CHECK(table.gradients().array().abs().sum() == 0);

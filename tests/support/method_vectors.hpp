@@ -22,13 +22,16 @@ inline void compare(const Json& got, const Json& want, Tolerance tolerance, cons
       if (known) compare(got[key], value, tolerance, what.empty() ? key : what + "." + key, report);
     }
   } else if (want.is_array()) {
-    if (!report.check(got.is_array() && got.size() == want.size(), what, ": ", want.size(), " values expected, got ", got.dump()))
+    if (!report.check(got.is_array() && got.size() == want.size(), what, ": ", want.size(), " values expected, got ",
+                      got.dump()))
       return;
-    for (std::size_t i = 0; i < want.size(); ++i) compare(got[i], want[i], tolerance, what + "[" + std::to_string(i) + "]", report);
+    for (std::size_t i = 0; i < want.size(); ++i)
+      compare(got[i], want[i], tolerance, what + "[" + std::to_string(i) + "]", report);
   } else if (want.is_number_float() || want.is_string()) {
     report.near(got.is_null() ? NAN : number(got), number(want), tolerance.absolute, tolerance.relative, what);
   } else if (want.is_number()) {
-    report.check(got.is_number() && got.get<double>() == want.get<double>(), what, ": got ", got.dump(), ", expected ", want.dump());
+    report.check(got.is_number() && got.get<double>() == want.get<double>(), what, ": got ", got.dump(), ", expected ",
+                 want.dump());
   } else {
     report.check(got == want, what, ": got ", got.dump(), ", expected ", want.dump());
   }
@@ -68,7 +71,8 @@ inline Json number_json(double value) {
 template <class Values>
 Json to_json(const Values& values) {
   Json out = Json::array();
-  for (Index i = 0; i < static_cast<Index>(values.size()); ++i) out.push_back(number_json(static_cast<double>(values[static_cast<decltype(values.size())>(i)])));
+  for (Index i = 0; i < static_cast<Index>(values.size()); ++i)
+    out.push_back(number_json(static_cast<double>(values[static_cast<decltype(values.size())>(i)])));
   return out;
 }
 
@@ -84,7 +88,9 @@ inline RolloutBatch one_token_batch(const Json& rows) {
   return batch;
 }
 /// One prompt of `responses` one-token responses.
-inline RolloutBatch one_group(std::size_t responses) { return one_token_batch(Json::array({Json(std::vector<int>(responses, 0))})); }
+inline RolloutBatch one_group(std::size_t responses) {
+  return one_token_batch(Json::array({Json(std::vector<int>(responses, 0))}));
+}
 
 /// [B][T] rows with a mask, right-padded: one prompt of B responses, their valid tokens end to end.
 inline RolloutBatch masked_batch(const Json& mask) {
@@ -111,7 +117,8 @@ inline Array valid_values(const Json& rows, const Json& mask) {
   Json all = Json::array();
   require<ShapeError>(rows.size() == mask.size(), "rows of values: ", mask.size(), " expected, got ", rows.size());
   for (std::size_t b = 0; b < mask.size(); ++b) {
-    require<ShapeError>(rows[b].size() == mask[b].size(), "values of a row: ", mask[b].size(), " expected, got ", rows[b].size());
+    require<ShapeError>(rows[b].size() == mask[b].size(), "values of a row: ", mask[b].size(), " expected, got ",
+                        rows[b].size());
     for (std::size_t t = 0; t < mask[b].size(); ++t)
       if (mask[b][t].get<double>() != 0) all.push_back(rows[b][t]);
   }

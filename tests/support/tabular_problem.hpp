@@ -44,7 +44,8 @@ struct TabularProblem {
   void fill_reward(RolloutBatch& batch) const {
     batch.reward.resize(batch.responses());
     for (Index p = 0; p < batch.prompts(); ++p)
-      for (Index i = batch.group_offset[static_cast<std::size_t>(p)]; i < batch.group_offset[static_cast<std::size_t>(p) + 1]; ++i)
+      for (Index i = batch.group_offset[static_cast<std::size_t>(p)];
+           i < batch.group_offset[static_cast<std::size_t>(p) + 1]; ++i)
         batch.reward[i] = reward_of(batch.prompt[static_cast<std::size_t>(p)].id, batch.response(i));
   }
 
@@ -65,7 +66,8 @@ struct TabularProblem {
       batch.ref_reward.push_back(reward[static_cast<std::size_t>(prompt.id)]);
       std::sort(batch.ref_reward.back().begin(), batch.ref_reward.back().end());
     }
-    for (Index i = 0; i < batch.responses(); ++i) batch.answer.push_back(static_cast<std::int32_t>(policy.outcome(batch.response(i)) % 2));
+    for (Index i = 0; i < batch.responses(); ++i)
+      batch.answer.push_back(static_cast<std::int32_t>(policy.outcome(batch.response(i)) % 2));
     batch.old_value.resize(batch.tokens());
     for (Index t = 0; t < batch.tokens(); ++t) batch.old_value[t] = RngKey{3, 3}.normal(static_cast<std::uint64_t>(t));
     batch.value = batch.old_value;
@@ -86,7 +88,8 @@ struct TabularProblem {
 };
 
 /// Calls f(tuple, probability) for all n-tuples of independent draws from a law.
-inline void for_each_tuple(const std::vector<double>& law, Index n, const std::function<void(const std::vector<Index>&, double)>& f) {
+inline void for_each_tuple(const std::vector<double>& law, Index n,
+                           const std::function<void(const std::vector<Index>&, double)>& f) {
   std::vector<Index> tuple(static_cast<std::size_t>(n), 0);
   for (;;) {
     double probability = 1;

@@ -25,8 +25,9 @@ struct Levels {
 
 /// @throws ShapeError when sizes differ or are 0; DomainError `nan_reward`, `invalid_probability`
 inline Levels levels(std::span<const double> probability, std::span<const double> reward) {
-  require<ShapeError>(!probability.empty() && probability.size() == reward.size(), "finite law: as many rewards as probabilities expected, got ",
-                      reward.size(), " and ", probability.size());
+  require<ShapeError>(!probability.empty() && probability.size() == reward.size(),
+                      "finite law: as many rewards as probabilities expected, got ", reward.size(), " and ",
+                      probability.size());
   const ReferenceLaw law = reference_law_from_weights(probability, reward);
   Levels result;
   for (std::size_t k = 0; k < probability.size(); ++k) {
@@ -76,8 +77,8 @@ inline Law best_of_poisson_law(std::span<const double> probability, std::span<co
 /// pi_ref e^(score / beta) / Z: the optimum of E[score] - beta KL(pi || pi_ref).
 /// @throws ShapeError, DomainError for beta <= 0 or NaN scores
 inline Law tilted_law(std::span<const double> probability, std::span<const double> score, double beta) {
-  require<ShapeError>(probability.size() == score.size(), "bon::tilted_law: as many scores as probabilities expected, got ", score.size(),
-                      " and ", probability.size());
+  require<ShapeError>(probability.size() == score.size(), "bon::tilted_law: as many scores as probabilities expected, got ",
+                      score.size(), " and ", probability.size());
   require<DomainError>(beta > 0, "bon::tilted_law: beta > 0 expected, got ", beta);
   Law law(probability.size());
   for (std::size_t k = 0; k < law.size(); ++k) {
@@ -107,7 +108,8 @@ inline double mean_under(std::span<const double> law, std::span<const double> va
 inline double win_rate_of_laws(std::span<const double> p, std::span<const double> q, std::span<const double> reward) {
   double sum = 0;
   for (std::size_t i = 0; i < p.size(); ++i)
-    for (std::size_t j = 0; j < q.size(); ++j) sum += p[i] * q[j] * (reward[i] > reward[j] ? 1 : reward[i] == reward[j] ? 0.5 : 0);
+    for (std::size_t j = 0; j < q.size(); ++j)
+      sum += p[i] * q[j] * (reward[i] > reward[j] ? 1 : reward[i] == reward[j] ? 0.5 : 0);
   return sum;
 }
 /// F + tau/2 of each outcome: its win rate against the reference.

@@ -74,9 +74,8 @@ struct SoftBestOfN {
   Decoded operator()(P& policy, const R& reward, const Prompt& prompt, RngKey key) const {
     require_count(static_cast<double>(n), "n", name);
     Particles<P, R> particles(policy, reward, prompt, n, key);
-    return steer(particles, whole_response, by_reward, [&](auto& s) {
-      return std::optional(pick(softmax_weights(s.score(), lambda), choices(key).uniform(0)));
-    });
+    return steer(particles, whole_response, by_reward,
+                 [&](auto& s) { return std::optional(pick(softmax_weights(s.score(), lambda), choices(key).uniform(0))); });
   }
 };
 

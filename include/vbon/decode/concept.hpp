@@ -44,7 +44,8 @@ struct Decoded {
 };
 
 template <class D, class P, class R>
-concept Decoder = Policy<P> && Reward<R> && requires(const D& decoder, P& policy, const R& reward, const Prompt& prompt, RngKey key) {
+concept Decoder = Policy<P> && Reward<R> &&
+    requires(const D& decoder, P& policy, const R& reward, const Prompt& prompt, RngKey key) {
   { D::name } -> std::convertible_to<std::string_view>;
   { decoder(policy, reward, prompt, key) } -> std::same_as<Decoded>;
 };

@@ -38,22 +38,26 @@ struct ControlledDecoding {
       std::vector<double> logit = values(policy, reward, prompt, prefix);
       require_finite_scores(logit, name);
       s.counters().reward_calls += static_cast<Index>(token.size());
-      for (std::size_t k = 0; k < token.size(); ++k) logit[k] = log_prob[static_cast<std::size_t>(token[k])] + logit[k] / beta;
+      for (std::size_t k = 0; k < token.size(); ++k)
+        logit[k] = log_prob[static_cast<std::size_t>(token[k])] + logit[k] / beta;
       const Index chosen = pick(softmax_of(logit), choices(key).uniform(position++));
       const std::vector<TokenId> appended = {prefix[static_cast<std::size_t>(chosen)].back()};
       s.session().append(appended);
       s.count_tokens(1);
     };
-    return steer(one, extend, [](auto&) {}, [](auto& s) -> std::optional<Index> {
-      if (!s.all_ended()) return std::nullopt;
-      s.score();
-      return 0;
-    });
+    return steer(
+        one, extend, [](auto&) {},
+        [](auto& s) -> std::optional<Index> {
+          if (!s.all_ended()) return std::nullopt;
+          s.score();
+          return 0;
+        });
   }
 
  private:
   template <class P, class R>
-  std::vector<double> values(P& policy, const R& reward, const Prompt& prompt, const std::vector<std::vector<TokenId>>& prefix) const {
+  std::vector<double> values(P& policy, const R& reward, const Prompt& prompt,
+                             const std::vector<std::vector<TokenId>>& prefix) const {
     const std::vector<bool> unfinished(prefix.size(), false);
     if constexpr (std::is_same_v<Value, SameAsReward>)
       return score_tokens(policy, reward, prompt, prefix, unfinished);
@@ -87,12 +91,14 @@ struct ControlledBlocks {
     require_count(static_cast<double>(k), "k", name);
     require_count(static_cast<double>(block), "block", name);
     Particles<P, R> particles(policy, reward, prompt, k, key);
-    return steer(particles, [&](auto& s) { s.extend(block); }, by_reward, [&](auto& s) -> std::optional<Index> {
-      const Index best = best_index(s.score());
-      if (!s.drafts()[static_cast<std::size_t>(best)].live) return best;
-      s.keep(std::vector<Index>(static_cast<std::size_t>(k), best));
-      return std::nullopt;
-    });
+    return steer(
+        particles, [&](auto& s) { s.extend(block); }, by_reward,
+        [&](auto& s) -> std::optional<Index> {
+          const Index best = best_index(s.score());
+          if (!s.drafts()[static_cast<std::size_t>(best)].live) return best;
+          s.keep(std::vector<Index>(static_cast<std::size_t>(k), best));
+          return std::nullopt;
+        });
   }
 };
 }  // namespace vbon::decode

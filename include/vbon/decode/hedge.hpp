@@ -19,8 +19,8 @@ class HedgeCurve {
   /// @throws DomainError for no pairs, NaN proxies, true rewards that are not finite; ShapeError when sizes differ
   HedgeCurve(std::span<const double> proxy, std::span<const double> truth)
       : proxy_(proxy.begin(), proxy.end()), truth_(truth.begin(), truth.end()) {
-    require<ShapeError>(proxy.size() == truth.size(), "hedge: as many true rewards as proxies expected, got ", truth.size(), " and ",
-                        proxy.size());
+    require<ShapeError>(proxy.size() == truth.size(), "hedge: as many true rewards as proxies expected, got ", truth.size(),
+                        " and ", proxy.size());
     bon::require_rewards(proxy, "hedge");
     for (const double r : truth) require<DomainError>(std::isfinite(r), "hedge: finite true rewards expected, got ", r);
     even_.assign(proxy.size(), 1 / static_cast<double>(proxy.size()));

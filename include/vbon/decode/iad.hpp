@@ -48,7 +48,8 @@ struct Iad {
       out.counters += drawn.counters;
       for (const Candidate& candidate : drawn.candidate) {
         out.candidate.push_back(candidate);
-        const double best = feedback.best < 0 ? 0 : at(feedback.best).reward, worst = feedback.worst < 0 ? 0 : at(feedback.worst).reward;
+        const double best = feedback.best < 0 ? 0 : at(feedback.best).reward,
+                     worst = feedback.worst < 0 ? 0 : at(feedback.worst).reward;
         update(feedback, static_cast<Index>(out.candidate.size()) - 1, candidate.reward, best, worst);
       }
     }

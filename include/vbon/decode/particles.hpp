@@ -30,8 +30,8 @@ inline std::vector<double> uniforms(RngKey key, std::size_t count) {
 /// Scores of responses of one prompt, given as tokens.
 /// @throws ShapeError when the reward returns another count; DomainError `nan_reward`
 template <Policy P, Reward R>
-std::vector<double> score_tokens(P& policy, const R& reward, const Prompt& prompt, const std::vector<std::vector<TokenId>>& responses,
-                                 const std::vector<bool>& finished) {
+std::vector<double> score_tokens(P& policy, const R& reward, const Prompt& prompt,
+                                 const std::vector<std::vector<TokenId>>& responses, const std::vector<bool>& finished) {
   RolloutBatch batch;
   batch.add_prompt(prompt);
   for (std::size_t i = 0; i < responses.size(); ++i) {
@@ -40,7 +40,8 @@ std::vector<double> score_tokens(P& policy, const R& reward, const Prompt& promp
       if (policy.has_tokenizer()) batch.text.push_back(policy.tokenizer().decode(responses[i]));
   }
   const Array value = reward(batch);
-  require<ShapeError>(value.size() == batch.responses(), "decode: ", batch.responses(), " rewards expected, got ", value.size());
+  require<ShapeError>(value.size() == batch.responses(), "decode: ", batch.responses(), " rewards expected, got ",
+                      value.size());
   for (const double r : value) require<DomainError>(!std::isnan(r), ErrorCode{"nan_reward"}, "decode: a reward is NaN");
   return {value.begin(), value.end()};
 }
@@ -49,8 +50,13 @@ template <SteppedPolicy P, Reward R>
 class Particles {
  public:
   Particles(P& policy, const R& reward, const Prompt& prompt, Index count, RngKey key)
-      : policy_(&policy), reward_(&reward), prompt_(prompt), key_(key), session_(policy.open(std::span(&prompt, 1), count)),
-        score_(static_cast<std::size_t>(count), -std::numeric_limits<double>::infinity()), scored_(score_.size(), 0),
+      : policy_(&policy),
+        reward_(&reward),
+        prompt_(prompt),
+        key_(key),
+        session_(policy.open(std::span(&prompt, 1), count)),
+        score_(static_cast<std::size_t>(count), -std::numeric_limits<double>::infinity()),
+        scored_(score_.size(), 0),
         log_weight(score_.size(), 0) {
     counters_.sequences = count;
   }
@@ -110,8 +116,11 @@ class Particles {
     Decoded out{.best = chosen, .candidate = {}, .counters = counters_};
     for (std::size_t i = 0; i < score_.size(); ++i) {
       const policy::Draft& draft = drafts()[i];
-      Candidate candidate{.token = draft.token, .text = {}, .log_prob = std::accumulate(draft.log_prob.begin(), draft.log_prob.end(), 0.0),
-                          .reward = score_[i], .finished = draft.finished};
+      Candidate candidate{.token = draft.token,
+                          .text = {},
+                          .log_prob = std::accumulate(draft.log_prob.begin(), draft.log_prob.end(), 0.0),
+                          .reward = score_[i],
+                          .finished = draft.finished};
       if constexpr (requires { policy_->tokenizer(); })
         if (policy_->has_tokenizer()) candidate.text = policy_->tokenizer().decode(draft.token);
       out.candidate.push_back(std::move(candidate));

@@ -24,8 +24,8 @@ inline void require_scores(std::span<const double> score, std::string_view who) 
 inline void require_finite_scores(std::span<const double> score, std::string_view who) {
   require_scores(score, who);
   for (std::size_t i = 0; i < score.size(); ++i)
-    require<DomainError>(std::isfinite(score[i]), ErrorCode{"not_finite"}, who, ": a finite score expected for candidate ", i,
-                         ", got ", score[i]);
+    require<DomainError>(std::isfinite(score[i]), ErrorCode{"not_finite"}, who, ": a finite score expected for candidate ",
+                         i, ", got ", score[i]);
 }
 inline void require_count(double count, std::string_view setting, std::string_view who) {
   require<DomainError>(count >= 1, who, ": ", setting, " >= 1 expected, got ", count);
@@ -41,7 +41,9 @@ inline Index worst_index(std::span<const double> score) {
 inline std::vector<Index> best_indices(std::span<const double> score, Index count) {
   std::vector<Index> order(score.size());
   std::iota(order.begin(), order.end(), Index{0});
-  std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) { return score[static_cast<std::size_t>(a)] > score[static_cast<std::size_t>(b)]; });
+  std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) {
+    return score[static_cast<std::size_t>(a)] > score[static_cast<std::size_t>(b)];
+  });
   order.resize(static_cast<std::size_t>(count));
   return order;
 }

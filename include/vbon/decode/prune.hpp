@@ -40,10 +40,12 @@ struct PruneRun {
 inline PruneRun prune_run(const std::vector<std::vector<double>>& score, std::span<const Index> length, double alpha,
                           Index checkpoint_tokens, Index max_tokens) {
   require_alpha(alpha);
-  require<DomainError>(!length.empty(), ErrorCode{"empty_group"}, "speculative_rejection: at least one sequence expected, got none");
-  require<ShapeError>(score.size() == length.size(), "speculative_rejection: scores of ", length.size(), " sequences expected, got ",
-                      score.size());
-  require<DomainError>(checkpoint_tokens >= 1 && max_tokens >= 1, "speculative_rejection: checkpoint_tokens and max_tokens >= 1 expected");
+  require<DomainError>(!length.empty(), ErrorCode{"empty_group"},
+                       "speculative_rejection: at least one sequence expected, got none");
+  require<ShapeError>(score.size() == length.size(), "speculative_rejection: scores of ", length.size(),
+                      " sequences expected, got ", score.size());
+  require<DomainError>(checkpoint_tokens >= 1 && max_tokens >= 1,
+                       "speculative_rejection: checkpoint_tokens and max_tokens >= 1 expected");
   const Index checkpoints = (max_tokens + checkpoint_tokens - 1) / checkpoint_tokens;
   PruneRun run;
   std::vector<Index> alive(length.size()), produced(length.size(), 0);

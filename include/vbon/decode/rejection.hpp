@@ -43,7 +43,8 @@ struct Rejection {
     f("fallback", fallback, "fresh, best or fail");
   }
 
-  /// @throws DomainError for beta <= 0, tries < 1, a reward above r_max; RunError when nothing was accepted and fallback is fail
+  /// @throws DomainError for beta <= 0, tries < 1, a reward above r_max; RunError when nothing was accepted and fallback is
+  /// fail
   template <SteppedPolicy P, Reward R>
   Decoded operator()(P& policy, const R& reward, const Prompt& prompt, RngKey key) const {
     require_count(static_cast<double>(tries), "tries", name);
@@ -54,7 +55,8 @@ struct Rejection {
       out.best = detail::last(out);
       if (choices(key).uniform(static_cast<std::uint64_t>(t)) < tilted_acceptance(r, r_max, beta)) return out;
     }
-    require<RunError>(fallback != Fallback::fail, ErrorCode{"none_accepted"}, "rejection: none of ", tries, " responses was accepted");
+    require<RunError>(fallback != Fallback::fail, ErrorCode{"none_accepted"}, "rejection: none of ", tries,
+                      " responses was accepted");
     if (fallback == Fallback::fresh) {
       detail::attempt(policy, reward, prompt, key, out);
       out.best = detail::last(out);

@@ -36,8 +36,8 @@ inline RejectionLaw rejection_law(std::span<const double> probability, std::span
 /// @throws DomainError for beta <= 0 or a reward above r_max, which would have to be accepted more than surely
 inline double tilted_acceptance(double reward, double r_max, double beta) {
   require<DomainError>(beta > 0, "rejection: beta > 0 expected, got ", beta);
-  require<DomainError>(std::isfinite(reward) && reward <= r_max, ErrorCode{"r_max_violated"}, "rejection: rewards up to r_max = ", r_max,
-                       " expected, got ", reward);
+  require<DomainError>(std::isfinite(reward) && reward <= r_max, ErrorCode{"r_max_violated"},
+                       "rejection: rewards up to r_max = ", r_max, " expected, got ", reward);
   return std::exp((reward - r_max) / beta);
 }
 
@@ -68,7 +68,8 @@ inline double pessimism_weight(double reward, double lambda, double beta) { retu
 /// Accepts with min(w/M, 1), M = (r_max - lambda)/beta.
 /// @throws DomainError for a reward above r_max
 inline double pessimism_acceptance(double reward, double lambda, double r_max) {
-  require<DomainError>(reward <= r_max, ErrorCode{"r_max_violated"}, "pessimism: rewards up to r_max = ", r_max, " expected, got ", reward);
+  require<DomainError>(reward <= r_max, ErrorCode{"r_max_violated"}, "pessimism: rewards up to r_max = ", r_max,
+                       " expected, got ", reward);
   if (r_max == lambda) return 1;
   return std::clamp((reward - lambda) / (r_max - lambda), 0.0, 1.0);
 }

@@ -15,10 +15,13 @@
 
 namespace vbon::decode {
 enum class Resampling { systematic, stratified, multinomial, residual };
-constexpr std::array<std::string_view, 4> option_names(Resampling) { return {"systematic", "stratified", "multinomial", "residual"}; }
+constexpr std::array<std::string_view, 4> option_names(Resampling) {
+  return {"systematic", "stratified", "multinomial", "residual"};
+}
 
 /// Ancestors of n particles from normalised weights and up to n uniforms in [0, 1).
-/// @throws DomainError for no particles or negative weights; ShapeError when uniforms are missing; RunError when all weights are 0
+/// @throws DomainError for no particles or negative weights; ShapeError when uniforms are missing; RunError when all weights
+/// are 0
 inline std::vector<Index> resample(Resampling scheme, std::span<const double> weight, std::span<const double> uniform) {
   require_finite_scores(weight, "resample");
   double total = 0;
@@ -29,7 +32,9 @@ inline std::vector<Index> resample(Resampling scheme, std::span<const double> we
   require<RunError>(total > 0, ErrorCode{"all_zero_weights"}, "resample: all weights are 0");
   const std::size_t n = weight.size();
   const auto count = static_cast<double>(n);
-  require<ShapeError>(uniform.size() >= (scheme == Resampling::systematic ? 1 : scheme == Resampling::residual ? 0 : n),
+  require<ShapeError>(uniform.size() >= (scheme == Resampling::systematic ? 1
+                                         : scheme == Resampling::residual ? 0
+                                                                          : n),
                       "resample: ", n, " uniforms expected, got ", uniform.size());
   std::vector<double> share(weight.begin(), weight.end());
   for (double& w : share) w /= total;
@@ -71,17 +76,20 @@ struct WeightStep {
 /// @throws DomainError for NaN or +inf weights, a threshold outside [0, 1]; RunError when all weights are 0
 inline WeightStep weight_step(std::span<const double> log_weight, std::span<const double> increment, double threshold) {
   require<DomainError>(threshold >= 0 && threshold <= 1, "smc: ess threshold in [0, 1] expected, got ", threshold);
-  require<ShapeError>(log_weight.size() == increment.size(), "smc: ", log_weight.size(), " increments expected, got ", increment.size());
+  require<ShapeError>(log_weight.size() == increment.size(), "smc: ", log_weight.size(), " increments expected, got ",
+                      increment.size());
   require_scores(log_weight, "smc");
   require_scores(increment, "smc");
   const std::size_t n = log_weight.size();
   WeightStep step;
   for (std::size_t i = 0; i < n; ++i) {
     step.log_weight.push_back(log_weight[i] + increment[i]);
-    require<DomainError>(step.log_weight[i] < std::numeric_limits<double>::infinity(), "smc: finite weights expected, got ", step.log_weight[i]);
+    require<DomainError>(step.log_weight[i] < std::numeric_limits<double>::infinity(), "smc: finite weights expected, got ",
+                         step.log_weight[i]);
   }
   const double log_total = log_sum_exp(step.log_weight);
-  require<RunError>(log_total > -std::numeric_limits<double>::infinity(), ErrorCode{"all_zero_weights"}, "smc: all weights are 0");
+  require<RunError>(log_total > -std::numeric_limits<double>::infinity(), ErrorCode{"all_zero_weights"},
+                    "smc: all weights are 0");
   double squares = 0;
   for (const double w : step.log_weight) {
     step.normalized.push_back(std::exp(w - log_total));

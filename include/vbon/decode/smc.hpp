@@ -59,7 +59,8 @@ struct Smc {
       s.keep(ancestor);
       return std::nullopt;
     };
-    return steer(cloud, [&](auto& s) { s.extend(block); }, weigh, select);
+    return steer(
+        cloud, [&](auto& s) { s.extend(block); }, weigh, select);
   }
 };
 }  // namespace vbon::decode

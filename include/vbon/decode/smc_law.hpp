@@ -53,7 +53,8 @@ class SmcLaw {
   /// Extends particle i by every token, then the next particle.
   void grow(State state, std::size_t i, Index done, std::vector<double> increment, double probability) {
     if (i == state.tokens.size()) {
-      const WeightStep weights = weight_step(state.log_weight, increment, done + 1 < problem_.length ? problem_.ess_threshold : 0);
+      const WeightStep weights =
+          weight_step(state.log_weight, increment, done + 1 < problem_.length ? problem_.ess_threshold : 0);
       state.log_weight = weights.log_weight_after;
       if (!weights.resample) return step(std::move(state), done + 1, probability);
       return select(state, {}, weights.normalized, done, probability);
@@ -69,7 +70,8 @@ class SmcLaw {
     }
   }
   /// Draws the next ancestor in every way.
-  void select(const State& state, std::vector<Tokens> chosen, const std::vector<double>& weight, Index done, double probability) {
+  void select(const State& state, std::vector<Tokens> chosen, const std::vector<double>& weight, Index done,
+              double probability) {
     if (chosen.size() == state.tokens.size()) return step({std::move(chosen), state.log_weight}, done + 1, probability);
     for (std::size_t i = 0; i < weight.size(); ++i) {
       if (weight[i] == 0) continue;

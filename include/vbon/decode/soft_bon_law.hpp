@@ -55,12 +55,13 @@ struct MultisetSum {
 /// @param n       draws; the cost grows as the number of multisets, C(n + K - 1, K - 1)
 /// @param lambda  temperature [>= 0]; 0: best-of-n
 /// @throws DomainError for n < 1, lambda < 0, rewards that are not finite
-inline bon::Law soft_best_of_n_law(std::span<const double> probability, std::span<const double> reward, Index n, double lambda) {
+inline bon::Law soft_best_of_n_law(std::span<const double> probability, std::span<const double> reward, Index n,
+                                   double lambda) {
   require_count(static_cast<double>(n), "n", "soft_bon");
   require<DomainError>(lambda >= 0, "soft_bon: lambda >= 0 expected, got ", lambda);
   require_finite_scores(reward, "soft_bon");
-  require<ShapeError>(probability.size() == reward.size(), "soft_bon: as many rewards as probabilities expected, got ", reward.size(),
-                      " and ", probability.size());
+  require<ShapeError>(probability.size() == reward.size(), "soft_bon: as many rewards as probabilities expected, got ",
+                      reward.size(), " and ", probability.size());
   detail::MultisetSum sum{probability, reward, lambda, std::vector<Index>(reward.size()), bon::Law(reward.size(), 0)};
   sum.visit(0, n, log_gamma(static_cast<double>(n) + 1));
   return sum.law;

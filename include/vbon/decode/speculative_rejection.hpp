@@ -25,11 +25,13 @@ struct SpeculativeRejection {
     require_count(static_cast<double>(checkpoint), "checkpoint", name);
     require_alpha(alpha);
     Particles<P, R> particles(policy, reward, prompt, n, key);
-    return steer(particles, [&](auto& s) { s.extend(checkpoint); }, by_reward, [&](auto& s) -> std::optional<Index> {
-      if (!s.all_ended()) s.keep(prune(s.score(), alpha));
-      if (!s.all_ended()) return std::nullopt;
-      return best_index(s.score());
-    });
+    return steer(
+        particles, [&](auto& s) { s.extend(checkpoint); }, by_reward,
+        [&](auto& s) -> std::optional<Index> {
+          if (!s.all_ended()) s.keep(prune(s.score(), alpha));
+          if (!s.all_ended()) return std::nullopt;
+          return best_index(s.score());
+        });
   }
 };
 }  // namespace vbon::decode

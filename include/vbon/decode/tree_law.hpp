@@ -17,10 +17,11 @@ constexpr std::array<std::string_view, 3> option_names(TokenWeight) { return {"i
 
 /// beta sum_k w_k (log pi_dpo - log pi_ref)(y_k).
 /// @throws ShapeError when sizes differ; DomainError for no tokens
-inline double implicit_reward(std::span<const double> log_prob, std::span<const double> ref_log_prob, double beta, TokenWeight weight) {
+inline double implicit_reward(std::span<const double> log_prob, std::span<const double> ref_log_prob, double beta,
+                              TokenWeight weight) {
   require<DomainError>(!log_prob.empty(), ErrorCode{"empty_response"}, "treebon: at least one token expected, got none");
-  require<ShapeError>(log_prob.size() == ref_log_prob.size(), "treebon: ", log_prob.size(), " reference log-probs expected, got ",
-                      ref_log_prob.size());
+  require<ShapeError>(log_prob.size() == ref_log_prob.size(), "treebon: ", log_prob.size(),
+                      " reference log-probs expected, got ", ref_log_prob.size());
   double sum = 0;
   for (std::size_t k = 0; k < log_prob.size(); ++k) {
     const double ratio = log_prob[k] - ref_log_prob[k];
@@ -32,7 +33,8 @@ inline double implicit_reward(std::span<const double> log_prob, std::span<const 
 /// @throws DomainError unless nodes >= 1 is a multiple of children >= 1
 inline void require_tree(Index nodes, Index children) {
   require<DomainError>(children >= 1, "treebon: children >= 1 expected, got ", children);
-  require<DomainError>(nodes >= 1 && nodes % children == 0, "treebon: a multiple of ", children, " nodes expected, got ", nodes);
+  require<DomainError>(nodes >= 1 && nodes % children == 0, "treebon: a multiple of ", children, " nodes expected, got ",
+                       nodes);
 }
 /// The nodes/children best partial scores, best first, each named `children` times.
 inline std::vector<Index> tree_children(std::span<const double> score, Index children) {
@@ -47,9 +49,11 @@ inline std::vector<Index> tree_children(std::span<const double> score, Index chi
 /// Law of (first segment, second segment) with n roots and c children, where the partial score depends on
 /// the first segment alone. Enumerates K^n roots.
 /// @param second  [K][L] law of the second segment after each first one; reward likewise
-inline std::vector<std::vector<double>> two_layer_law(std::span<const double> first, const std::vector<std::vector<double>>& second,
+inline std::vector<std::vector<double>> two_layer_law(std::span<const double> first,
+                                                      const std::vector<std::vector<double>>& second,
                                                       std::span<const double> partial_score,
-                                                      const std::vector<std::vector<double>>& reward, Index nodes, Index children) {
+                                                      const std::vector<std::vector<double>>& reward, Index nodes,
+                                                      Index children) {
   require_tree(nodes, children);
   const std::size_t outcomes = first.size();
   std::map<std::vector<Index>, double> family;  // first segments of all children in order -> probability
@@ -74,7 +78,8 @@ inline std::vector<std::vector<double>> two_layer_law(std::span<const double> fi
   const auto mass = [&](Index segment, double r, bool strict) {
     double sum = 0;
     const auto k = static_cast<std::size_t>(segment);
-    for (std::size_t l = 0; l < second[k].size(); ++l) sum += reward[k][l] < r || (!strict && reward[k][l] == r) ? second[k][l] : 0;
+    for (std::size_t l = 0; l < second[k].size(); ++l)
+      sum += reward[k][l] < r || (!strict && reward[k][l] == r) ? second[k][l] : 0;
     return sum;
   };
   for (const auto& [segments, probability] : family)

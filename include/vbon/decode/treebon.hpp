@@ -62,12 +62,14 @@ struct TreeBon {
     Particles<P, R> particles(policy, reward, prompt, n, key);
     Index layer = 1;
     const auto extend = [&](auto& s) { s.extend(layer == layers ? until_the_end : segment); };
-    return steer(particles, extend, [](auto&) {}, [&](auto& s) -> std::optional<Index> {
-      if (layer == layers || s.all_ended()) return best_index(s.score());
-      ++layer;
-      s.keep(tree_children(partial(s), children));
-      return std::nullopt;
-    });
+    return steer(
+        particles, extend, [](auto&) {},
+        [&](auto& s) -> std::optional<Index> {
+          if (layer == layers || s.all_ended()) return best_index(s.score());
+          ++layer;
+          s.keep(tree_children(partial(s), children));
+          return std::nullopt;
+        });
   }
 };
 }  // namespace vbon::decode

@@ -26,8 +26,8 @@ struct PairwiseAccuracy {
 };
 /// @throws DomainError for no pairs or NaN scores; ShapeError when sizes differ
 inline PairwiseAccuracy pairwise_accuracy(std::span<const double> chosen, std::span<const double> rejected) {
-  require<ShapeError>(chosen.size() == rejected.size(), "rmb: as many rejected as chosen scores expected, got ", rejected.size(), " and ",
-                      chosen.size());
+  require<ShapeError>(chosen.size() == rejected.size(), "rmb: as many rejected as chosen scores expected, got ",
+                      rejected.size(), " and ", chosen.size());
   require<DomainError>(!chosen.empty(), "rmb: at least one pair expected, got none");
   PairwiseAccuracy result;
   for (std::size_t i = 0; i < chosen.size(); ++i) {
@@ -42,11 +42,11 @@ inline PairwiseAccuracy pairwise_accuracy(std::span<const double> chosen, std::s
 }
 
 struct BestOfNAccuracy {
-  std::vector<bool> correct;             // the best beats every loser
-  double accuracy = 0;                   // over tuples
+  std::vector<bool> correct;  // the best beats every loser
+  double accuracy = 0;        // over tuples
   std::map<std::int64_t, double> by_category;
-  double macro_accuracy = 0;             // mean over categories
-  double pairwise_accuracy = 0;          // over all (best, loser) pairs
+  double macro_accuracy = 0;     // mean over categories
+  double pairwise_accuracy = 0;  // over all (best, loser) pairs
 };
 /// @param losers    scores of the losers of each tuple, at least one each
 /// @param category  of each tuple
@@ -54,8 +54,8 @@ struct BestOfNAccuracy {
 inline BestOfNAccuracy best_of_n_accuracy(std::span<const double> best, const std::vector<std::vector<double>>& losers,
                                           std::span<const std::int64_t> category) {
   require<ShapeError>(best.size() == losers.size() && best.size() == category.size(),
-                      "rmb: one list of losers and one category for each of ", best.size(), " tuples expected, got ", losers.size(), " and ",
-                      category.size());
+                      "rmb: one list of losers and one category for each of ", best.size(), " tuples expected, got ",
+                      losers.size(), " and ", category.size());
   require<DomainError>(!best.empty(), "rmb: at least one tuple expected, got none");
   BestOfNAccuracy result;
   std::map<std::int64_t, double> size;

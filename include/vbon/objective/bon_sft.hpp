@@ -8,10 +8,10 @@
 #include <span>
 
 #include "vbon/bon/subset_weights.hpp"
+#include "vbon/objective/check.hpp"
 #include "vbon/objective/concept.hpp"
 #include "vbon/objective/group.hpp"
 #include "vbon/objective/laws.hpp"
-#include "vbon/objective/check.hpp"
 
 namespace vbon::objective {
 /// Weight of each response as a draw of best-of-n, summing to 1 over a prompt [R].
@@ -51,7 +51,8 @@ struct BonSft {
     const Array weight = best_of_n_weights(batch, n);
     double total = static_cast<double>(batch.prompts());
     if (token_mean) total = per_token(batch, weight).sum();
-    return {.loss = -(weight * per_response(batch, batch.log_prob)).sum() / total, .dlog_prob = per_token(batch, -weight / total)};
+    return {.loss = -(weight * per_response(batch, batch.log_prob)).sum() / total,
+            .dlog_prob = per_token(batch, -weight / total)};
   }
 };
 }  // namespace vbon::objective

@@ -72,7 +72,10 @@ struct Jeffreys {
 /// @throws ShapeError; DomainError for beta outside [0, 1]
 inline Jeffreys jeffreys(std::span<const double> policy, std::span<const double> target, double beta) {
   require_within("jeffreys", "beta", beta, 0, 1);
-  Jeffreys result{.forward_kl = bon::kl_of_laws(target, policy), .backward_kl = bon::kl_of_laws(policy, target), .value = 0, .dlogits = {}};
+  Jeffreys result{.forward_kl = bon::kl_of_laws(target, policy),
+                  .backward_kl = bon::kl_of_laws(policy, target),
+                  .value = 0,
+                  .dlogits = {}};
   // A term of weight 0 is left out: its divergence may be infinite.
   if (beta < 1) result.value += (1 - beta) * result.forward_kl;
   if (beta > 0) result.value += beta * result.backward_kl;

@@ -50,6 +50,7 @@ inline void require_positive(std::string_view who, std::string_view setting, dou
   require<DomainError>(value > 0 && std::isfinite(value), who, ": ", setting, " > 0 expected, got ", value);
 }
 inline void require_within(std::string_view who, std::string_view setting, double value, double low, double high) {
-  require<DomainError>(value >= low && value <= high, who, ": ", setting, " in [", low, ", ", high, "] expected, got ", value);
+  require<DomainError>(value >= low && value <= high, who, ": ", setting, " in [", low, ", ", high, "] expected, got ",
+                       value);
 }
 }  // namespace vbon::objective

@@ -65,8 +65,7 @@ concept StreamsObjective = requires(const O& objective, const Streams& streams) 
 namespace objective {
 /// Runs any objective on streams: a one-stream objective reads the stream its needs name.
 template <class O>
-  requires Objective<O> || StreamsObjective<O>
-StreamsResult evaluate(const O& rule, const Streams& streams) {
+requires Objective<O> || StreamsObjective<O> StreamsResult evaluate(const O& rule, const Streams& streams) {
   if constexpr (StreamsObjective<O>) {
     return rule(streams);
   } else {

@@ -46,7 +46,8 @@ inline Array gae(const RolloutBatch& batch, const Array& reward, const Array& va
 /// (A - mean)/sqrt(variance + epsilon) with the unbiased variance.
 /// @throws DomainError for fewer than 2 values
 inline Array whitened(const Array& advantage, double epsilon = 1e-8) {
-  require<DomainError>(advantage.size() >= 2, ErrorCode{"empty_mask"}, "whitening: 2 tokens or more expected, got ", advantage.size());
+  require<DomainError>(advantage.size() >= 2, ErrorCode{"empty_mask"}, "whitening: 2 tokens or more expected, got ",
+                       advantage.size());
   const double deviation = deviation_of(advantage, 1);
   const double root = std::sqrt(deviation * deviation + epsilon);
   const Array centred = advantage - mean_of(advantage);

@@ -17,7 +17,8 @@ constexpr std::array<std::string_view, 3> option_names(GroupScale) { return {"gr
 
 /// (r - group mean)/(deviation + epsilon), or only centred. Equal rewards give exactly 0.
 /// @throws DomainError `group_too_small`, epsilon < 0, rewards that are not finite
-inline Array group_advantage(const RolloutBatch& batch, const Array& reward, GroupScale scale, double epsilon, Index ddof = 1) {
+inline Array group_advantage(const RolloutBatch& batch, const Array& reward, GroupScale scale, double epsilon,
+                             Index ddof = 1) {
   require_groups("grpo", batch, 2);
   require_at_least("grpo", "epsilon", epsilon, 0);
   require_finite("grpo", "reward", reward, batch.responses());
@@ -49,8 +50,8 @@ struct ClippedSurrogate {
   RatioLevel ratio = RatioLevel::token;
   double clip_low = 0.2;
   double clip_high = 0.2;
-  double beta = 0;        // 0 does not read the reference
-  Index max_length = 0;   // of fixed_length [tokens > 0]
+  double beta = 0;       // 0 does not read the reference
+  Index max_length = 0;  // of fixed_length [tokens > 0]
   void each_option(auto&& f) {
     f("average", average, "what token losses are averaged over: sequence, tokens or fixed_length");
     f("ratio", ratio, "importance ratio per token or per sequence");
@@ -72,7 +73,8 @@ struct ClippedSurrogate {
       const double mean_log_ratio =
           (batch.log_prob.segment(begin, length) - batch.old_log_prob.segment(begin, length)).mean();
       for (Index t = begin; t < begin + length; ++t) {
-        const double rho = bounded_exp(ratio == RatioLevel::token ? batch.log_prob[t] - batch.old_log_prob[t] : mean_log_ratio);
+        const double rho =
+            bounded_exp(ratio == RatioLevel::token ? batch.log_prob[t] - batch.old_log_prob[t] : mean_log_ratio);
         const double plain = rho * a, bounded = std::clamp(rho, 1 - clip_low, 1 + clip_high) * a;
         const bool active = plain <= bounded;
         result.loss -= weight[t] * std::min(plain, bounded);
@@ -98,7 +100,8 @@ struct ClippedSurrogate {
     require_within(who, "clip_low", clip_low, 0, 1);
     require_at_least(who, "clip_high", clip_high, 0);
     require_at_least(who, "beta", beta, 0);
-    require<DomainError>(average != TokenAverage::fixed_length || max_length > 0, who, ": max_length > 0 expected, got ", max_length);
+    require<DomainError>(average != TokenAverage::fixed_length || max_length > 0, who, ": max_length > 0 expected, got ",
+                         max_length);
     require_finite(who, "weight", batch.weight, batch.responses());
     require_finite(who, "advantage", advantage, batch.responses());
     require_finite(who, "log_prob", batch.log_prob, batch.tokens());

@@ -21,7 +21,8 @@ namespace vbon::objective {
 /// @throws DomainError unless there are exactly 2 anchor rewards, `nan_reward`
 template <class Rewards>
 double jbond_reward(double reward, const Rewards& anchor) {
-  require<DomainError>(anchor.size() == 2, ErrorCode{"wrong_anchor_count"}, "jbond: 2 anchor samples expected, got ", anchor.size());
+  require<DomainError>(anchor.size() == 2, ErrorCode{"wrong_anchor_count"}, "jbond: 2 anchor samples expected, got ",
+                       anchor.size());
   require<DomainError>(!std::isnan(reward) && !std::isnan(anchor[0]) && !std::isnan(anchor[1]), ErrorCode{"nan_reward"},
                        "jbond: a reward is NaN");
   return reward < std::min(anchor[0], anchor[1]) ? -4 * std::numbers::ln2 : 0.0;

@@ -17,9 +17,12 @@ inline double bounded_exp(double x) { return std::exp(std::min(x, 700.0)); }
 
 inline double kl_estimate(KlEstimator estimator, double d) {
   switch (estimator) {
-    case KlEstimator::k1: return d;
-    case KlEstimator::k2: return d * d / 2;
-    case KlEstimator::k3: return d > -700 ? std::expm1(-d) + d : bounded_exp(-d) - 1 + d;
+    case KlEstimator::k1:
+      return d;
+    case KlEstimator::k2:
+      return d * d / 2;
+    case KlEstimator::k3:
+      return d > -700 ? std::expm1(-d) + d : bounded_exp(-d) - 1 + d;
   }
   return d;
 }

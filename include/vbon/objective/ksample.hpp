@@ -17,7 +17,9 @@ namespace vbon::objective {
 enum class SampleValue { mean, max, min, majority };
 constexpr std::array<std::string_view, 4> option_names(SampleValue) { return {"mean", "max", "min", "majority"}; }
 enum class SampleBaseline { leave_one_out, centred, across_groups };
-constexpr std::array<std::string_view, 3> option_names(SampleBaseline) { return {"leave_one_out", "centred", "across_groups"}; }
+constexpr std::array<std::string_view, 3> option_names(SampleBaseline) {
+  return {"leave_one_out", "centred", "across_groups"};
+}
 
 namespace detail {
 /// Value of the modal answer, several of them averaged; the value of an answer is its mean reward.
@@ -74,8 +76,9 @@ struct Ksample {
     require_groups(name, batch, 2);
     require_finite(name, "reward", batch.reward, batch.responses());
     const bool voted = value == SampleValue::majority;
-    require<DomainError>(!voted || static_cast<Index>(batch.answer.size()) == batch.responses(), ErrorCode{"missing_answers"},
-                         "ksample: ", batch.responses(), " answers expected for a majority vote, got ", batch.answer.size());
+    require<DomainError>(!voted || static_cast<Index>(batch.answer.size()) == batch.responses(),
+                         ErrorCode{"missing_answers"}, "ksample: ", batch.responses(),
+                         " answers expected for a majority vote, got ", batch.answer.size());
     const bool across = baseline == SampleBaseline::across_groups;
     require<DomainError>(!across || batch.prompts() >= 2, ErrorCode{"group_too_small"},
                          "ksample: 2 prompts or more expected for a baseline across groups, got ", batch.prompts());
@@ -83,8 +86,9 @@ struct Ksample {
     Array weight = Array::Zero(batch.responses());
     for (const Group& g : groups(batch)) {
       const Array reward = batch.reward.segment(g.begin, g.size);
-      const auto answer = voted ? std::span(batch.answer).subspan(static_cast<std::size_t>(g.begin), static_cast<std::size_t>(g.size))
-                                : std::span<const std::int32_t>();
+      const auto answer =
+          voted ? std::span(batch.answer).subspan(static_cast<std::size_t>(g.begin), static_cast<std::size_t>(g.size))
+                : std::span<const std::int32_t>();
       values[g.prompt] = sample_value(value, reward, answer);
       if (across) continue;
       auto w = weight.segment(g.begin, g.size);

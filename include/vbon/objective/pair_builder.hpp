@@ -24,7 +24,8 @@ constexpr std::array<std::string_view, 2> option_names(PairRule) { return {"best
 /// @throws DomainError `group_too_small` for fewer than 2 rewards, `nan_reward`
 template <class Rewards>
 std::vector<IndexPair> build_pairs(PairRule rule, const Rewards& reward) {
-  require<DomainError>(reward.size() >= 2, ErrorCode{"group_too_small"}, "pairs: 2 responses or more expected, got ", reward.size());
+  require<DomainError>(reward.size() >= 2, ErrorCode{"group_too_small"}, "pairs: 2 responses or more expected, got ",
+                       reward.size());
   for (Index i = 0; i < reward.size(); ++i)
     require<DomainError>(!std::isnan(reward[i]), ErrorCode{"nan_reward"}, "pairs: reward ", i, " is NaN");
   std::vector<IndexPair> pairs;
@@ -48,7 +49,8 @@ inline IndexPair label_pair(Index i, Index j, double reward_i, double reward_j, 
 /// The best response against one other, drawn evenly with one uniform in [0, 1).
 template <class Rewards>
 IndexPair best_against_random(const Rewards& reward, double uniform) {
-  require<DomainError>(reward.size() >= 2, ErrorCode{"group_too_small"}, "pairs: 2 responses or more expected, got ", reward.size());
+  require<DomainError>(reward.size() >= 2, ErrorCode{"group_too_small"}, "pairs: 2 responses or more expected, got ",
+                       reward.size());
   const Index best = first_best(reward);
   const auto draw = static_cast<Index>(uniform * static_cast<double>(reward.size() - 1));
   const Index other = std::min<Index>(draw, reward.size() - 2);

@@ -20,7 +20,8 @@ struct Extremes {
 /// @throws DomainError `group_too_small` for fewer than 2 rewards, `nan_reward`
 template <class Rewards>
 Extremes extremes(const Rewards& reward) {
-  require<DomainError>(reward.size() >= 2, ErrorCode{"group_too_small"}, "pfppo: 2 responses or more expected, got ", reward.size());
+  require<DomainError>(reward.size() >= 2, ErrorCode{"group_too_small"}, "pfppo: 2 responses or more expected, got ",
+                       reward.size());
   for (Index i = 0; i < reward.size(); ++i)
     require<DomainError>(!std::isnan(reward[i]), ErrorCode{"nan_reward"}, "pfppo: reward ", i, " is NaN");
   const Index best = first_best(reward);
@@ -47,7 +48,8 @@ std::vector<Index> kept(Filter filter, const Rewards& reward, double uniform = 0
   const auto [best, worst] = extremes(reward);
   if (filter == Filter::bon) return {best};
   if (filter == Filter::bw) return {best, worst};
-  const auto draw = std::min(static_cast<Index>(uniform * static_cast<double>(reward.size() - 1)), static_cast<Index>(reward.size()) - 2);
+  const auto draw =
+      std::min(static_cast<Index>(uniform * static_cast<double>(reward.size() - 1)), static_cast<Index>(reward.size()) - 2);
   return {best, draw < best ? draw : draw + 1};
 }
 
@@ -69,7 +71,8 @@ struct PfPpo {
     require_groups(name, batch, 2);
     require_size(name, "reward", batch.reward, batch.responses());
     Array share(batch.responses());
-    for (const Group& g : groups(batch)) share.segment(g.begin, g.size) = filter_weights(filter, batch.reward.segment(g.begin, g.size));
+    for (const Group& g : groups(batch))
+      share.segment(g.begin, g.size) = filter_weights(filter, batch.reward.segment(g.begin, g.size));
     return settings(name, batch, batch.reward, beta, share);
   }
 };

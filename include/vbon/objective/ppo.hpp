@@ -23,7 +23,8 @@ struct PpoClip {
 };
 
 /// The clipped losses over a flat list of tokens whose weights sum to 1 (mask / number of valid tokens):
-///   pg = sum w max(-A rho, -A clip(rho, 1 -+ clip)),   vf = 1/2 sum w max((V - ret)^2, (clip(V, V_old -+ clip_value) - ret)^2)
+///   pg = sum w max(-A rho, -A clip(rho, 1 -+ clip)),   vf = 1/2 sum w max((V - ret)^2, (clip(V, V_old -+ clip_value) -
+///   ret)^2)
 /// Where both branches are equal the unclipped one has the gradient. Without a critic pass empty values.
 struct PpoTokens {
   const Array &log_prob, &old_log_prob, &advantage, &value, &old_value, &returns, &weight;
@@ -34,7 +35,8 @@ inline ObjectiveResult ppo_loss(const PpoTokens& in, const PpoClip& settings) {
   require_at_least("ppo", "value_weight", settings.value_weight, 0);
   const Index tokens = in.log_prob.size();
   const bool critic = in.value.size() > 0;
-  ObjectiveResult result{.loss = 0, .dlog_prob = Array::Zero(tokens), .dvalue = critic ? Array(Array::Zero(tokens)) : Array()};
+  ObjectiveResult result{
+      .loss = 0, .dlog_prob = Array::Zero(tokens), .dvalue = critic ? Array(Array::Zero(tokens)) : Array()};
   double policy_loss = 0, value_loss = 0, clipped = 0, valid = 0, kl = 0;
   for (Index t = 0; t < tokens; ++t) {
     if (in.weight[t] == 0) continue;  // a padded place influences nothing
@@ -46,14 +48,16 @@ inline ObjectiveResult ppo_loss(const PpoTokens& in, const PpoClip& settings) {
     clipped += bounded > plain ? 1 : 0;
     kl += in.weight[t] * kl_estimate(KlEstimator::k3, -log_rho);
     if (!critic) continue;
-    const double near = std::clamp(in.value[t], in.old_value[t] - settings.clip_value, in.old_value[t] + settings.clip_value);
+    const double near =
+        std::clamp(in.value[t], in.old_value[t] - settings.clip_value, in.old_value[t] + settings.clip_value);
     const double off = in.value[t] - in.returns[t], off_near = near - in.returns[t];
     value_loss += 0.5 * in.weight[t] * std::max(off * off, off_near * off_near);
     if (off * off >= off_near * off_near) result.dvalue[t] = settings.value_weight * in.weight[t] * off;
   }
   require<DomainError>(valid > 0, ErrorCode{"empty_mask"}, "ppo: at least one valid token expected, got none");
   result.loss = policy_loss + settings.value_weight * value_loss;
-  result.metrics = {{"policy_loss", policy_loss}, {"value_loss", value_loss}, {"clip_fraction", clipped / valid}, {"approx_kl", kl}};
+  result.metrics = {
+      {"policy_loss", policy_loss}, {"value_loss", value_loss}, {"clip_fraction", clipped / valid}, {"approx_kl", kl}};
   return result;
 }
 
@@ -97,7 +101,8 @@ struct PpoSettings {
     const Array weight = per_token(batch, share) / per_token(batch, share).sum();
     const Array returns = raw + old_value;
     const Array advantage = whiten ? whitened_where(raw, weight) : raw;
-    return ppo_loss({batch.log_prob, batch.old_log_prob, advantage, critic ? batch.value : Array(), old_value, returns, weight}, clip);
+    return ppo_loss(
+        {batch.log_prob, batch.old_log_prob, advantage, critic ? batch.value : Array(), old_value, returns, weight}, clip);
   }
 
  private:
@@ -124,7 +129,9 @@ struct Ppo {
     f("beta", beta, "weight of KL(policy || reference) in the token rewards, >= 0");
     settings.each_option(f);
   }
-  ObjectiveResult operator()(const RolloutBatch& batch) const { return settings(name, batch, batch.reward, beta, batch.weight); }
+  ObjectiveResult operator()(const RolloutBatch& batch) const {
+    return settings(name, batch, batch.reward, beta, batch.weight);
+  }
 };
 
 /// Variational best-of-N as the paper optimises it: PPO with reward log F and beta = 1/(N - 1).

@@ -15,10 +15,12 @@ using Rows = Eigen::Array<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajo
 /// Token rewards of one row: min(R + 2, padded) entries. Entry R, the prediction of the first pad, keeps its
 /// log-ratio, entry R + 1 is 0, and the last entry gets the score clipped to +-score_clip.
 /// @param log_ratio  log pi - log pi_ref of the entries 0 .. R, as far as they exist [>= R]
-inline Array token_rewards(const Array& log_ratio, Index length, Index padded, double score, double beta, double score_clip) {
-  require<DomainError>(length > 0 && padded >= length, "published::token_rewards: 0 < length <= padded expected, got ", length,
-                       " and ", padded);
-  require<ShapeError>(log_ratio.size() >= length, "published::token_rewards: ", length, " log-ratios expected, got ", log_ratio.size());
+inline Array token_rewards(const Array& log_ratio, Index length, Index padded, double score, double beta,
+                           double score_clip) {
+  require<DomainError>(length > 0 && padded >= length, "published::token_rewards: 0 < length <= padded expected, got ",
+                       length, " and ", padded);
+  require<ShapeError>(log_ratio.size() >= length, "published::token_rewards: ", length, " log-ratios expected, got ",
+                      log_ratio.size());
   const Index entries = std::min(length + 2, padded);
   Array reward = Array::Zero(entries);
   const Index known = std::min({length + 1, entries, static_cast<Index>(log_ratio.size())});
@@ -29,20 +31,23 @@ inline Array token_rewards(const Array& log_ratio, Index length, Index padded, d
 
 struct Step {
   Rows advantage, returns, whitened;
-  double loss = 0, policy_loss = 0, value_loss = 0, approx_kl = 0, mean_ratio = 0, policy_clip_fraction = 0, value_clip_fraction = 0;
+  double loss = 0, policy_loss = 0, value_loss = 0, approx_kl = 0, mean_ratio = 0, policy_clip_fraction = 0,
+         value_clip_fraction = 0;
   Rows dlog_prob, dvalue;
 };
 
 /// One PPO step over padded rows. `mask` is 1 on response tokens; rewards and values are 0 on pads.
 /// @throws ShapeError when shapes differ; DomainError `empty_mask`, settings
-inline Step step(const Rows& reward, const Rows& old_value, const Rows& value, const Rows& old_log_prob, const Rows& log_prob,
-                 const Rows& mask, const GaeSettings& gae, const PpoClip& clip) {
+inline Step step(const Rows& reward, const Rows& old_value, const Rows& value, const Rows& old_log_prob,
+                 const Rows& log_prob, const Rows& mask, const GaeSettings& gae, const PpoClip& clip) {
   for (const Rows* rows : {&old_value, &value, &old_log_prob, &log_prob, &mask})
-    require<ShapeError>(rows->rows() == reward.rows() && rows->cols() == reward.cols(), "published::step: [", reward.rows(), ", ",
-                        reward.cols(), "] expected, got [", rows->rows(), ", ", rows->cols(), "]");
+    require<ShapeError>(rows->rows() == reward.rows() && rows->cols() == reward.cols(), "published::step: [", reward.rows(),
+                        ", ", reward.cols(), "] expected, got [", rows->rows(), ", ", rows->cols(), "]");
   gae.check();
   const auto flat = [](const Rows& rows) -> Array { return Eigen::Map<const Array>(rows.data(), rows.size()); };
-  const auto shaped = [&](const Array& values) -> Rows { return Eigen::Map<const Rows>(values.data(), reward.rows(), reward.cols()); };
+  const auto shaped = [&](const Array& values) -> Rows {
+    return Eigen::Map<const Rows>(values.data(), reward.rows(), reward.cols());
+  };
   Step out;
   out.advantage.resize(reward.rows(), reward.cols());
   for (Index b = 0; b < reward.rows(); ++b) {
@@ -57,8 +62,9 @@ inline Step step(const Rows& reward, const Rows& old_value, const Rows& value, c
   require<DomainError>(valid > 0, ErrorCode{"empty_mask"}, "published::step: at least one valid token expected, got none");
 
   const Array weight = flat(mask) / valid;
-  const ObjectiveResult result = ppo_loss({flat(log_prob), flat(old_log_prob), flat(out.whitened), flat(value), flat(old_value),
-                                           flat(out.returns), weight}, clip);
+  const ObjectiveResult result = ppo_loss(
+      {flat(log_prob), flat(old_log_prob), flat(out.whitened), flat(value), flat(old_value), flat(out.returns), weight},
+      clip);
   out.loss = result.loss;
   out.policy_loss = result.metrics[0].value;
   out.value_loss = result.metrics[1].value;
@@ -69,7 +75,8 @@ inline Step step(const Rows& reward, const Rows& old_value, const Rows& value, c
   out.mean_ratio = (log_rho.exp() * flat(mask)).sum() / valid;
   out.approx_kl = (log_rho.exp() - 1 - log_rho).mean();
   const Rows near = value.max(old_value - clip.clip_value).min(old_value + clip.clip_value);
-  out.value_clip_fraction = (((near - out.returns).square() > (value - out.returns).square()).cast<double>() * mask).sum() / valid;
+  out.value_clip_fraction =
+      (((near - out.returns).square() > (value - out.returns).square()).cast<double>() * mask).sum() / valid;
   return out;
 }
 }  // namespace vbon::objective::published

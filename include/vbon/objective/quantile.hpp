@@ -41,7 +41,9 @@ inline double plus_one_quantile(std::span<const double> sorted, double reward, b
 }
 
 enum class PhiKind { identity, log, bon_log, exp, bon_first_order };
-constexpr std::array<std::string_view, 5> option_names(PhiKind) { return {"identity", "log", "bon_log", "exp", "bon_first_order"}; }
+constexpr std::array<std::string_view, 5> option_names(PhiKind) {
+  return {"identity", "log", "bon_log", "exp", "bon_first_order"};
+}
 
 /// A reward of the quantile u in [0, 1]:
 ///   identity u | log log u | bon_log (N-1) log u | exp sign(t) e^(t u) | bon_first_order N^2/(2N-1) u^(2N-1)
@@ -62,13 +64,19 @@ struct Phi {
   double operator()(double u) const {
     require_within("phi", "quantile", u, 0, 1);
     switch (kind) {
-      case PhiKind::identity: return u;
-      case PhiKind::log: return log_floored(u);
-      case PhiKind::bon_log: require_at_least("phi", "N", n, 1); return (n - 1) * log_floored(u);
+      case PhiKind::identity:
+        return u;
+      case PhiKind::log:
+        return log_floored(u);
+      case PhiKind::bon_log:
+        require_at_least("phi", "N", n, 1);
+        return (n - 1) * log_floored(u);
       case PhiKind::exp:
         require<DomainError>(t != 0 && std::isfinite(t), "phi: t != 0 expected, got ", t);
         return std::copysign(std::exp(t * u), t);
-      case PhiKind::bon_first_order: require_at_least("phi", "N", n, 1); return n * n / (2 * n - 1) * std::pow(u, 2 * n - 1);
+      case PhiKind::bon_first_order:
+        require_at_least("phi", "N", n, 1);
+        return n * n / (2 * n - 1) * std::pow(u, 2 * n - 1);
     }
     return u;
   }

@@ -50,10 +50,14 @@ inline double log_partition(const Phi& phi, double beta) {
   require_positive("log_partition", "beta", beta);
   const double inverse = 1 / beta;
   switch (phi.kind) {
-    case PhiKind::identity: return inverse + std::log(beta) + log1mexp(-inverse);
-    case PhiKind::log: return -std::log1p(inverse);
-    case PhiKind::bon_log: return -std::log1p((phi.n - 1) * inverse);
-    default: break;
+    case PhiKind::identity:
+      return inverse + std::log(beta) + log1mexp(-inverse);
+    case PhiKind::log:
+      return -std::log1p(inverse);
+    case PhiKind::bon_log:
+      return -std::log1p((phi.n - 1) * inverse);
+    default:
+      break;
   }
   static const auto rule = detail::gauss_legendre();
   double peak = -std::numeric_limits<double>::infinity(), sum = 0;

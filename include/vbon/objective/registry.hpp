@@ -24,14 +24,13 @@
 #include "vbon/objective/wind.hpp"
 
 namespace vbon::objective {
-using Registry =
-    std::tuple<Vbon<>, VbonBound<>, VbonPpo, QuantileRegression, BonSft, Bond<>, Jbond<>, BonBon, Wind, Reinforce<>, Rloo, Ppo,
-               PfPpo, Grpo, DrGrpo, Dapo, Gspo, Pkpo, Ksample, InfAlign<>, Preference<Dpo>, Preference<Cdpo>,
-               Preference<RobustDpo>, Preference<Ipo>, Preference<Hinge>>;
+using Registry = std::tuple<Vbon<>, VbonBound<>, VbonPpo, QuantileRegression, BonSft, Bond<>, Jbond<>, BonBon, Wind,
+                            Reinforce<>, Rloo, Ppo, PfPpo, Grpo, DrGrpo, Dapo, Gspo, Pkpo, Ksample, InfAlign<>,
+                            Preference<Dpo>, Preference<Cdpo>, Preference<RobustDpo>, Preference<Ipo>, Preference<Hinge>>;
 
 /// What the registry demands of an entry: the laws it obeys and its options by name.
 template <class O>
-concept Registered = (Objective<O> || StreamsObjective<O>) && requires(O& entry) {
+concept Registered = (Objective<O> || StreamsObjective<O>)&&requires(O& entry) {
   typename O::laws;
   entry.each_option([](std::string_view, auto&, std::string_view) {});
 };

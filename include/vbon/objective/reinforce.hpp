@@ -51,7 +51,8 @@ struct Rloo {
     require_at_least(name, "epsilon", epsilon, 0);
     const Array advantage = score - LeaveOneOut{}(batch, score);
     const double spread = deviation_of(advantage, 1) + epsilon;
-    return weighted_log_probs(batch, spread > 0 ? Array((advantage - mean_of(advantage)) / spread) : Array(advantage * 0), result.loss);
+    return weighted_log_probs(batch, spread > 0 ? Array((advantage - mean_of(advantage)) / spread) : Array(advantage * 0),
+                              result.loss);
   }
 };
 }  // namespace vbon::objective

@@ -76,7 +76,8 @@ class SubsetMax {
   static Array partner_weight(Index n, Index k) {
     Array b = Array::Zero(n);
     if (k < 2) return b;
-    double value = static_cast<double>(k) * static_cast<double>(k - 1) / (static_cast<double>(n) * static_cast<double>(n - 1));
+    double value =
+        static_cast<double>(k) * static_cast<double>(k - 1) / (static_cast<double>(n) * static_cast<double>(n - 1));
     for (Index j = n; j >= k; --j) {
       b[j - 1] = value;
       if (j > 2) value *= static_cast<double>(j - k) / static_cast<double>(j - 2);

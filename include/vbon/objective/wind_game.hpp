@@ -23,11 +23,13 @@ class WindGame {
   WindGame(std::vector<double> probability, std::vector<double> preference)
       : reference_(std::move(probability)), preference_(std::move(preference)) {
     const std::size_t k = reference_.size();
-    require<ShapeError>(k > 0 && preference_.size() == k * k, "wind: ", k, " x ", k, " preferences expected, got ", preference_.size());
+    require<ShapeError>(k > 0 && preference_.size() == k * k, "wind: ", k, " x ", k, " preferences expected, got ",
+                        preference_.size());
     for (std::size_t i = 0; i < k; ++i)
       for (std::size_t j = 0; j < k; ++j) {
         require_within("wind", "preference", at(i, j), 0, 1);
-        require<DomainError>(std::abs(at(i, j) + at(j, i) - 1) <= 1e-9, "wind: P + P^T = 1 expected, got ", at(i, j), " + ", at(j, i));
+        require<DomainError>(std::abs(at(i, j) + at(j, i) - 1) <= 1e-9, "wind: P + P^T = 1 expected, got ", at(i, j), " + ",
+                             at(j, i));
       }
   }
   /// Preferences from rewards: 1, 1/2, 0 by order, or Bradley-Terry.

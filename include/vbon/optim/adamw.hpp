@@ -69,8 +69,9 @@ struct AdamW {
   void check(Index parameters, Index gradients) const {
     require<ShapeError>(parameters == gradients, "AdamW: as many gradients as parameters expected, got ", gradients, " and ",
                         parameters);
-    require<ShapeError>(state.first.size() == state.second.size() && (state.first.empty() || state.first.size() == parameters),
-                        "AdamW: state for ", state.first.size(), " parameters, got ", parameters);
+    require<ShapeError>(
+        state.first.size() == state.second.size() && (state.first.empty() || state.first.size() == parameters),
+        "AdamW: state for ", state.first.size(), " parameters, got ", parameters);
     require<DomainError>(rate >= 0 && std::isfinite(rate), "AdamW: rate >= 0 expected, got ", rate);
     require<DomainError>(beta1 >= 0 && beta1 < 1, "AdamW: beta1 in [0, 1) expected, got ", beta1);
     require<DomainError>(beta2 >= 0 && beta2 < 1, "AdamW: beta2 in [0, 1) expected, got ", beta2);

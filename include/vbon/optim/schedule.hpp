@@ -32,7 +32,8 @@ struct Schedule {
   /// Factor of the peak rate at a step, in [0, 1]; steps count from 0.
   /// @throws ConfigError when the sizes above do not hold
   double factor(Index step) const {
-    require<ConfigError>(warmup >= 0 && step >= 0, "Schedule: warmup >= 0 and step >= 0 expected, got ", warmup, " and ", step);
+    require<ConfigError>(warmup >= 0 && step >= 0, "Schedule: warmup >= 0 and step >= 0 expected, got ", warmup, " and ",
+                         step);
     require<ConfigError>(decay == Decay::constant || total > warmup, "Schedule: total > warmup expected, got ", total,
                          " and ", warmup);
     if (step < warmup) return static_cast<double>(step) / static_cast<double>(warmup);

@@ -59,12 +59,15 @@ class BasicTabularPolicy {
   /// Prompts 0 .. prompts - 1; a prompt's id is its row of the table.
   std::vector<Prompt> prompts() const {
     std::vector<Prompt> all;
-    for (Index p = 0; p < shape_.prompts; ++p) all.push_back({.id = static_cast<std::uint64_t>(p), .text = {}, .tokens = {}});
+    for (Index p = 0; p < shape_.prompts; ++p)
+      all.push_back({.id = static_cast<std::uint64_t>(p), .text = {}, .tokens = {}});
     return all;
   }
 
   /// Logits of one prompt [contexts, V].
-  View<T> logits(Index prompt) { return parameters_.view().middle_rows(prompt * contexts_per_prompt(), contexts_per_prompt()); }
+  View<T> logits(Index prompt) {
+    return parameters_.view().middle_rows(prompt * contexts_per_prompt(), contexts_per_prompt());
+  }
   View<const T> logits(Index prompt) const {
     return parameters_.view().middle_rows(prompt * contexts_per_prompt(), contexts_per_prompt());
   }
@@ -217,7 +220,8 @@ class BasicTabularPolicy {
   void for_each_token(const RolloutBatch& batch, const F& f) const {
     for (Index p = 0; p < batch.prompts(); ++p) {
       const Index row = row_of(batch.prompt[static_cast<std::size_t>(p)]);
-      for (Index i = batch.group_offset[static_cast<std::size_t>(p)]; i < batch.group_offset[static_cast<std::size_t>(p) + 1]; ++i) {
+      for (Index i = batch.group_offset[static_cast<std::size_t>(p)];
+           i < batch.group_offset[static_cast<std::size_t>(p) + 1]; ++i) {
         const auto tokens = batch.response(i);
         for (std::size_t t = 0; t < tokens.size(); ++t) {
           require<DomainError>(tokens[t] >= 0 && tokens[t] < shape_.vocabulary && static_cast<Index>(t) < shape_.length,

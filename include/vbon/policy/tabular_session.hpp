@@ -19,10 +19,14 @@ template <class Table>
 class TabularSession {
  public:
   TabularSession(const Table& table, std::span<const Prompt> prompts, std::vector<Index> rows, Index samples)
-      : table_(&table), prompts_(prompts.begin(), prompts.end()), rows_(std::move(rows)), next_sample_(prompts.size(), samples) {
+      : table_(&table),
+        prompts_(prompts.begin(), prompts.end()),
+        rows_(std::move(rows)),
+        next_sample_(prompts.size(), samples) {
     require<DomainError>(samples >= 0, "TabularSession: samples >= 0 expected, got ", samples);
     for (std::size_t p = 0; p < prompts.size(); ++p)
-      for (Index sample = 0; sample < samples; ++sample) drafts_.push_back({.prompt = static_cast<Index>(p), .sample = sample});
+      for (Index sample = 0; sample < samples; ++sample)
+        drafts_.push_back({.prompt = static_cast<Index>(p), .sample = sample});
   }
 
   std::span<const Prompt> prompts() const { return prompts_; }
@@ -36,7 +40,8 @@ class TabularSession {
 
   void extend(Index tokens, RngKey key) {
     for (Draft& draft : drafts_) {
-      const RngKey stream = key.fold(prompts_[static_cast<std::size_t>(draft.prompt)].id).fold(static_cast<std::uint64_t>(draft.sample));
+      const RngKey stream =
+          key.fold(prompts_[static_cast<std::size_t>(draft.prompt)].id).fold(static_cast<std::uint64_t>(draft.sample));
       for (Index round = 0; round < tokens && draft.live; ++round) {
         const Array next = next_of(draft);
         push(draft, Table::pick(next, stream.uniform(draft.token.size())), next);
@@ -45,7 +50,8 @@ class TabularSession {
   }
   void append(std::span<const TokenId> tokens) {
     const std::vector<Index> numbers = live();
-    require<ShapeError>(tokens.size() == numbers.size(), "TabularSession::append: ", numbers.size(), " tokens expected, got ", tokens.size());
+    require<ShapeError>(tokens.size() == numbers.size(), "TabularSession::append: ", numbers.size(),
+                        " tokens expected, got ", tokens.size());
     for (std::size_t i = 0; i < numbers.size(); ++i) {
       Draft& draft = drafts_[static_cast<std::size_t>(numbers[i])];
       push(draft, tokens[i], next_of(draft));
@@ -55,15 +61,16 @@ class TabularSession {
     const std::vector<Index> numbers = live();
     Tensor<float> out(static_cast<Index>(numbers.size()), table_->vocab_size());
     for (std::size_t i = 0; i < numbers.size(); ++i)
-      out.row(static_cast<Index>(i)).matrix() = next_of(drafts_[static_cast<std::size_t>(numbers[i])]).matrix().transpose().template cast<float>();
+      out.row(static_cast<Index>(i)).matrix() =
+          next_of(drafts_[static_cast<std::size_t>(numbers[i])]).matrix().transpose().template cast<float>();
     return out;
   }
   void keep(std::span<const Index> numbers) {
     std::vector<Draft> kept;
     std::vector<char> taken(drafts_.size(), 0);
     for (const Index number : numbers) {
-      require<ShapeError>(number >= 0 && number < static_cast<Index>(drafts_.size()), "TabularSession::keep: draft ", number, " of ",
-                          drafts_.size());
+      require<ShapeError>(number >= 0 && number < static_cast<Index>(drafts_.size()), "TabularSession::keep: draft ", number,
+                          " of ", drafts_.size());
       const auto i = static_cast<std::size_t>(number);
       kept.push_back(drafts_[i]);
       if (taken[i]) kept.back().sample = next_sample_[static_cast<std::size_t>(drafts_[i].prompt)]++;
@@ -73,9 +80,12 @@ class TabularSession {
   }
 
  private:
-  Array next_of(const Draft& draft) const { return table_->next_log_probs(rows_[static_cast<std::size_t>(draft.prompt)], draft.token); }
+  Array next_of(const Draft& draft) const {
+    return table_->next_log_probs(rows_[static_cast<std::size_t>(draft.prompt)], draft.token);
+  }
   void push(Draft& draft, TokenId token, const Array& next) {
-    require<DomainError>(token >= 0 && token < next.size(), "TabularSession: token in [0, ", next.size(), ") expected, got ", token);
+    require<DomainError>(token >= 0 && token < next.size(), "TabularSession: token in [0, ", next.size(), ") expected, got ",
+                         token);
     draft.token.push_back(token);
     draft.log_prob.push_back(next[token]);
     draft.finished = table_->complete(draft.token);
@@ -84,7 +94,7 @@ class TabularSession {
 
   const Table* table_;
   std::vector<Prompt> prompts_;
-  std::vector<Index> rows_;         // [P] of the table
+  std::vector<Index> rows_;  // [P] of the table
   std::vector<Draft> drafts_;
   std::vector<Index> next_sample_;  // [P] first unused sample number
 };

@@ -26,10 +26,10 @@ const Register ppo_gae("core/ppo_gae.json", [](const std::filesystem::path& path
   const Json data = read_json(path);
   for (const auto& entry : data["cases"]) {
     report.begin_case("step");
-    const published::Step step = published::step(
-        rows_of(entry["rewards"]), rows_of(entry["old_values"]), rows_of(entry["values"]), rows_of(entry["old_logprobs"]),
-        rows_of(entry["logprobs"]), rows_of(entry["mask"]), {entry["gamma"], entry["lam"]},
-        {entry["cliprange"], entry["cliprange_value"], entry["vf_coef"]});
+    const published::Step step =
+        published::step(rows_of(entry["rewards"]), rows_of(entry["old_values"]), rows_of(entry["values"]),
+                        rows_of(entry["old_logprobs"]), rows_of(entry["logprobs"]), rows_of(entry["mask"]),
+                        {entry["gamma"], entry["lam"]}, {entry["cliprange"], entry["cliprange_value"], entry["vf_coef"]});
     const std::map<std::string, Json> got = {{"advantages", rows_json(step.advantage)},
                                              {"returns", rows_json(step.returns)},
                                              {"whitened", rows_json(step.whitened)},
@@ -42,8 +42,8 @@ const Register ppo_gae("core/ppo_gae.json", [](const std::filesystem::path& path
                                              {"vf_clipfrac", step.value_clip_fraction},
                                              {"grad_logprobs", rows_json(step.dlog_prob)},
                                              {"grad_values", rows_json(step.dvalue)}};
-    const std::set<std::string> inputs = {"gamma", "lam", "cliprange", "cliprange_value", "vf_coef", "old_values", "rewards",
-                                          "mask", "old_logprobs", "logprobs", "values"};
+    const std::set<std::string> inputs = {"gamma",   "lam",  "cliprange",    "cliprange_value", "vf_coef", "old_values",
+                                          "rewards", "mask", "old_logprobs", "logprobs",        "values"};
     for (const auto& [key, want] : entry.items()) {
       if (inputs.contains(key)) continue;
       if (report.check(got.contains(key), key, ": not computed")) compare(got.at(key), want, tolerance, key, report);
@@ -54,13 +54,14 @@ const Register ppo_gae("core/ppo_gae.json", [](const std::filesystem::path& path
     const Array log_ratio = to_array(entry["log_ratio"]);
     const Index length = entry["response_len"];
     const double beta = entry["kl_coef"], score = entry["score"], clip = entry["cliprange_reward"];
-    compare(to_json(published::token_rewards(log_ratio, length, entry["padded_len"], score, beta, clip)), entry["official"], tolerance,
-            "official", report);
+    compare(to_json(published::token_rewards(log_ratio, length, entry["padded_len"], score, beta, clip)), entry["official"],
+            tolerance, "official", report);
     RolloutBatch batch = masked_batch(Json::array({std::vector<int>(static_cast<std::size_t>(length), 1)}));
     batch.old_log_prob = log_ratio.head(length);
     batch.ref_log_prob = Array::Zero(length);
     const Array terminal = Array::Constant(1, std::clamp(score, -clip, clip));
-    compare(to_json(shaped_token_reward("ppo", batch, terminal, beta, KlEstimator::k1)), entry["corrected"], tolerance, "corrected", report);
+    compare(to_json(shaped_token_reward("ppo", batch, terminal, beta, KlEstimator::k1)), entry["corrected"], tolerance,
+            "corrected", report);
   }
   for (const auto& entry : data["kl_controller"]) {
     report.begin_case("kl controller");

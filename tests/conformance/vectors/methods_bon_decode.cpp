@@ -23,7 +23,8 @@ const MethodVectors bon_decode("bon_decode", [](const std::string& kind, const J
     const auto law = bon::best_of_poisson_law(probability, reward, mu);
     return {{"law", law}, {"kl", bon::kl_of_laws(law, probability)}, {"expected_samples", 1 + mu}};
   }
-  const auto best = bon::best_of_n_law(probability, reward, params["N"]), worst = bon::worst_of_n_law(probability, reward, params["N"]);
+  const auto best = bon::best_of_n_law(probability, reward, params["N"]),
+             worst = bon::worst_of_n_law(probability, reward, params["N"]);
   return {{"best_of_n", best},
           {"worst_of_n", worst},
           {"kl_best", bon::kl_of_laws(best, probability)},

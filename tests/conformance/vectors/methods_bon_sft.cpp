@@ -46,7 +46,9 @@ Json pairs(const Json& input) {
     for (const double b : reward) row.push_back(bradley_terry(a, b));
     probability.push_back(row);
   }
-  return {{"best_worst", best_worst.empty() ? Json() : best_worst[0]}, {"all_strict", list(PairRule::all_strict)}, {"bt_probability", probability}};
+  return {{"best_worst", best_worst.empty() ? Json() : best_worst[0]},
+          {"all_strict", list(PairRule::all_strict)},
+          {"bt_probability", probability}};
 }
 
 const MethodVectors bon_sft("bon_sft", [](const std::string& kind, const Json& params, const Json& input) {

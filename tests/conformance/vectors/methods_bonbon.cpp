@@ -28,8 +28,11 @@ Json loss(const Json& params, const Json& input) {
   const ObjectiveResult result = BonBon{.alpha = params["alpha"], .n = params["n"]}(batch);
   Json best = Json::array(), worst = Json::array();
   for (Index i = 0; i < batch.responses(); ++i) (i % 2 == 0 ? best : worst).push_back(result.dlog_prob[i]);
-  return {{"sft_loss", metric(result, "sft_loss")}, {"ipo_loss", metric(result, "ipo_loss")}, {"loss", result.loss},
-          {"dloss_dlogp_best", best}, {"dloss_dlogp_worst", worst}};
+  return {{"sft_loss", metric(result, "sft_loss")},
+          {"ipo_loss", metric(result, "ipo_loss")},
+          {"loss", result.loss},
+          {"dloss_dlogp_best", best},
+          {"dloss_dlogp_worst", worst}};
 }
 
 const MethodVectors bonbon("bonbon", [](const std::string& kind, const Json& params, const Json& input) -> Json {

@@ -15,7 +15,8 @@ const MethodVectors hedge("hedge", [](const std::string&, const Json& params, co
     if (!points.empty()) out[best] = params[grid][decode::hedge_choice(points).index];
   };
   record("N_list", "true_reward_bon", "best_N", [&](const Json& n) { return curve.best_of_n(n); });
-  record("N_list_unbiased", "true_reward_bon_unbiased", "best_N_unbiased", [&](const Json& n) { return curve.best_of_n_unbiased(n); });
+  record("N_list_unbiased", "true_reward_bon_unbiased", "best_N_unbiased",
+         [&](const Json& n) { return curve.best_of_n_unbiased(n); });
   record("mu_list", "true_reward_bop", "best_mu", [&](const Json& mu) { return curve.best_of_poisson(mu); });
   out["kl_bound_bon"] = Json::array();
   for (const double n : params["N_list"]) out["kl_bound_bon"].push_back(bon::kl_to_reference(n));

@@ -8,7 +8,10 @@ namespace {
 using namespace objective;
 
 Phi phi_from(const Json& params) {
-  return {.kind = option<PhiKind>(params["phi"]), .n = params.value("N", 4.0), .t = params.value("t", 1.0), .floor = params.value("floor", 0.0)};
+  return {.kind = option<PhiKind>(params["phi"]),
+          .n = params.value("N", 4.0),
+          .t = params.value("t", 1.0),
+          .floor = params.value("floor", 0.0)};
 }
 
 Json transform(const Json& params, const Json& input) {
@@ -32,10 +35,11 @@ Json optimum(const Json& params, const Json& input) {
   for (const double n : params["N_list"]) {
     const auto rival = bon::best_of_n_law(probability, reward, n);
     best.push_back(bon::win_rate_of_laws(bon::best_of_n_law(policy, reward, n), rival, reward));
-    worst.push_back(bon::win_rate_of_laws(bon::worst_of_n_law(policy, reward, n), bon::worst_of_n_law(probability, reward, n), reward));
+    worst.push_back(
+        bon::win_rate_of_laws(bon::worst_of_n_law(policy, reward, n), bon::worst_of_n_law(probability, reward, n), reward));
     reference.push_back(bon::win_rate_of_laws(rival, rival, reward));
   }
-  return {{"calibrated", quantile}, {"policy", policy}, {"kl", bon::kl_of_laws(policy, probability)},
+  return {{"calibrated", quantile}, {"policy", policy},     {"kl", bon::kl_of_laws(policy, probability)},
           {"bon_winrate", best},    {"won_winrate", worst}, {"ref_bon_winrate", reference}};
 }
 

@@ -145,7 +145,7 @@ Expected preference(TabularProblem& problem, const Json& params) {
 }
 
 const std::map<std::string, std::vector<Expected (*)(TabularProblem&, const Json&)>> kinds = {
-    {"kl_rl", {kl_rl, kl_rl_sampled}}, {"jeffreys", {jeffreys_loss}}, {"jbond", {jbond_loss}}, {"maxg", {maxg}},
+    {"kl_rl", {kl_rl, kl_rl_sampled}}, {"jeffreys", {jeffreys_loss}}, {"jbond", {jbond_loss}},   {"maxg", {maxg}},
     {"bonbon", {bonbon_loss}},         {"dpo", {preference<Dpo>}},    {"ipo", {preference<Ipo>}}};
 
 const Register optimum("methods/optimum.json", [](const std::filesystem::path& path, Report& report) {

@@ -37,8 +37,9 @@ const MethodVectors pessimism("pessimism", [](const std::string& kind, const Jso
     chi2 += probability[k] * at.weight[k] * at.weight[k];
   }
   const RejectionLaw law = rejection_law(probability, at.accept, params["max_tries"]);
-  return {{"lambda", lambda}, {"target", target}, {"chi2", chi2}, {"accept_rate", law.accept_rate}, {"law", law.law},
-          {"expected_reward_target", bon::mean_under(target, reward)}};
+  return {{"lambda", lambda}, {"target", target},
+          {"chi2", chi2},     {"accept_rate", law.accept_rate},
+          {"law", law.law},   {"expected_reward_target", bon::mean_under(target, reward)}};
 });
 }  // namespace
 }  // namespace vbon::test

@@ -30,8 +30,8 @@ Json gae_of(const Json& params, const Json& input) {
 Json loss(const Json& params, const Json& input) {
   const Json& mask = input["mask"];
   const auto valid = [&](const char* field) { return valid_values(input[field], mask); };
-  const Array log_prob = valid("logp"), old_log_prob = valid("old_logp"), advantage = valid("advantages"), value = valid("values"),
-              old_value = valid("old_values"), returns = valid("returns");
+  const Array log_prob = valid("logp"), old_log_prob = valid("old_logp"), advantage = valid("advantages"),
+              value = valid("values"), old_value = valid("old_values"), returns = valid("returns");
   const Array weight = Array::Constant(log_prob.size(), 1.0 / static_cast<double>(log_prob.size()));
   const ObjectiveResult result = ppo_loss({log_prob, old_log_prob, advantage, value, old_value, returns, weight},
                                           {params["clip"], params["clip_value"], params["vf_coef"]});
@@ -47,7 +47,8 @@ const MethodVectors ppo_file("ppo", [](const std::string& kind, const Json& para
   if (kind == "kl_rewards") return token_rewards(params, input);
   if (kind == "gae") return gae_of(params, input);
   if (kind == "loss") return loss(params, input);
-  return {{"coef", adapted_kl_weight(input["coef"], input["current_kl"], params["target"], params["horizon"], input["n_steps"])}};
+  return {{"coef",
+           adapted_kl_weight(input["coef"], input["current_kl"], params["target"], params["horizon"], input["n_steps"])}};
 });
 }  // namespace
 }  // namespace vbon::test

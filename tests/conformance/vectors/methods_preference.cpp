@@ -35,8 +35,8 @@ Json pair_losses(const Json& params, const RolloutBatch& batch, bool reference_f
     winner.push_back(result.dlog_prob[i]);
     loser.push_back(result.dlog_prob[i + 1]);
   }
-  return {{"margins", margins},     {"losses", losses},      {"loss", result.loss}, {"dloss_dlogp_w", winner},
-          {"dloss_dlogp_l", loser}, {"accuracy", metric(result, "accuracy")}};
+  return {{"margins", margins},      {"losses", losses},       {"loss", result.loss},
+          {"dloss_dlogp_w", winner}, {"dloss_dlogp_l", loser}, {"accuracy", metric(result, "accuracy")}};
 }
 
 const MethodVectors preference("preference", [](const std::string&, const Json& params, const Json& input) -> Json {

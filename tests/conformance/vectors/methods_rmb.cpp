@@ -19,8 +19,12 @@ const MethodVectors rmb("rmb", [](const std::string& kind, const Json&, const Js
     ids.push_back(id);
     by_category.push_back(accuracy);
   }
-  return {{"correct", correct},          {"accuracy", result.accuracy},           {"category_ids", ids},
-          {"category_accuracy", by_category}, {"macro_accuracy", result.macro_accuracy}, {"pairwise_accuracy", result.pairwise_accuracy}};
+  return {{"correct", correct},
+          {"accuracy", result.accuracy},
+          {"category_ids", ids},
+          {"category_accuracy", by_category},
+          {"macro_accuracy", result.macro_accuracy},
+          {"pairwise_accuracy", result.pairwise_accuracy}};
 });
 }  // namespace
 }  // namespace vbon::test

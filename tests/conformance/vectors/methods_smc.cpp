@@ -25,20 +25,23 @@ Json law_of(const Json& params, const Json& input) {
   for (const auto& [tokens, probability] : exact.law()) {
     double mass = problem.twist(tokens);
     for (std::size_t t = 0; t < tokens.size(); ++t)
-      mass *= problem.next_law(Tokens(tokens.begin(), tokens.begin() + static_cast<Index>(t)))[static_cast<std::size_t>(tokens[t])];
+      mass *= problem.next_law(
+          Tokens(tokens.begin(), tokens.begin() + static_cast<Index>(t)))[static_cast<std::size_t>(tokens[t])];
     law[key_of(tokens)] = probability;
     target[key_of(tokens)] = mass;
     z += mass;
   }
   for (auto& value : target) value = value.get<double>() / z;
-  require<RunError>(std::abs(exact.mean_estimate() - z) <= 1e-12 * z, "the estimate of Z is biased: ", exact.mean_estimate(), " for ", z);
+  require<RunError>(std::abs(exact.mean_estimate() - z) <= 1e-12 * z, "the estimate of Z is biased: ", exact.mean_estimate(),
+                    " for ", z);
   return {{"Z", exact.mean_estimate()}, {"target", target}, {"law", law}};
 }
 
 const MethodVectors smc("smc", [](const std::string& kind, const Json& params, const Json& input) -> Json {
   if (kind == "law") return law_of(params, input);
   if (kind == "resample")
-    return {{"ancestors", resample(option<Resampling>(params["scheme"]), numbers(input["weights"]), numbers(input["uniforms"]))}};
+    return {{"ancestors",
+             resample(option<Resampling>(params["scheme"]), numbers(input["weights"]), numbers(input["uniforms"]))}};
   const WeightStep step = weight_step(numbers(input["log_weights"]), numbers(input["increments"]), params["ess_threshold"]);
   return {{"log_weights", to_json(step.log_weight)},
           {"normalized", step.normalized},

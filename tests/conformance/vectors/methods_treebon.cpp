@@ -19,12 +19,13 @@ const MethodVectors treebon("treebon", [](const std::string& kind, const Json& p
   if (kind == "expand") {
     const auto child_parent = decode::tree_children(numbers(input["scores"]), children);
     Json parents = Json::array();
-    for (std::size_t i = 0; i < child_parent.size(); i += static_cast<std::size_t>(children)) parents.push_back(child_parent[i]);
+    for (std::size_t i = 0; i < child_parent.size(); i += static_cast<std::size_t>(children))
+      parents.push_back(child_parent[i]);
     return {{"parents", parents}, {"child_parent", child_parent}};
   }
   const auto reward = rows(input["rewards"]);
-  const auto law = decode::two_layer_law(numbers(input["probs_first"]), rows(input["probs_second"]), numbers(input["partial_scores"]),
-                                         reward, nodes, children);
+  const auto law = decode::two_layer_law(numbers(input["probs_first"]), rows(input["probs_second"]),
+                                         numbers(input["partial_scores"]), reward, nodes, children);
   double mean = 0;
   for (std::size_t k = 0; k < law.size(); ++k)
     for (std::size_t l = 0; l < law[k].size(); ++l) mean += law[k][l] * reward[k][l];

@@ -11,7 +11,8 @@ Json exact(const Json& params, const Json& input) {
   const auto probability = numbers(input["probs"]);
   const auto rule = params["preference"].get<std::string>();
   const auto game = [&] {
-    if (rule != "general") return WindGame::from_rewards(probability, numbers(input["rewards"]), option<PreferenceRule>(rule));
+    if (rule != "general")
+      return WindGame::from_rewards(probability, numbers(input["rewards"]), option<PreferenceRule>(rule));
     const Array matrix = flattened(input["preference"]);
     return WindGame(probability, std::vector<double>(matrix.begin(), matrix.end()));
   }();
