@@ -60,12 +60,12 @@ TEST_CASE("any statistic of the prompts can be bootstrapped", "[eval][bootstrap]
     std::vector<double> drawn;
     for (const Index p : prompts) drawn.push_back(values[static_cast<std::size_t>(p)]);
     std::sort(drawn.begin(), drawn.end());
-    return eval::quantile(drawn, 0.5);
+    return quantile(drawn, 0.5);
   };
   const auto interval = eval::bootstrap(31, median);
   CHECK(interval.lower <= interval.estimate);
   CHECK(interval.estimate <= interval.upper);
-  CHECK(eval::quantile(std::vector<double>{1, 2, 4}, 0.75) == 3);
+  CHECK(quantile(std::vector<double>{1, 2, 4}, 0.75) == 3);
   CHECK(eval::bootstrap_mean(std::vector<double>{0.7}).upper == 0.7);
 }
 

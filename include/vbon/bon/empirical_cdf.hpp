@@ -25,7 +25,7 @@ RankCounts count_ranks(std::span<const T> sorted, T reward) {
   std::size_t size = sorted.size();
   while (size > 1) {
     const std::size_t half = size / 2;
-    base += base[half - 1] < reward ? half : 0;
+    base += half & (std::size_t{0} - static_cast<std::size_t>(base[half - 1] < reward));
     size -= half;
   }
   const std::size_t below = static_cast<std::size_t>(base - sorted.data()) + (size == 1 && *base < reward ? 1 : 0);

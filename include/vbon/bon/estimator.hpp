@@ -29,60 +29,47 @@ concept RankFormula = requires(Index below, Index samples) {
 };
 
 namespace detail {
-/// log((k + shift) / (m + total)) to full relative accuracy where the ratio is near 1.
+inline double count(Index n) { return static_cast<double>(n); }
+
+/// log(numerator / denominator) to full relative accuracy where the ratio is near 1.
 inline double log_count_ratio(double numerator, double denominator) {
   return numerator > 0.5 * denominator ? std::log1p((numerator - denominator) / denominator) : std::log(numerator / denominator);
 }
-inline double count(Index n) { return static_cast<double>(n); }
+/// log((K + k/2) / (M + m/2)) for shifts given in halves.
+template <int k, int m>
+struct LogRatioOfCounts {
+  static double log_cdf_of_rank(Index below, Index samples) { return log_count_ratio(count(below) + 0.5 * k, count(samples) + 0.5 * m); }
+};
+/// psi(K + k/2) - psi(M + m/2).
+template <int k, int m>
+struct DigammaOfCounts {
+  static double log_cdf_of_rank(Index below, Index samples) { return digamma_difference(count(below) + 0.5 * k, count(samples) + 0.5 * m); }
+};
 }  // namespace detail
 
-struct HarmonicFormula {
+struct HarmonicFormula : detail::DigammaOfCounts<2, 2> {
   static constexpr std::string_view name = "harmonic";
-  static double log_cdf_of_rank(Index below, Index samples) {
-    return digamma_difference(detail::count(below) + 1, detail::count(samples) + 1);
-  }
 };
-struct AddOneFormula {
+struct AddOneFormula : detail::LogRatioOfCounts<2, 2> {
   static constexpr std::string_view name = "add_one";
-  static double log_cdf_of_rank(Index below, Index samples) {
-    return detail::log_count_ratio(detail::count(below) + 1, detail::count(samples) + 1);
-  }
 };
-struct HalfFormula {
+struct HalfFormula : detail::LogRatioOfCounts<1, 1> {
   static constexpr std::string_view name = "half";
-  static double log_cdf_of_rank(Index below, Index samples) {
-    return detail::log_count_ratio(detail::count(below) + 0.5, detail::count(samples) + 0.5);
-  }
 };
-struct JeffreysFormula {
+struct JeffreysFormula : detail::DigammaOfCounts<1, 2> {
   static constexpr std::string_view name = "jeffreys";
-  static double log_cdf_of_rank(Index below, Index samples) {
-    return digamma_difference(detail::count(below) + 0.5, detail::count(samples) + 1);
-  }
 };
-struct LaplaceFormula {
-  static constexpr std::string_view name = "laplace";
-  static double log_cdf_of_rank(Index below, Index samples) {
-    return detail::log_count_ratio(detail::count(below) + 1, detail::count(samples) + 2);
-  }
-};
-struct UniformFormula {
-  static constexpr std::string_view name = "uniform";
-  static double log_cdf_of_rank(Index below, Index samples) {
-    return digamma_difference(detail::count(below) + 1, detail::count(samples) + 2);
-  }
-};
-struct JeffreysMeanFormula {
+struct JeffreysMeanFormula : detail::LogRatioOfCounts<1, 2> {
   static constexpr std::string_view name = "jeffreys_mean";
-  static double log_cdf_of_rank(Index below, Index samples) {
-    return detail::log_count_ratio(detail::count(below) + 0.5, detail::count(samples) + 1);
-  }
 };
-struct PlugInFormula {
+struct LaplaceFormula : detail::LogRatioOfCounts<2, 4> {
+  static constexpr std::string_view name = "laplace";
+};
+struct UniformFormula : detail::DigammaOfCounts<2, 4> {
+  static constexpr std::string_view name = "uniform";
+};
+struct PlugInFormula : detail::LogRatioOfCounts<0, 0> {
   static constexpr std::string_view name = "plug_in";
-  static double log_cdf_of_rank(Index below, Index samples) {
-    return detail::log_count_ratio(detail::count(below), detail::count(samples));
-  }
 };
 
 /// A rank formula as a CdfEstimator over sorted rewards.

@@ -8,6 +8,7 @@
 #include <numbers>
 
 #include "vbon/bon/estimator.hpp"
+#include "vbon/core/quantile.hpp"
 
 namespace vbon::bon {
 /// F^(r) = (1/2 + sum_i Phi((r - r_i) / h)) / (M + 1/2) with the bandwidth
@@ -42,11 +43,6 @@ struct Kernel {
   }
 
  private:
-  static double quantile(std::span<const double> sorted, double level) {
-    const double at = level * (static_cast<double>(sorted.size()) - 1);
-    const std::size_t low = static_cast<std::size_t>(at), high = std::min(low + 1, sorted.size() - 1);
-    return sorted[low] + (at - static_cast<double>(low)) * (sorted[high] - sorted[low]);
-  }
   static double smooth(std::span<const double> sorted, double reward, double h) {
     require_reward(reward, "bon::Kernel");
     double sum = 0.5;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "vbon/bon/checks.hpp"
+#include "vbon/core/quantile.hpp"
 #include "vbon/core/random.hpp"
 #include "vbon/parallel/parallel_for.hpp"
 
@@ -24,13 +25,6 @@ struct BootstrapInterval {
   double lower = 0, upper = 0;  // percentile interval
   double standard_error = 0;  // standard deviation over the replicates
 };
-
-/// Linearly interpolated quantile of ascending values; level in [0, 1].
-inline double quantile(std::span<const double> sorted, double level) {
-  const double at = level * static_cast<double>(sorted.size() - 1);
-  const std::size_t low = static_cast<std::size_t>(at), high = std::min(low + 1, sorted.size() - 1);
-  return sorted[low] + (at - static_cast<double>(low)) * (sorted[high] - sorted[low]);
-}
 
 /// Interval of any statistic of a list of prompts.
 /// @param prompts    P, how many there are

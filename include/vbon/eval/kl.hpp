@@ -6,9 +6,10 @@
 #pragma once
 #include <cmath>
 #include <span>
+#include <vector>
 
 #include "vbon/bon/checks.hpp"
-#include "vbon/core/log_space.hpp"
+#include "vbon/bon/softmax_gradient.hpp"
 
 namespace vbon::eval {
 namespace detail {
@@ -49,22 +50,13 @@ struct ExactKl {
 inline ExactKl kl_from_logits(std::span<const double> p_logits, std::span<const double> q_logits, double temperature = 1) {
   require<ShapeError>(p_logits.size() == q_logits.size(), "eval::kl_from_logits: rows of equal size expected, got ",
                       p_logits.size(), " and ", q_logits.size());
-  require<DomainError>(!p_logits.empty(), ErrorCode{"empty_group"}, "eval::kl_from_logits: at least one logit expected, got none");
-  require<DomainError>(temperature > 0, ErrorCode{"invalid_temperature"},
-                       "eval::kl_from_logits: temperature > 0 expected, got ", temperature);
-  const auto log_total = [&](std::span<const double> logits) {
-    const double high = *std::max_element(logits.begin(), logits.end());
-    double sum = 0;
-    for (const double x : logits) sum += std::exp((x - high) / temperature);
-    return high / temperature + std::log(sum);
-  };
-  const double p_total = log_total(p_logits), q_total = log_total(q_logits);
+  const std::vector<double> log_p = bon::log_softmax(p_logits, temperature), log_q = bon::log_softmax(q_logits, temperature);
   ExactKl result;
-  for (std::size_t v = 0; v < p_logits.size(); ++v) {
-    const double log_p = p_logits[v] / temperature - p_total, p = std::exp(log_p);
+  for (std::size_t v = 0; v < log_p.size(); ++v) {
+    const double p = std::exp(log_p[v]);
     if (p == 0) continue;
-    result.kl += p * (log_p - (q_logits[v] / temperature - q_total));
-    result.entropy -= p * log_p;
+    result.kl += p * (log_p[v] - log_q[v]);
+    result.entropy -= p * log_p[v];
   }
   return result;
 }
