@@ -47,7 +47,7 @@ TEST_CASE("short and long words are merged as the definition says", "[text][bpe]
   Toy toy{{"a", "b", "c"}, {}};
   for (std::uint64_t i = 0; i < 40; ++i) {
     const auto pick = [&](std::uint64_t k) {
-      return toy.tokens[static_cast<std::size_t>(key.below(2 * i + k, static_cast<std::uint64_t>(toy.tokens.size())))];
+      return toy.tokens[static_cast<std::size_t>(key.below(2 * i + k, static_cast<Index>(toy.tokens.size())))];
     };
     const auto left = pick(0), right = pick(1);
     const bool known = std::find(toy.tokens.begin(), toy.tokens.end(), left + right) != toy.tokens.end();

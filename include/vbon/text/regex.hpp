@@ -8,6 +8,7 @@
 #endif
 #include <pcre2.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -104,8 +105,9 @@ class Regex {
   /// @throws RunError when matching exceeds its bounds
   template <class Visit>
   void for_each_match(std::string_view text, const Visit& visit) const {
-    const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> data(pcre2_match_data_create(1, nullptr),
-                                                                                   pcre2_match_data_free);
+    // One pair of bounds is all that is read, so every pattern of a thread can share the block.
+    static thread_local const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> data(
+        pcre2_match_data_create(1, nullptr), pcre2_match_data_free);
     require<RunError>(data != nullptr, "text::Regex: out of memory");
     const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data());
     for (std::size_t at = 0; at <= text.size();) {
@@ -114,11 +116,12 @@ class Regex {
         found = pcre2_match(code_.get(), subject, text.size(), at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, data.get(),
                             context_.get());
       if (found == PCRE2_ERROR_NOMATCH) return;
-      require<RunError>(found >= 0, "text::Regex: matching failed: ", error_text(found));
+      if (found < 0) throw RunError(message("text::Regex: matching failed: ", error_text(found)));
       const PCRE2_SIZE* bounds = pcre2_get_ovector_pointer(data.get());
-      if (bounds[1] > bounds[0]) visit(bounds[0], bounds[1]);
-      at = bounds[1];
-      if (bounds[1] <= bounds[0])  // step over one character behind an empty match
+      const std::size_t begin = bounds[0], end = bounds[1];  // visit may match on its own
+      if (end > begin) visit(begin, end);
+      at = end;
+      if (end <= begin)  // step over one character behind an empty match
         do ++at;
         while (at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0u) == 0x80u);
     }
@@ -128,8 +131,8 @@ class Regex {
  private:
   static std::string error_text(int code) {
     PCRE2_UCHAR buffer[160];
-    pcre2_get_error_message(code, buffer, sizeof buffer);
-    return reinterpret_cast<const char*>(buffer);
+    const int length = pcre2_get_error_message(code, buffer, sizeof buffer);
+    return {reinterpret_cast<const char*>(buffer), static_cast<std::size_t>(std::max(length, 0))};
   }
   std::shared_ptr<pcre2_code> code_;
   std::shared_ptr<pcre2_match_context> context_;
