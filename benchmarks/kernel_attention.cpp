@@ -3,6 +3,7 @@
 
 #include "kernel_support.hpp"
 #include "vbon/kernel/attention.hpp"
+#include "vbon/kernel/attention_backward.hpp"
 
 using namespace vbon;
 using namespace vbon::benchmarks;

@@ -1,5 +1,7 @@
 #include "vbon/kernel/attention.hpp"
 
+#include "vbon/kernel/attention_backward.hpp"
+
 #include "kernel/support.hpp"
 
 namespace vbon::test {

@@ -124,5 +124,3 @@ void attention_decode(Cpu, View<const float> q, std::span<const KvSpan> spans, s
   });
 }
 }  // namespace vbon::kernel
-
-#include "vbon/kernel/attention_backward.hpp"

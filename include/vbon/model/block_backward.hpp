@@ -7,6 +7,7 @@
 #include <span>
 
 #include "vbon/kernel/attention.hpp"
+#include "vbon/kernel/attention_backward.hpp"
 #include "vbon/model/block.hpp"
 
 namespace vbon::model {

@@ -10,6 +10,7 @@
 #include "vbon/core/device.hpp"
 #include "vbon/core/tensor.hpp"
 #include "vbon/kernel/attention.hpp"
+#include "vbon/kernel/attention_backward.hpp"
 #include "vbon/kernel/gelu.hpp"
 #include "vbon/kernel/layer_norm.hpp"
 #include "vbon/model/encoder_shape.hpp"
