@@ -27,8 +27,16 @@ struct Inputs {
   std::vector<kernel::Segment> segments;
   Tensor<float> q, k, v, out, lse, dq, dk, dv;
   Inputs(Index sequences, Index length)
-      : rows(sequences * length), segments(plain(sequences, length)), q(random_tensor(rows, 576, 1)), k(random_tensor(rows, 192, 2)),
-        v(random_tensor(rows, 192, 3)), out(rows, 576), lse(rows, 9), dq(rows, 576), dk(rows, 192), dv(rows, 192) {}
+      : rows(sequences * length),
+        segments(plain(sequences, length)),
+        q(random_tensor(rows, 576, 1)),
+        k(random_tensor(rows, 192, 2)),
+        v(random_tensor(rows, 192, 3)),
+        out(rows, 576),
+        lse(rows, 9),
+        dq(rows, 576),
+        dk(rows, 192),
+        dv(rows, 192) {}
   double flops() const { return pairs(segments) * 9 * 64 * 4; }
 };
 
@@ -41,7 +49,8 @@ void backward(benchmark::State& state) {
   Inputs in(state.range(0), state.range(1));
   kernel::attention(Cpu{}, in.q, in.k, in.v, in.segments, shape, kernel::Mask::causal, in.out, in.lse);
   for (auto _ : state)
-    kernel::attention_backward(Cpu{}, in.q, in.k, in.v, in.out, in.lse, in.q, in.segments, shape, kernel::Mask::causal, in.dq, in.dk, in.dv);
+    kernel::attention_backward(Cpu{}, in.q, in.k, in.v, in.out, in.lse, in.q, in.segments, shape, kernel::Mask::causal,
+                               in.dq, in.dk, in.dv);
   set_flops(state, 2.5 * in.flops());
 }
 void decode(benchmark::State& state) {

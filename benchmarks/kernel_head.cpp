@@ -26,8 +26,13 @@ struct Rows {
   std::vector<double> log_prob, gradient, entropy, uniform;
   std::vector<float> log_sum_exp;
   explicit Rows(Index rows)
-      : x(random_tensor(rows, cols, 3)), target(static_cast<std::size_t>(rows)), log_prob(target.size()), gradient(target.size(), 0.1),
-        entropy(target.size()), uniform(target.size()), log_sum_exp(target.size()) {
+      : x(random_tensor(rows, cols, 3)),
+        target(static_cast<std::size_t>(rows)),
+        log_prob(target.size()),
+        gradient(target.size(), 0.1),
+        entropy(target.size()),
+        uniform(target.size()),
+        log_sum_exp(target.size()) {
     for (std::size_t t = 0; t < target.size(); ++t) {
       target[t] = static_cast<TokenId>(RngKey{4, 4}.below(t, vocabulary));
       uniform[t] = RngKey{5, 5}.uniform(t);
@@ -50,7 +55,8 @@ void log_prob_backward(benchmark::State& state) {
   Tensor<float> dx(state.range(0), cols), dweight(vocabulary, cols);
   kernel::token_log_prob(Cpu{}, r.x, head().packed, r.target, {}, r.log_prob, r.log_sum_exp);
   for (auto _ : state)
-    kernel::token_log_prob_backward(Cpu{}, r.x, head().packed, head().weight, r.target, {}, r.log_sum_exp, r.gradient, dx, dweight);
+    kernel::token_log_prob_backward(Cpu{}, r.x, head().packed, head().weight, r.target, {}, r.log_sum_exp, r.gradient, dx,
+                                    dweight);
   set_flops(state, 3 * product(state.range(0)));
 }
 void kl(benchmark::State& state) {

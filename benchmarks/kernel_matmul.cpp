@@ -7,7 +7,8 @@ using namespace vbon::benchmarks;
 
 namespace {
 double flops(const benchmark::State& state) {
-  return 2.0 * static_cast<double>(state.range(0)) * static_cast<double>(state.range(1)) * static_cast<double>(state.range(2));
+  return 2.0 * static_cast<double>(state.range(0)) * static_cast<double>(state.range(1)) *
+         static_cast<double>(state.range(2));
 }
 
 void forward(benchmark::State& state) {
@@ -57,7 +58,8 @@ void forward_sizes(benchmark::internal::Benchmark* b) {
 void backward_sizes(benchmark::internal::Benchmark* b) {
   b->ArgNames({"M", "N", "K"})->UseRealTime();
   for (const std::int64_t m : {64, 128, 512, 1632, 2048})
-    for (const auto& [n, k] : {std::pair<std::int64_t, std::int64_t>{576, 576}, {192, 576}, {1536, 576}, {576, 1536}}) b->Args({m, n, k});
+    for (const auto& [n, k] : {std::pair<std::int64_t, std::int64_t>{576, 576}, {192, 576}, {1536, 576}, {576, 1536}})
+      b->Args({m, n, k});
 }
 }  // namespace
 

@@ -23,14 +23,15 @@ std::vector<Index> visible_rows(const std::vector<Segment>& segments, Index segm
   std::vector<Index> line;
   for (Index s = own.parent; s >= 0; s = segments[static_cast<std::size_t>(s)].parent) line.insert(line.begin(), s);
   for (const Index s : line)
-    for (Index i = 0; i < segments[static_cast<std::size_t>(s)].length; ++i) rows.push_back(segments[static_cast<std::size_t>(s)].begin + i);
+    for (Index i = 0; i < segments[static_cast<std::size_t>(s)].length; ++i)
+      rows.push_back(segments[static_cast<std::size_t>(s)].begin + i);
   for (Index i = own.begin; i <= row; ++i) rows.push_back(i);
   return rows;
 }
 
 /// out [T, H D] in double, straight from the definition.
-Doubles oracle(const Doubles& q, const Doubles& k, const Doubles& v, const std::vector<Segment>& segments, Index rows, const HeadShape& s,
-               Mask mask) {
+Doubles oracle(const Doubles& q, const Doubles& k, const Doubles& v, const std::vector<Segment>& segments, Index rows,
+               const HeadShape& s, Mask mask) {
   const auto at = [](const Doubles& a, Index i) { return a[static_cast<std::size_t>(i)]; };
   Doubles out(static_cast<std::size_t>(rows * s.heads * s.dim));
   for (std::size_t g = 0; g < segments.size(); ++g)
@@ -50,7 +51,8 @@ Doubles oracle(const Doubles& q, const Doubles& k, const Doubles& v, const std::
         for (double& z : score) total += z = std::exp(z - most);
         for (std::size_t i = 0; i < seen.size(); ++i)
           for (Index c = 0; c < s.dim; ++c)
-            out[static_cast<std::size_t>((t * s.heads + h) * s.dim + c)] += score[i] / total * at(v, (seen[i] * s.kv_heads + kv) * s.dim + c);
+            out[static_cast<std::size_t>((t * s.heads + h) * s.dim + c)] +=
+                score[i] / total * at(v, (seen[i] * s.kv_heads + kv) * s.dim + c);
       }
   return out;
 }
@@ -58,8 +60,8 @@ Doubles oracle(const Doubles& q, const Doubles& k, const Doubles& v, const std::
 HeadShape shape_of(Index heads, Index kv_heads, Index dim) {
   return {heads, kv_heads, dim, 1 / std::sqrt(static_cast<float>(dim))};
 }
-const HeadShape shapes[] = {shape_of(9, 3, 64), shape_of(4, 4, 16), shape_of(2, 1, 128), shape_of(5, 1, 20), shape_of(4, 2, 8), shape_of(8, 2, 80),
-                            shape_of(1, 1, 3)};
+const HeadShape shapes[] = {shape_of(9, 3, 64), shape_of(4, 4, 16), shape_of(2, 1, 128), shape_of(5, 1, 20),
+                            shape_of(4, 2, 8),  shape_of(8, 2, 80), shape_of(1, 1, 3)};
 }  // namespace
 
 TEMPLATE_LIST_TEST_CASE("attention agrees with its definition on a forest", "[kernel][attention]", Archs) {
@@ -89,7 +91,8 @@ TEMPLATE_LIST_TEST_CASE("decoding from cached pages has the bits of the forest",
           for (std::size_t i = 0; i < seen.size();) {  // runs of neighbouring rows, cut into pages
             std::size_t end = i + 1;
             while (end < seen.size() && seen[end] == seen[end - 1] + 1 && static_cast<Index>(end - i) < page) ++end;
-            spans.push_back({k.data() + seen[i] * s.kv_cols(), v.data() + seen[i] * s.kv_cols(), static_cast<Index>(end - i)});
+            spans.push_back(
+                {k.data() + seen[i] * s.kv_cols(), v.data() + seen[i] * s.kv_cols(), static_cast<Index>(end - i)});
             i = end;
           }
           offset.push_back(static_cast<Index>(spans.size()));
@@ -103,10 +106,11 @@ TEMPLATE_LIST_TEST_CASE("decoding from cached pages has the bits of the forest",
   }
 }
 
-TEMPLATE_LIST_TEST_CASE("a response has the same bits behind a shared prompt and behind its own copy", "[kernel][attention][invariance]",
-                        Archs) {
+TEMPLATE_LIST_TEST_CASE("a response has the same bits behind a shared prompt and behind its own copy",
+                        "[kernel][attention][invariance]", Archs) {
   const HeadShape s = shape_of(6, 2, 24);
-  const auto q = random_tensor(40, s.query_cols(), 1), k = random_tensor(40, s.kv_cols(), 2), v = random_tensor(40, s.kv_cols(), 3);
+  const auto q = random_tensor(40, s.query_cols(), 1), k = random_tensor(40, s.kv_cols(), 2),
+             v = random_tensor(40, s.kv_cols(), 3);
   const std::vector<Segment> shared = {{0, 21, -1, 0}, {21, 19, 0, 21}}, whole = {{0, 40, -1, 0}};
   Tensor<float> a(40, s.query_cols()), b(40, s.query_cols());
   attention<TestType>(Cpu{}, q, k, v, shared, s, Mask::causal, a);
@@ -120,14 +124,17 @@ TEMPLATE_LIST_TEST_CASE("the attention gradient agrees with finite differences",
   for (const HeadShape& s : {shape_of(3, 1, 5), shape_of(4, 2, 4), shape_of(2, 2, 17)})
     for (const Mask mask : {Mask::causal, Mask::full}) {
       CAPTURE(s.heads, s.kv_heads, s.dim);
-      const auto q = random_tensor(rows, s.query_cols(), 1), k = random_tensor(rows, s.kv_cols(), 2), v = random_tensor(rows, s.kv_cols(), 3),
-                 dout = random_tensor(rows, s.query_cols(), 4);
+      const auto q = random_tensor(rows, s.query_cols(), 1), k = random_tensor(rows, s.kv_cols(), 2),
+                 v = random_tensor(rows, s.kv_cols(), 3), dout = random_tensor(rows, s.query_cols(), 4);
       Tensor<float> out(rows, s.query_cols()), lse(rows, s.heads);
       attention<TestType>(Cpu{}, q, k, v, small, s, mask, out, lse);
-      Tensor<float> dq = random_tensor(rows, s.query_cols(), 5), dk = random_tensor(rows, s.kv_cols(), 6), dv = random_tensor(rows, s.kv_cols(), 7);
+      Tensor<float> dq = random_tensor(rows, s.query_cols(), 5), dk = random_tensor(rows, s.kv_cols(), 6),
+                    dv = random_tensor(rows, s.kv_cols(), 7);
       attention_backward<TestType>(Cpu{}, q, k, v, out, lse, dout, small, s, mask, dq, dk, dv);
       const Doubles q0 = doubles(q), k0 = doubles(k), v0 = doubles(v);
-      const auto loss = [&](const Doubles& a, const Doubles& b, const Doubles& c) { return dot(oracle(a, b, c, small, rows, s, mask), dout); };
+      const auto loss = [&](const Doubles& a, const Doubles& b, const Doubles& c) {
+        return dot(oracle(a, b, c, small, rows, s, mask), dout);
+      };
       CHECK(distance(dq, numeric_gradient([&](const Doubles& x) { return loss(x, k0, v0); }, q0)) < 1e-5);
       CHECK(distance(dk, numeric_gradient([&](const Doubles& x) { return loss(q0, x, v0); }, k0)) < 1e-5);
       CHECK(distance(dv, numeric_gradient([&](const Doubles& x) { return loss(q0, k0, x); }, v0)) < 1e-5);
@@ -154,7 +161,8 @@ TEST_CASE("attention has the same bits on 1, 2 and 3 threads", "[kernel][attenti
 TEST_CASE("attention over thousands of rows stays exact", "[kernel][attention]") {
   const HeadShape s = shape_of(2, 1, 16);
   const Index rows = 2500;
-  const auto q = random_tensor(rows, s.query_cols(), 1, 3), k = random_tensor(rows, s.kv_cols(), 2), v = random_tensor(rows, s.kv_cols(), 3);
+  const auto q = random_tensor(rows, s.query_cols(), 1, 3), k = random_tensor(rows, s.kv_cols(), 2),
+             v = random_tensor(rows, s.kv_cols(), 3);
   const std::vector<Segment> whole = {{0, rows, -1, 0}};
   Tensor<float> out(rows, s.query_cols());
   attention(Cpu{}, q, k, v, whole, s, Mask::causal, out);

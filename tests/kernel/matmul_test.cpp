@@ -9,8 +9,9 @@ namespace {
 struct Sizes {
   Index rows, outputs, depth;
 };
-const Sizes odd_sizes[] = {{1, 1, 1},   {1, 200, 37}, {2, 33, 5},   {3, 64, 16},   {4, 95, 31},    {13, 31, 64},  {14, 32, 7},
-                           {15, 65, 1}, {29, 96, 50}, {57, 130, 3}, {100, 40, 129}, {301, 70, 300}, {5, 700, 600}, {2, 1, 2048}};
+const Sizes odd_sizes[] = {{1, 1, 1},      {1, 200, 37},   {2, 33, 5},    {3, 64, 16},  {4, 95, 31},
+                           {13, 31, 64},   {14, 32, 7},    {15, 65, 1},   {29, 96, 50}, {57, 130, 3},
+                           {100, 40, 129}, {301, 70, 300}, {5, 700, 600}, {2, 1, 2048}};
 
 /// x w^T (+ bias) in double.
 Doubles product(View<const float> x, View<const float> w, View<const float> bias) {
@@ -58,7 +59,8 @@ TEMPLATE_LIST_TEST_CASE("matmul adds to y when asked to", "[kernel][matmul]", Ar
   CHECK(distance(y, want) < 1e-5);
 }
 
-TEMPLATE_LIST_TEST_CASE("a row has the same bits alone and at any place of any batch", "[kernel][matmul][invariance]", Archs) {
+TEMPLATE_LIST_TEST_CASE("a row has the same bits alone and at any place of any batch", "[kernel][matmul][invariance]",
+                        Archs) {
   for (const Index depth : {Index{1}, Index{63}, Index{576}}) {
     const auto x = random_tensor(61, depth, 1), w = random_tensor(197, depth, 2), bias = random_tensor(1, 197, 3);
     const auto panels = packed(w);
@@ -94,7 +96,8 @@ TEMPLATE_LIST_TEST_CASE("the gradient of the input is dy w", "[kernel][matmul][g
 TEMPLATE_LIST_TEST_CASE("the gradient of the weight adds dy^T x", "[kernel][matmul][gradient]", Archs) {
   for (const auto& [rows, outputs, depth] : odd_sizes) {
     CAPTURE(rows, outputs, depth);
-    const auto dy = random_tensor(rows, outputs, 1), x = random_tensor(rows, depth, 2), start = random_tensor(outputs, depth, 3);
+    const auto dy = random_tensor(rows, outputs, 1), x = random_tensor(rows, depth, 2),
+               start = random_tensor(outputs, depth, 3);
     Tensor<float> dw = start;
     matmul_grad_weight<TestType>(Cpu{}, dy, x, dw);
     auto want = product(transposed(dy), transposed(x), {});

@@ -17,8 +17,10 @@ Doubles normed(const Doubles& x, const Doubles& weight, const Doubles& bias, Ind
     double mean = 0, square = 0;
     for (std::size_t c = 0; c < u(cols); ++c) mean += x[row + c] / static_cast<double>(cols);
     if (!center) mean = 0;
-    for (std::size_t c = 0; c < u(cols); ++c) square += (x[row + c] - mean) * (x[row + c] - mean) / static_cast<double>(cols);
-    for (std::size_t c = 0; c < u(cols); ++c) y[row + c] = (x[row + c] - mean) / std::sqrt(square + eps) * weight[c] + bias[c];
+    for (std::size_t c = 0; c < u(cols); ++c)
+      square += (x[row + c] - mean) * (x[row + c] - mean) / static_cast<double>(cols);
+    for (std::size_t c = 0; c < u(cols); ++c)
+      y[row + c] = (x[row + c] - mean) / std::sqrt(square + eps) * weight[c] + bias[c];
   }
   return y;
 }
@@ -49,7 +51,8 @@ TEST_CASE("layer norm keeps its precision far from zero", "[kernel][norm]") {
 TEMPLATE_LIST_TEST_CASE("the gradients of the norms agree with finite differences", "[kernel][norm][gradient]", Archs) {
   for (const Index cols : {3, 16, 37}) {
     CAPTURE(cols);
-    const auto x = random_tensor(4, cols, 1), weight = random_tensor(1, cols, 2), bias = random_tensor(1, cols, 3), dy = random_tensor(4, cols, 4);
+    const auto x = random_tensor(4, cols, 1), weight = random_tensor(1, cols, 2), bias = random_tensor(1, cols, 3),
+               dy = random_tensor(4, cols, 4);
     const Doubles x0 = doubles(x), w0 = doubles(weight), b0 = doubles(bias), none(u(cols));
     Tensor<float> y(4, cols), mean(1, 4), inv_std(1, 4);
     for (const bool center : {false, true}) {
@@ -61,10 +64,13 @@ TEMPLATE_LIST_TEST_CASE("the gradients of the norms agree with finite difference
         rms_norm<TestType>(Cpu{}, x, weight, static_cast<float>(eps), y, inv_std);
         rms_norm_backward<TestType>(Cpu{}, x, weight, inv_std, dy, dx, dweight);
       }
-      CHECK(distance(dx, numeric_gradient([&](const Doubles& v) { return dot(normed(v, w0, none, cols, center), dy); }, x0)) < 2e-5);
-      CHECK(distance(dweight, numeric_gradient([&](const Doubles& v) { return dot(normed(x0, v, none, cols, center), dy); }, w0)) < 2e-5);
+      CHECK(distance(dx, numeric_gradient([&](const Doubles& v) { return dot(normed(v, w0, none, cols, center), dy); },
+                                          x0)) < 2e-5);
+      CHECK(distance(dweight, numeric_gradient([&](const Doubles& v) { return dot(normed(x0, v, none, cols, center), dy); },
+                                               w0)) < 2e-5);
       if (center)
-        CHECK(distance(dbias, numeric_gradient([&](const Doubles& v) { return dot(normed(x0, w0, v, cols, true), dy); }, b0)) < 2e-5);
+        CHECK(distance(dbias, numeric_gradient([&](const Doubles& v) { return dot(normed(x0, w0, v, cols, true), dy); },
+                                               b0)) < 2e-5);
     }
   }
 }

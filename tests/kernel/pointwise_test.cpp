@@ -10,7 +10,9 @@ using namespace kernel;
 
 namespace {
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
-double oracle(GeluTanh, double x) { return 0.5 * x * (1 + std::tanh(std::sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x))); }
+double oracle(GeluTanh, double x) {
+  return 0.5 * x * (1 + std::tanh(std::sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x)));
+}
 double oracle(GeluExact, double x) { return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0))); }
 double oracle(Silu, double x) { return x * sigmoid(x); }
 double oracle(Sigmoid, double x) { return sigmoid(x); }
@@ -58,7 +60,8 @@ TEMPLATE_LIST_TEST_CASE("swiglu and its gradients agree with the definition", "[
   }
 }
 
-TEST_CASE("an activation may be computed in place and gives the same bits at any place", "[kernel][activation][invariance]") {
+TEST_CASE("an activation may be computed in place and gives the same bits at any place",
+          "[kernel][activation][invariance]") {
   const auto x = random_tensor(1, 1000, 1, 2);
   Tensor<float> y(1, 1000), again = x;
   activate<Silu>(Cpu{}, x, y);
@@ -92,7 +95,8 @@ TEMPLATE_LIST_TEST_CASE("rotary turns pairs by position times frequency", "[kern
           if (i < turned) {
             const double angle = static_cast<double>(static_cast<float>(position[static_cast<std::size_t>(t)]) *
                                                      rotary.inv_freq[static_cast<std::size_t>(i % half)]);
-            const auto a = static_cast<double>(x(t, h * dim + i % half)), b = static_cast<double>(x(t, h * dim + half + i % half));
+            const auto a = static_cast<double>(x(t, h * dim + i % half)),
+                       b = static_cast<double>(x(t, h * dim + half + i % half));
             want = static_cast<double>(1.1f) *
                    (i < half ? a * std::cos(angle) - b * std::sin(angle) : b * std::cos(angle) + a * std::sin(angle));
           }

@@ -47,7 +47,8 @@ TEST_CASE("frequencies of draws pass a chi-square test", "[kernel][sample]") {
     const auto p = probabilities(logit, static_cast<double>(scale));
     std::vector<int> count(p.size());
     for (int i = 0; i < draws; ++i)
-      ++count[static_cast<std::size_t>(sample_token(Cpu{}, logit, RngKey{11, 12}.uniform(static_cast<std::uint64_t>(i)), scale).token)];
+      ++count[static_cast<std::size_t>(
+          sample_token(Cpu{}, logit, RngKey{11, 12}.uniform(static_cast<std::uint64_t>(i)), scale).token)];
     double chi_square = 0;
     for (std::size_t v = 0; v < p.size(); ++v) {
       const double expected = p[v] * draws;
@@ -58,7 +59,8 @@ TEST_CASE("frequencies of draws pass a chi-square test", "[kernel][sample]") {
   }
 }
 
-TEST_CASE("a sampled log-prob has the bits of token_log_prob, from logits and from the head", "[kernel][sample][invariance]") {
+TEST_CASE("a sampled log-prob has the bits of token_log_prob, from logits and from the head",
+          "[kernel][sample][invariance]") {
   const Index rows = 33, vocabulary = 1733, cols = 48;
   const auto x = random_tensor(rows, cols, 1);
   const auto weight = random_tensor(vocabulary, cols, 2, 0.4f);

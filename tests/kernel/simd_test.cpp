@@ -59,7 +59,8 @@ TEMPLATE_LIST_TEST_CASE("sums of several registers come out in their order", "[k
   Batch<Arch> row[L];
   std::vector<float> values(static_cast<std::size_t>(L)), want(static_cast<std::size_t>(L));
   for (Index i = 0; i < L; ++i) {
-    for (Index j = 0; j < L; ++j) want[static_cast<std::size_t>(i)] += values[static_cast<std::size_t>(j)] = static_cast<float>(i * 100 + j * j);
+    for (Index j = 0; j < L; ++j)
+      want[static_cast<std::size_t>(i)] += values[static_cast<std::size_t>(j)] = static_cast<float>(i * 100 + j * j);
     row[i] = load<Arch>(values.data());
   }
   const auto sums = sum_each<Arch>(row);

@@ -26,7 +26,8 @@ using Archs = std::tuple<
 inline Tensor<float> random_tensor(Index rows, Index cols, std::uint64_t seed, float scale = 1) {
   Tensor<float> values(rows, cols);
   const RngKey key{seed, 77};
-  for (Index i = 0; i < values.size(); ++i) values[i] = scale * static_cast<float>(key.normal(static_cast<std::uint64_t>(i)));
+  for (Index i = 0; i < values.size(); ++i)
+    values[i] = scale * static_cast<float>(key.normal(static_cast<std::uint64_t>(i)));
   return values;
 }
 

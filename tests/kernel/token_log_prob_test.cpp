@@ -9,13 +9,15 @@ namespace {
 struct Head {
   Tensor<float> weight;
   PackedMatrix<float> packed;
-  Head(Index vocabulary, Index cols, std::uint64_t seed, float scale = 0.5f) : weight(random_tensor(vocabulary, cols, seed, scale)) {
+  Head(Index vocabulary, Index cols, std::uint64_t seed, float scale = 0.5f)
+      : weight(random_tensor(vocabulary, cols, seed, scale)) {
     pack(Cpu{}, weight, Transpose::no, packed);
   }
 };
 std::vector<TokenId> random_tokens(Index count, Index vocabulary, std::uint64_t seed) {
   std::vector<TokenId> tokens;
-  for (Index t = 0; t < count; ++t) tokens.push_back(static_cast<TokenId>(RngKey{seed, 5}.below(static_cast<std::uint64_t>(t), vocabulary)));
+  for (Index t = 0; t < count; ++t)
+    tokens.push_back(static_cast<TokenId>(RngKey{seed, 5}.below(static_cast<std::uint64_t>(t), vocabulary)));
   return tokens;
 }
 /// Rows of log-probabilities in double.
@@ -26,7 +28,8 @@ std::vector<Doubles> log_probs(const Doubles& x, const Doubles& w, Index rows, I
     double most = -1e300, total = 0;
     for (Index v = 0; v < vocabulary; ++v) {
       double sum = 0;
-      for (Index c = 0; c < cols; ++c) sum += x[static_cast<std::size_t>(t * cols + c)] * w[static_cast<std::size_t>(v * cols + c)];
+      for (Index c = 0; c < cols; ++c)
+        sum += x[static_cast<std::size_t>(t * cols + c)] * w[static_cast<std::size_t>(v * cols + c)];
       z.push_back(sum * scale);
       most = std::max(most, z.back());
     }
@@ -52,7 +55,8 @@ TEMPLATE_LIST_TEST_CASE("token log-probs, log-sum-exp and entropy agree with the
       std::vector<double> log_prob(target.size()), entropy(target.size());
       std::vector<float> lse(target.size());
       token_log_prob<TestType>(Cpu{}, x, head.packed, target, options, log_prob, lse, entropy);
-      const auto want = log_probs(doubles(x), doubles(head.weight), rows, vocabulary, cols, static_cast<double>(options.scale()));
+      const auto want =
+          log_probs(doubles(x), doubles(head.weight), rows, vocabulary, cols, static_cast<double>(options.scale()));
       for (std::size_t t = 0; t < target.size(); ++t) {
         const Doubles& row = want[t];
         double h = 0;
@@ -122,7 +126,8 @@ TEST_CASE("the head's gradient agrees with the products over materialised logits
   softmax(Cpu{}, p, p);
   for (Index t = 0; t < rows; ++t)
     for (Index v = 0; v < vocabulary; ++v)
-      p(t, v) = static_cast<float>(gradient[static_cast<std::size_t>(t)]) * ((v == target[static_cast<std::size_t>(t)] ? 1.0f : 0.0f) - p(t, v));
+      p(t, v) = static_cast<float>(gradient[static_cast<std::size_t>(t)]) *
+                ((v == target[static_cast<std::size_t>(t)] ? 1.0f : 0.0f) - p(t, v));
   Tensor<float> want_dx(rows, cols), want_dw(vocabulary, cols);
   matmul_grad_input(Cpu{}, p, head.weight, want_dx);
   matmul_grad_weight(Cpu{}, p, x, want_dw);
@@ -179,7 +184,8 @@ TEST_CASE("a real vocabulary of 49,152 keeps its precision", "[kernel][head]") {
   std::vector<double> log_prob(2);
   token_log_prob(Cpu{}, x, head.packed, target, {}, log_prob);
   const auto want = log_probs(doubles(x), doubles(head.weight), rows, vocabulary, cols, 1);
-  for (std::size_t t = 0; t < 2; ++t) CHECK(log_prob[t] == Approx(want[t][static_cast<std::size_t>(target[t])]).epsilon(1e-6));
+  for (std::size_t t = 0; t < 2; ++t)
+    CHECK(log_prob[t] == Approx(want[t][static_cast<std::size_t>(target[t])]).epsilon(1e-6));
 }
 
 TEST_CASE("shapes and tokens that do not fit the head are refused", "[kernel][head][error]") {

@@ -20,14 +20,15 @@ enum class Mask {
 };
 
 namespace detail {
-inline void check_heads(const char* name, const HeadShape& shape, View<const float> q, View<const float> k, View<const float> v) {
+inline void check_heads(const char* name, const HeadShape& shape, View<const float> q, View<const float> k,
+                        View<const float> v) {
   require<ShapeError>(shape.heads > 0 && shape.kv_heads > 0 && shape.dim > 0 && shape.heads % shape.kv_heads == 0, name,
                       ": kv heads that divide the heads expected, got ", shape.heads, " and ", shape.kv_heads, " of width ",
                       shape.dim);
   require<ShapeError>(q.cols() == shape.query_cols() && k.cols() == shape.kv_cols() && v.cols() == shape.kv_cols() &&
                           k.rows() == q.rows() && v.rows() == q.rows(),
-                      name, ": q [T, ", shape.query_cols(), "], k and v [T, ", shape.kv_cols(), "] expected, got [", q.rows(), ", ",
-                      q.cols(), "], [", k.rows(), ", ", k.cols(), "], [", v.rows(), ", ", v.cols(), "]");
+                      name, ": q [T, ", shape.query_cols(), "], k and v [T, ", shape.kv_cols(), "] expected, got [",
+                      q.rows(), ", ", q.cols(), "], [", k.rows(), ", ", k.cols(), "], [", v.rows(), ", ", v.cols(), "]");
 }
 
 /// Rows [begin, end) of one segment.
@@ -40,7 +41,8 @@ inline std::vector<RowRun> row_runs(std::span<const Segment> segments, Index mos
   std::vector<RowRun> runs;
   for (std::size_t s = 0; s < segments.size(); ++s)
     for (Index i = 0; i < segments[s].length; i += most)
-      runs.push_back({static_cast<Index>(s), segments[s].begin + i, segments[s].begin + std::min(segments[s].length, i + most)});
+      runs.push_back(
+          {static_cast<Index>(s), segments[s].begin + i, segments[s].begin + std::min(segments[s].length, i + most)});
   return runs;
 }
 
@@ -53,8 +55,8 @@ inline void lineage(std::span<const Segment> segments, Index segment, Mask mask,
 }
 
 /// What row `row` of the last segment of `line` sees, as spans of k and v.
-inline void visible(std::span<const Segment> segments, const std::vector<Index>& line, Index row, Mask mask, View<const float> k,
-                    View<const float> v, std::vector<KvSpan>& out) {
+inline void visible(std::span<const Segment> segments, const std::vector<Index>& line, Index row, Mask mask,
+                    View<const float> k, View<const float> v, std::vector<KvSpan>& out) {
   out.clear();
   for (const Index i : line) {
     const Segment& s = segments[size(i)];
@@ -73,12 +75,13 @@ inline void visible(std::span<const Segment> segments, const std::vector<Index>&
 /// @param log_sum_exp  [T, heads], kept for the backward pass; may be empty
 /// @throws ShapeError
 template <class Arch = xsimd::default_arch>
-void attention(Cpu, View<const float> q, View<const float> k, View<const float> v, std::span<const Segment> segments, HeadShape shape,
-               Mask mask, View<float> out, View<float> log_sum_exp = {}) {
+void attention(Cpu, View<const float> q, View<const float> k, View<const float> v, std::span<const Segment> segments,
+               HeadShape shape, Mask mask, View<float> out, View<float> log_sum_exp = {}) {
   detail::check_heads("kernel::attention", shape, q, k, v);
   require<ShapeError>(out.rows() == q.rows() && out.cols() == q.cols() &&
                           (log_sum_exp.empty() || log_sum_exp.size() == q.rows() * shape.heads),
-                      "kernel::attention: out [", q.rows(), ", ", q.cols(), "] expected, got [", out.rows(), ", ", out.cols(), "]");
+                      "kernel::attention: out [", q.rows(), ", ", q.cols(), "] expected, got [", out.rows(), ", ",
+                      out.cols(), "]");
   check_segments(segments, q.rows());
   const auto runs = detail::row_runs(segments, 16);
   parallel_for(static_cast<Index>(runs.size()), 1, [&](Index chunk, Index) {
@@ -106,20 +109,21 @@ void attention(Cpu, View<const float> q, View<const float> k, View<const float> 
 /// @param out          [B, heads * dim]
 /// @throws ShapeError
 template <class Arch = xsimd::default_arch>
-void attention_decode(Cpu, View<const float> q, std::span<const KvSpan> spans, std::span<const Index> span_offset, HeadShape shape,
-                      View<float> out) {
-  require<ShapeError>(shape.kv_heads > 0 && shape.heads % shape.kv_heads == 0 && q.cols() == shape.query_cols() &&
-                          out.rows() == q.rows() && out.cols() == q.cols() &&
-                          static_cast<Index>(span_offset.size()) == q.rows() + 1 &&
-                          (q.rows() == 0 || span_offset.back() <= static_cast<Index>(spans.size())),
-                      "kernel::attention_decode: q and out [B, ", shape.query_cols(), "] and B + 1 span offsets expected, got [",
-                      q.rows(), ", ", q.cols(), "], [", out.rows(), ", ", out.cols(), "] and ", span_offset.size());
+void attention_decode(Cpu, View<const float> q, std::span<const KvSpan> spans, std::span<const Index> span_offset,
+                      HeadShape shape, View<float> out) {
+  require<ShapeError>(
+      shape.kv_heads > 0 && shape.heads % shape.kv_heads == 0 && q.cols() == shape.query_cols() && out.rows() == q.rows() &&
+          out.cols() == q.cols() && static_cast<Index>(span_offset.size()) == q.rows() + 1 &&
+          (q.rows() == 0 || span_offset.back() <= static_cast<Index>(spans.size())),
+      "kernel::attention_decode: q and out [B, ", shape.query_cols(), "] and B + 1 span offsets expected, got [", q.rows(),
+      ", ", q.cols(), "], [", out.rows(), ", ", out.cols(), "] and ", span_offset.size());
   parallel_for(q.rows() * shape.kv_heads, 1, [&](Index chunk, Index) {
     const Index b = chunk / shape.kv_heads;
     const Index g = chunk % shape.kv_heads;
     const Index at = b * q.cols() + g * shape.group() * shape.dim;
     const Index begin = span_offset[detail::size(b)];
-    detail::attend<Arch>(q.data() + at, shape, spans.subspan(detail::size(begin), detail::size(span_offset[detail::size(b) + 1] - begin)),
+    detail::attend<Arch>(q.data() + at, shape,
+                         spans.subspan(detail::size(begin), detail::size(span_offset[detail::size(b) + 1] - begin)),
                          g * shape.dim, out.data() + at, nullptr);
   });
 }

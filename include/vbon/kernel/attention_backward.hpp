@@ -14,8 +14,9 @@ inline constexpr Index pair_block = 4;  // (row, head) pairs whose gradients of 
 
 /// row_j += sum_i weight(i, j) vector_i over the pairs of a block, for n rows.
 template <class Arch, int Vectors, class Count>
-[[gnu::noinline]] void add_outer_tile(const float* weight, Index weight_stride, const std::array<const float*, pair_block>& vector,
-                                      Index column, float* rows, Index stride, Index n, Count some) {
+[[gnu::noinline]] void add_outer_tile(const float* weight, Index weight_stride,
+                                      const std::array<const float*, pair_block>& vector, Index column, float* rows,
+                                      Index stride, Index n, Count some) {
   using B = Batch<Arch>;
   constexpr Index L = lanes<Arch>;
   constexpr int pairs = static_cast<int>(pair_block);
@@ -37,20 +38,22 @@ template <class Arch, int Vectors, class Count>
   }
 }
 template <class Arch>
-void add_outer(const float* weight, Index weight_stride, const std::array<const float*, pair_block>& vector, float* rows, Index stride,
-               Index n, Index dim) {
+void add_outer(const float* weight, Index weight_stride, const std::array<const float*, pair_block>& vector, float* rows,
+               Index stride, Index n, Index dim) {
   constexpr Index L = lanes<Arch>;
   constexpr int most = is_wide<Arch> ? 4 : 2;  // registers for pair_block * most values
   const std::integral_constant<Index, L> whole;
   Index c = 0;
-  for (; c + most * L <= dim; c += most * L) add_outer_tile<Arch, most>(weight, weight_stride, vector, c, rows, stride, n, whole);
+  for (; c + most * L <= dim; c += most * L)
+    add_outer_tile<Arch, most>(weight, weight_stride, vector, c, rows, stride, n, whole);
   for (; c + L <= dim; c += L) add_outer_tile<Arch, 1>(weight, weight_stride, vector, c, rows, stride, n, whole);
   if (c < dim) add_outer_tile<Arch, 1>(weight, weight_stride, vector, c, rows, stride, n, dim - c);
 }
 
 /// p = exp(scale score - log_sum_exp), ds = scale p (dp - delta) in place; zero from `n` to `padded`.
 template <class Arch>
-[[gnu::noinline]] void score_gradient(float* score, float* dscore, Index n, Index padded, float scale, float log_sum_exp, float delta) {
+[[gnu::noinline]] void score_gradient(float* score, float* dscore, Index n, Index padded, float scale, float log_sum_exp,
+                                      float delta) {
   using B = Batch<Arch>;
   for_lanes<Arch>(0, n, [&](Index j, auto some) {
     const B p = exp<Arch>(load_some<Arch>(score + j, some) * B(scale) - B(log_sum_exp));
@@ -114,8 +117,8 @@ void segment_backward(const AttentionGradient& a, Index segment, Index kv_head) 
       }
       float delta[padding];  // dout . out, in the first place
       dot_rows<Arch>(gradient[size(i)], 1, dim, a.out.data() + at, 0, 1, delta, 1);
-      score_gradient<Arch>(w, d, done, before + most, shape.scale,
-                           a.log_sum_exp[row_of(i) * shape.heads + head_of(i)], delta[0]);
+      score_gradient<Arch>(w, d, done, before + most, shape.scale, a.log_sum_exp[row_of(i) * shape.heads + head_of(i)],
+                           delta[0]);
     }
     std::fill(dquery, dquery + pair_block * dim, 0.0f);
     Index done = 0;
@@ -141,14 +144,14 @@ void segment_backward(const AttentionGradient& a, Index segment, Index kv_head) 
 /// @throws ShapeError
 template <class Arch = xsimd::default_arch>
 void attention_backward(Cpu, View<const float> q, View<const float> k, View<const float> v, View<const float> out,
-                        View<const float> log_sum_exp, View<const float> dout, std::span<const Segment> segments, HeadShape shape,
-                        Mask mask, View<float> dq, View<float> dk, View<float> dv) {
+                        View<const float> log_sum_exp, View<const float> dout, std::span<const Segment> segments,
+                        HeadShape shape, Mask mask, View<float> dq, View<float> dk, View<float> dv) {
   detail::check_heads("kernel::attention_backward", shape, q, k, v);
   const auto like = [](auto a, auto b) { return a.rows() == b.rows() && a.cols() == b.cols(); };
   require<ShapeError>(like(out, q) && like(dout, q) && like(dq, q) && like(dk, k) && like(dv, v) &&
                           log_sum_exp.size() == q.rows() * shape.heads,
-                      "kernel::attention_backward: out, dout, dq as q [", q.rows(), ", ", q.cols(), "], dk, dv as k, log_sum_exp of ",
-                      q.rows() * shape.heads, " expected");
+                      "kernel::attention_backward: out, dout, dq as q [", q.rows(), ", ", q.cols(),
+                      "], dk, dv as k, log_sum_exp of ", q.rows() * shape.heads, " expected");
   check_segments(segments, q.rows());
   const detail::AttentionGradient a{q, k, v, out, log_sum_exp, dout, segments, shape, mask, dq, dk, dv};
   std::fill(dk.begin(), dk.end(), 0.0f);

@@ -35,8 +35,8 @@ namespace detail {
 /// fixed tree whatever the place of a row in its block. Writes whole registers: up to `padding` values beyond n.
 inline constexpr Index padding = 16;
 template <class Arch>
-[[gnu::noinline]] void dot_rows(const float* vector, Index group, Index dim, const float* rows, Index stride, Index n, float* out,
-                                Index out_stride) {
+[[gnu::noinline]] void dot_rows(const float* vector, Index group, Index dim, const float* rows, Index stride, Index n,
+                                float* out, Index out_stride) {
   using B = Batch<Arch>;
   constexpr Index L = lanes<Arch>;
   constexpr Index together = is_wide<Arch> ? 4 : 1;  // registers of the vector held at a time
@@ -106,8 +106,8 @@ template <class Arch, int Heads, int Vectors, class Count>
 }
 
 template <class Arch, int Heads>
-void weighted_sum_heads(const float* weight, Index weight_stride, const float* rows, Index stride, Index n, Index dim, float* out,
-                        Index out_stride) {
+void weighted_sum_heads(const float* weight, Index weight_stride, const float* rows, Index stride, Index n, Index dim,
+                        float* out, Index out_stride) {
   constexpr Index L = lanes<Arch>;
   const std::integral_constant<Index, L> whole;
   Index c = 0;
@@ -165,7 +165,8 @@ inline Index padded_length(Index n) { return (n + 15) / 16 * 16 + padding; }
 /// @param query  [group, dim]
 /// @param spans  the visible sequence, in order; `offset` is the kv head's first column, `stride` a row
 template <class Arch>
-void attend(const float* query, const HeadShape& shape, std::span<const KvSpan> spans, Index offset, float* out, float* log_sum_exp) {
+void attend(const float* query, const HeadShape& shape, std::span<const KvSpan> spans, Index offset, float* out,
+            float* log_sum_exp) {
   const Index group = shape.group();
   const Index stride = shape.kv_cols();
   Index length = 0;

@@ -15,8 +15,8 @@ namespace vbon::kernel {
 namespace detail {
 inline void check_tokens(const char* name, std::span<const TokenId> token, Index vocabulary) {
   for (std::size_t t = 0; t < token.size(); ++t)
-    require<DomainError>(token[t] >= 0 && token[t] < vocabulary, name, ": token ", token[t], " at ", t, " of a vocabulary of ",
-                         vocabulary);
+    require<DomainError>(token[t] >= 0 && token[t] < vocabulary, name, ": token ", token[t], " at ", t,
+                         " of a vocabulary of ", vocabulary);
 }
 }  // namespace detail
 
@@ -27,8 +27,9 @@ inline void check_tokens(const char* name, std::span<const TokenId> token, Index
 /// @throws ShapeError, DomainError
 template <class Arch = xsimd::default_arch>
 void embedding(Cpu, View<const float> table, std::span<const TokenId> token, View<float> out, bool accumulate = false) {
-  require<ShapeError>(out.rows() == static_cast<Index>(token.size()) && out.cols() == table.cols(), "kernel::embedding: ",
-                      token.size(), " tokens of width ", table.cols(), " into [", out.rows(), ", ", out.cols(), "]");
+  require<ShapeError>(out.rows() == static_cast<Index>(token.size()) && out.cols() == table.cols(),
+                      "kernel::embedding: ", token.size(), " tokens of width ", table.cols(), " into [", out.rows(), ", ",
+                      out.cols(), "]");
   detail::check_tokens("kernel::embedding", token, table.rows());
   const Index cols = table.cols();
   parallel_for(out.rows(), 64, [&](Index begin, Index end) {
@@ -40,7 +41,8 @@ void embedding(Cpu, View<const float> table, std::span<const TokenId> token, Vie
         continue;
       }
       detail::for_lanes<Arch>(0, cols, [&](Index c, auto count) {
-        detail::store_some<Arch>(to + c, detail::load_some<Arch>(to + c, count) + detail::load_some<Arch>(from + c, count), count);
+        detail::store_some<Arch>(to + c, detail::load_some<Arch>(to + c, count) + detail::load_some<Arch>(from + c, count),
+                                 count);
       });
     }
   });
@@ -54,8 +56,8 @@ void embedding(Cpu, View<const float> table, std::span<const TokenId> token, Vie
 template <class Arch = xsimd::default_arch>
 void embedding_backward(Cpu, std::span<const TokenId> token, View<const float> dout, View<float> dtable) {
   require<ShapeError>(dout.rows() == static_cast<Index>(token.size()) && dout.cols() == dtable.cols(),
-                      "kernel::embedding_backward: ", token.size(), " tokens of width ", dtable.cols(), " from [", dout.rows(),
-                      ", ", dout.cols(), "]");
+                      "kernel::embedding_backward: ", token.size(), " tokens of width ", dtable.cols(), " from [",
+                      dout.rows(), ", ", dout.cols(), "]");
   detail::check_tokens("kernel::embedding_backward", token, dtable.rows());
   const Index cols = dout.cols();
   parallel_for(cols, 128, [&](Index begin, Index end) {
@@ -63,7 +65,8 @@ void embedding_backward(Cpu, std::span<const TokenId> token, View<const float> d
       const float* from = dout.data() + t * cols;
       float* to = dtable.data() + token[detail::size(t)] * cols;
       detail::for_lanes<Arch>(begin, end, [&](Index c, auto count) {
-        detail::store_some<Arch>(to + c, detail::load_some<Arch>(to + c, count) + detail::load_some<Arch>(from + c, count), count);
+        detail::store_some<Arch>(to + c, detail::load_some<Arch>(to + c, count) + detail::load_some<Arch>(from + c, count),
+                                 count);
       });
     }
   });

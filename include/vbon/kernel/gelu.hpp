@@ -111,7 +111,8 @@ struct Relu {
 /// @throws ShapeError
 template <class Activation, class Arch = xsimd::default_arch>
 void activate(Cpu, View<const float> x, View<float> y) {
-  detail::map<Arch>("kernel::activate", [](auto v) { return Activation::template value<Arch>(v); }, y, x);
+  detail::map<Arch>(
+      "kernel::activate", [](auto v) { return Activation::template value<Arch>(v); }, y, x);
 }
 
 /// dx = dy f'(x), from the input of the forward pass.
@@ -119,6 +120,7 @@ void activate(Cpu, View<const float> x, View<float> y) {
 /// @throws ShapeError
 template <class Activation, class Arch = xsimd::default_arch>
 void activate_backward(Cpu, View<const float> x, View<const float> dy, View<float> dx) {
-  detail::map<Arch>("kernel::activate_backward", [](auto v, auto d) { return d * Activation::template slope<Arch>(v); }, dx, x, dy);
+  detail::map<Arch>(
+      "kernel::activate_backward", [](auto v, auto d) { return d * Activation::template slope<Arch>(v); }, dx, x, dy);
 }
 }  // namespace vbon::kernel

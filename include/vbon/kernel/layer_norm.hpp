@@ -25,8 +25,8 @@ void layer_norm(Cpu, View<const float> x, View<const float> weight, View<const f
   require<ShapeError>(y.rows() == x.rows() && y.cols() == x.cols() && weight.size() == x.cols() &&
                           (bias.empty() || bias.size() == x.cols()) && (mean.empty() || mean.size() == x.rows()) &&
                           (inv_std.empty() || inv_std.size() == x.rows()),
-                      "kernel::layer_norm: x [", x.rows(), ", ", x.cols(), "], weight ", weight.size(), ", bias ", bias.size(),
-                      ", y [", y.rows(), ", ", y.cols(), "]");
+                      "kernel::layer_norm: x [", x.rows(), ", ", x.cols(), "], weight ", weight.size(), ", bias ",
+                      bias.size(), ", y [", y.rows(), ", ", y.cols(), "]");
   using B = detail::Batch<Arch>;
   const Index cols = x.cols();
   parallel_for(x.rows(), detail::rows_per_chunk(cols), [&](Index begin, Index end) {
@@ -55,7 +55,8 @@ void layer_norm(Cpu, View<const float> x, View<const float> weight, View<const f
       detail::for_lanes<Arch>(0, cols, [&](Index c, auto count) {
         const auto normal = (detail::load_some<Arch>(from + c, count) - B(center)) * B(scale);
         const auto w = detail::load_some<Arch>(weight.data() + c, count);
-        const auto out = bias.empty() ? normal * w : detail::fma<Arch>(normal, w, detail::load_some<Arch>(bias.data() + c, count));
+        const auto out =
+            bias.empty() ? normal * w : detail::fma<Arch>(normal, w, detail::load_some<Arch>(bias.data() + c, count));
         detail::store_some<Arch>(to + c, out, count);
       });
     }
@@ -71,8 +72,9 @@ void layer_norm(Cpu, View<const float> x, View<const float> weight, View<const f
 /// @param dweight, dbias  [C], added to; may be empty
 /// @throws ShapeError
 template <class Arch = xsimd::default_arch>
-void layer_norm_backward(Cpu, View<const float> x, View<const float> weight, View<const float> mean, View<const float> inv_std,
-                         View<const float> dy, View<float> dx, View<float> dweight, View<float> dbias) {
+void layer_norm_backward(Cpu, View<const float> x, View<const float> weight, View<const float> mean,
+                         View<const float> inv_std, View<const float> dy, View<float> dx, View<float> dweight,
+                         View<float> dbias) {
   require<ShapeError>(dy.rows() == x.rows() && dy.cols() == x.cols() && dx.rows() == x.rows() && dx.cols() == x.cols() &&
                           weight.size() == x.cols() && mean.size() == x.rows() && inv_std.size() == x.rows() &&
                           (dweight.empty() || dweight.size() == x.cols()) && (dbias.empty() || dbias.size() == x.cols()),

@@ -76,9 +76,9 @@ void matmul(Cpu, View<const float> x, const PackedMatrix<float>& w, View<float> 
 template <class Arch = xsimd::default_arch>
 void matmul_grad_input(Cpu, View<const float> dy, View<const float> w, View<float> dx, bool accumulate = false) {
   constexpr Index width = PackedMatrix<float>::width;
-  require<ShapeError>(dy.cols() == w.rows() && dx.cols() == w.cols() && dx.rows() == dy.rows(), "kernel::matmul_grad_input: dy [",
-                      dy.rows(), ", ", dy.cols(), "] times w [", w.rows(), ", ", w.cols(), "] into dx [", dx.rows(), ", ",
-                      dx.cols(), "]");
+  require<ShapeError>(dy.cols() == w.rows() && dx.cols() == w.cols() && dx.rows() == dy.rows(),
+                      "kernel::matmul_grad_input: dy [", dy.rows(), ", ", dy.cols(), "] times w [", w.rows(), ", ", w.cols(),
+                      "] into dx [", dx.rows(), ", ", dx.cols(), "]");
   if (dx.empty()) return;
   const Index depth = dy.cols();
   const Index row_blocks = (dy.rows() + 511) / 512;  // laying out a panel costs as much as some 15 rows
@@ -133,7 +133,8 @@ void grad_weight_block(const float* dy, Index dy_row, const float* x, Index x_ro
       const float* from = dy + t * dy_row + n;
       float* to = left + i * steps * height;
       for (Index s = 0; s < steps; ++s, from += dy_row, to += height)  // values of the next tile may follow: harmless
-        for_lanes<Arch>(0, std::min(height, rows - n), [&](Index r, auto some) { store<Arch>(to + r, load_some<Arch>(from + r, some)); });
+        for_lanes<Arch>(0, std::min(height, rows - n),
+                        [&](Index r, auto some) { store<Arch>(to + r, load_some<Arch>(from + r, some)); });
     }
     Index call = 0;
     for (Index i = 0; i < tiles; ++i) {
@@ -184,8 +185,8 @@ void matmul_grad_weight(Cpu, View<const float> dy, View<const float> x, View<flo
     const Index n = chunk / across * dw.rows() / down, n_end = (chunk / across + 1) * dw.rows() / down;
     const Index k = chunk % across * panels / across * width;
     const Index k_end = std::min(dw.cols(), (chunk % across + 1) * panels / across * width);
-    detail::grad_weight_block<Arch>(dy.data() + n, dy.cols(), x.data() + k, x.cols(), dy.rows(), dw.data() + n * dw.cols() + k,
-                                    dw.cols(), n_end - n, k_end - k);
+    detail::grad_weight_block<Arch>(dy.data() + n, dy.cols(), x.data() + k, x.cols(), dy.rows(),
+                                    dw.data() + n * dw.cols() + k, dw.cols(), n_end - n, k_end - k);
   });
 }
 

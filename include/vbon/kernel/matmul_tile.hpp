@@ -13,16 +13,16 @@
 namespace vbon::kernel::detail {
 /// What a tile reads and writes; strides count floats.
 struct TileOperands {
-  const float* x;         // rows of the left operand: x(r, k) = x[r * x_row + k * x_step]
+  const float* x;  // rows of the left operand: x(r, k) = x[r * x_row + k * x_step]
   Index x_row;
   Index x_step;
-  const float* panel;     // [depth][32]
-  Index panel_stride;     // to the next panel
+  const float* panel;  // [depth][32]
+  Index panel_stride;  // to the next panel
   Index depth;
-  float* y;               // y(r, c) = y[r * y_row + c]
+  float* y;  // y(r, c) = y[r * y_row + c]
   Index y_row;
-  const float* bias;      // [columns] or nullptr
-  bool accumulate;        // start from y instead of 0
+  const float* bias;             // [columns] or nullptr
+  bool accumulate;               // start from y instead of 0
   const float* ahead = nullptr;  // fetched into the cache on the way, one line for each step; nullptr: nothing
   Index ahead_step = 16;
 };

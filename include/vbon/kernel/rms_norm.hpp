@@ -26,8 +26,8 @@ template <class Arch = xsimd::default_arch>
 void rms_norm(Cpu, View<const float> x, View<const float> weight, float eps, View<float> y, View<float> inv_std = {}) {
   require<ShapeError>(y.rows() == x.rows() && y.cols() == x.cols() && weight.size() == x.cols() &&
                           (inv_std.empty() || inv_std.size() == x.rows()),
-                      "kernel::rms_norm: x [", x.rows(), ", ", x.cols(), "], weight ", weight.size(), ", y [", y.rows(), ", ",
-                      y.cols(), "], inv_std ", inv_std.size());
+                      "kernel::rms_norm: x [", x.rows(), ", ", x.cols(), "], weight ", weight.size(), ", y [", y.rows(),
+                      ", ", y.cols(), "], inv_std ", inv_std.size());
   const Index cols = x.cols();
   parallel_for(x.rows(), detail::rows_per_chunk(cols), [&](Index begin, Index end) {
     for (Index t = begin; t < end; ++t) {
@@ -89,7 +89,8 @@ void rms_norm_backward(Cpu, View<const float> x, View<const float> weight, View<
       const B mean(-s * s * detail::sum<Arch>(products) / static_cast<float>(cols));
       detail::for_lanes<Arch>(0, cols, [&](Index c, auto count) {
         const auto g = detail::load_some<Arch>(from + c, count) * detail::load_some<Arch>(weight.data() + c, count);
-        detail::store_some<Arch>(to + c, detail::fma<Arch>(detail::load_some<Arch>(value + c, count), mean, g) * B(s), count);
+        detail::store_some<Arch>(to + c, detail::fma<Arch>(detail::load_some<Arch>(value + c, count), mean, g) * B(s),
+                                 count);
       });
     }
   });

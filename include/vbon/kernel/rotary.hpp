@@ -18,10 +18,10 @@ namespace vbon::kernel {
 /// that read a table, later ones are computed on the spot with the same bits.
 struct Rotary {
   Index head_dim = 0;
-  Index rotary_dim = 0;          // even, <= head_dim
-  std::vector<float> inv_freq;   // [rotary_dim / 2] radians per position
-  float attention_scale = 1;     // factor on both cosine and sine
-  Tensor<float> table = {};      // [positions, rotary_dim] cosines, then sines
+  Index rotary_dim = 0;         // even, <= head_dim
+  std::vector<float> inv_freq;  // [rotary_dim / 2] radians per position
+  float attention_scale = 1;    // factor on both cosine and sine
+  Tensor<float> table = {};     // [positions, rotary_dim] cosines, then sines
 
   Index half() const { return rotary_dim / 2; }
 
@@ -48,13 +48,14 @@ struct Rotary {
 /// @throws ShapeError
 template <class Arch = xsimd::default_arch>
 void rotate(Cpu, const Rotary& rotary, View<float> x, std::span<const Index> position, bool inverse = false) {
-  require<ShapeError>(rotary.head_dim > 0 && x.cols() % rotary.head_dim == 0 && x.rows() == static_cast<Index>(position.size()),
-                      "kernel::rotate: rows of whole heads of ", rotary.head_dim, " and ", x.rows(), " positions expected, got [",
-                      x.rows(), ", ", x.cols(), "] and ", position.size());
+  require<ShapeError>(
+      rotary.head_dim > 0 && x.cols() % rotary.head_dim == 0 && x.rows() == static_cast<Index>(position.size()),
+      "kernel::rotate: rows of whole heads of ", rotary.head_dim, " and ", x.rows(), " positions expected, got [", x.rows(),
+      ", ", x.cols(), "] and ", position.size());
   require<ShapeError>(rotary.rotary_dim % 2 == 0 && rotary.rotary_dim <= rotary.head_dim &&
                           rotary.inv_freq.size() == detail::size(rotary.half()),
-                      "kernel::rotate: rotary_dim even, <= ", rotary.head_dim, ", with half as many frequencies expected, got ",
-                      rotary.rotary_dim, " and ", rotary.inv_freq.size());
+                      "kernel::rotate: rotary_dim even, <= ", rotary.head_dim,
+                      ", with half as many frequencies expected, got ", rotary.rotary_dim, " and ", rotary.inv_freq.size());
   using B = detail::Batch<Arch>;
   const Index half = rotary.half();
   const B sign(inverse ? -1.0f : 1.0f);

@@ -78,8 +78,8 @@ TokenDraw sample_token(Cpu, View<const float> logit, double uniform, float scale
   check_row(row);
   const TileHit hit = find_tile(row, tile, tiles, 1, uniform);
   const Index first = hit.tile * vocabulary_tile;
-  const Index token = first + find_in_tile<Arch>(logit.data() + first, std::min(vocabulary_tile, logit.size() - first), scale,
-                                                 tile[hit.tile].max, hit.rest);
+  const Index token = first + find_in_tile<Arch>(logit.data() + first, std::min(vocabulary_tile, logit.size() - first),
+                                                 scale, tile[hit.tile].max, hit.rest);
   const float z = logit[token] * scale;
   return {static_cast<TokenId>(token), static_cast<double>(z) - row.log_sum_exp()};
 }
@@ -90,7 +90,8 @@ TokenDraw sample_token(Cpu, View<const float> logit, double uniform, float scale
 /// @param draw     [B]
 /// @throws ShapeError, DomainError
 template <class Arch = xsimd::default_arch>
-void sample_tokens(Cpu, View<const float> logit, std::span<const double> uniform, std::span<TokenDraw> draw, float scale = 1) {
+void sample_tokens(Cpu, View<const float> logit, std::span<const double> uniform, std::span<TokenDraw> draw,
+                   float scale = 1) {
   require<ShapeError>(static_cast<Index>(uniform.size()) == logit.rows() && draw.size() == uniform.size(),
                       "kernel::sample_tokens: ", logit.rows(), " uniforms and draws expected, got ", uniform.size(), " and ",
                       draw.size());
@@ -108,11 +109,12 @@ void sample_tokens(Cpu, View<const float> logit, std::span<const double> uniform
 /// @param draw     [B]
 /// @throws ShapeError, DomainError
 template <class Arch = xsimd::default_arch>
-void sample_from_head(Cpu, View<const float> x, const PackedMatrix<float>& head, HeadOptions options, std::span<const double> uniform,
-                      std::span<TokenDraw> draw) {
+void sample_from_head(Cpu, View<const float> x, const PackedMatrix<float>& head, HeadOptions options,
+                      std::span<const double> uniform, std::span<TokenDraw> draw) {
   using namespace detail;
   check_head("kernel::sample_from_head", x, head, uniform.size());
-  require<ShapeError>(draw.size() == uniform.size(), "kernel::sample_from_head: ", uniform.size(), " draws expected, got ", draw.size());
+  require<ShapeError>(draw.size() == uniform.size(), "kernel::sample_from_head: ", uniform.size(), " draws expected, got ",
+                      draw.size());
   const Index rows = x.rows();
   const Index tiles = vocabulary_tiles(head.rows());
   const float scale = options.scale();

@@ -73,8 +73,8 @@ inline void store_partial(float* to, Batch<Arch> value, Index count) {
 template <class Arch, class... Plain>
 inline constexpr bool is_one_of = (std::is_same_v<Arch, Plain> || ...);
 template <class Arch>
-inline constexpr bool rounds_twice = is_one_of<Arch, xsimd::sse2, xsimd::sse3, xsimd::ssse3, xsimd::sse4_1, xsimd::sse4_2,
-                                               xsimd::avx, xsimd::avx2>;
+inline constexpr bool rounds_twice =
+    is_one_of<Arch, xsimd::sse2, xsimd::sse3, xsimd::ssse3, xsimd::sse4_1, xsimd::sse4_2, xsimd::avx, xsimd::avx2>;
 
 /// a b + c, rounded once where the instruction set can.
 template <class Arch>
@@ -138,7 +138,8 @@ inline Batch<Arch> sum_each(const Batch<Arch> (&row)[lanes<Arch>]) {
     __m512 pair[8], four[4], half[2];
     VBON_UNROLL
     for (int i = 0; i < 8; ++i)
-      pair[i] = _mm512_add_ps(_mm512_unpacklo_ps(row[2 * i], row[2 * i + 1]), _mm512_unpackhi_ps(row[2 * i], row[2 * i + 1]));
+      pair[i] =
+          _mm512_add_ps(_mm512_unpacklo_ps(row[2 * i], row[2 * i + 1]), _mm512_unpackhi_ps(row[2 * i], row[2 * i + 1]));
     VBON_UNROLL
     for (int i = 0; i < 4; ++i) {  // four rows side by side in each quarter
       const __m512d a = _mm512_castps_pd(pair[2 * i]), b = _mm512_castps_pd(pair[2 * i + 1]);
@@ -173,8 +174,7 @@ inline Batch<Arch> exp(Batch<Arch> x) {
   p = fma<Arch>(p, r, B(1.0f));
   p = fma<Arch>(p, r, B(1.0f));
 #if XSIMD_WITH_AVX512F
-  if constexpr (is_wide<Arch>)
-    return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x, lowest, _CMP_NLT_UQ), p, n);
+  if constexpr (is_wide<Arch>) return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x, lowest, _CMP_NLT_UQ), p, n);
 #endif
   // 2^n in two factors, because n = 128 has no single one.
   using Int = xsimd::batch<std::int32_t, Arch>;
@@ -210,12 +210,16 @@ inline void for_lanes(Index begin, Index end, const Step& step) {
 /// Load and store for for_lanes(): a compile-time count means the whole register.
 template <class Arch, class Count>
 inline Batch<Arch> load_some(const float* from, Count count) {
-  if constexpr (std::is_same_v<Count, Index>) return load_partial<Arch>(from, count);
-  else return load<Arch>(from);
+  if constexpr (std::is_same_v<Count, Index>)
+    return load_partial<Arch>(from, count);
+  else
+    return load<Arch>(from);
 }
 template <class Arch, class Count>
 inline void store_some(float* to, Batch<Arch> value, Count count) {
-  if constexpr (std::is_same_v<Count, Index>) store_partial<Arch>(to, value, count);
-  else store<Arch>(to, value);
+  if constexpr (std::is_same_v<Count, Index>)
+    store_partial<Arch>(to, value, count);
+  else
+    store<Arch>(to, value);
 }
 }  // namespace vbon::kernel::detail

@@ -52,8 +52,7 @@ template <class Arch>
   const float max = largest<Arch>(most);
   const B shift(max == -std::numeric_limits<float>::infinity() ? 0.0f : max);  // -inf - -inf would be NaN
   B total(0.0f);
-  for (Index i = 0; i < count; i += lanes<Arch>)
-    total += exp<Arch>(load_logits<Arch>(logit + i, count - i, scale) - shift);
+  for (Index i = 0; i < count; i += lanes<Arch>) total += exp<Arch>(load_logits<Arch>(logit + i, count - i, scale) - shift);
   return {max, sum<Arch>(total)};
 }
 
@@ -94,8 +93,8 @@ double log_sum_exp(Cpu, View<const float> logit, float scale = 1) {
 /// @throws ShapeError
 template <class Arch = xsimd::default_arch>
 void log_softmax(Cpu, View<const float> logit, View<float> out, float scale = 1) {
-  require<ShapeError>(logit.rows() == out.rows() && logit.cols() == out.cols(), "kernel::log_softmax: logits [", logit.rows(),
-                      ", ", logit.cols(), "] into [", out.rows(), ", ", out.cols(), "]");
+  require<ShapeError>(logit.rows() == out.rows() && logit.cols() == out.cols(), "kernel::log_softmax: logits [",
+                      logit.rows(), ", ", logit.cols(), "] into [", out.rows(), ", ", out.cols(), "]");
   parallel_for(logit.rows(), 1, [&](Index begin, Index end) {
     for (Index t = begin; t < end; ++t) {
       const auto norm = detail::Batch<Arch>(static_cast<float>(log_sum_exp<Arch>(Cpu{}, logit.row(t), scale)));

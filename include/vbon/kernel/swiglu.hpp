@@ -11,7 +11,8 @@ namespace vbon::kernel {
 /// @throws ShapeError
 template <class Arch = xsimd::default_arch>
 void swiglu(Cpu, View<const float> gate, View<const float> up, View<float> out) {
-  detail::map<Arch>("kernel::swiglu", [](auto g, auto u) { return g * detail::sigmoid<Arch>(g) * u; }, out, gate, up);
+  detail::map<Arch>(
+      "kernel::swiglu", [](auto g, auto u) { return g * detail::sigmoid<Arch>(g) * u; }, out, gate, up);
 }
 
 /// dgate = dout up s (1 + g (1 - s)) with s = sigmoid(g),  dup = dout silu(g).

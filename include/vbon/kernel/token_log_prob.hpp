@@ -69,14 +69,15 @@ template <class Arch>
 template <class Arch, class Extra>
 void head_sums(View<const float> x, const PackedMatrix<float>& head, float scale, TileSum* out, const Extra& extra) {
   parallel_for(vocabulary_tiles(head.rows()), 1, [&](Index tile, Index) {
-    for_logits<Arch, struct HeadLogits>(x, head, tile, head_rows, [&](Index row, Index rows, const float* logit, Index width) {
-      for (Index r = 0; r < rows; ++r) {
-        const float* z = logit + r * vocabulary_tile;
-        TileSum& s = out[tile * x.rows() + row + r];
-        s = tile_sum<Arch>(z, width, scale);
-        extra(tile, row + r, z, width, s);
-      }
-    });
+    for_logits<Arch, struct HeadLogits>(x, head, tile, head_rows,
+                                        [&](Index row, Index rows, const float* logit, Index width) {
+                                          for (Index r = 0; r < rows; ++r) {
+                                            const float* z = logit + r * vocabulary_tile;
+                                            TileSum& s = out[tile * x.rows() + row + r];
+                                            s = tile_sum<Arch>(z, width, scale);
+                                            extra(tile, row + r, z, width, s);
+                                          }
+                                        });
   });
 }
 }  // namespace detail
@@ -90,8 +91,9 @@ void head_sums(View<const float> x, const PackedMatrix<float>& head, float scale
 /// @param entropy      [T] nats; may be empty
 /// @throws ShapeError, DomainError
 template <class Arch = xsimd::default_arch>
-void token_log_prob(Cpu, View<const float> x, const PackedMatrix<float>& head, std::span<const TokenId> target, HeadOptions options,
-                    std::span<double> log_prob, std::span<float> log_sum_exp = {}, std::span<double> entropy = {}) {
+void token_log_prob(Cpu, View<const float> x, const PackedMatrix<float>& head, std::span<const TokenId> target,
+                    HeadOptions options, std::span<double> log_prob, std::span<float> log_sum_exp = {},
+                    std::span<double> entropy = {}) {
   using namespace detail;
   check_head("kernel::token_log_prob", x, head, target.size());
   require<ShapeError>(log_prob.size() == target.size() && (log_sum_exp.empty() || log_sum_exp.size() == target.size()) &&
@@ -137,7 +139,8 @@ inline constexpr Index backward_groups = 16;   // parts of the vocabulary, each 
 
 /// logit -> d loss / d logit of one row: scale * dlog_prob * ([v = target] - p_v).
 template <class Arch>
-[[gnu::noinline]] void logit_gradient(float* logit, Index width, float scale, float log_sum_exp, float weight, Index target) {
+[[gnu::noinline]] void logit_gradient(float* logit, Index width, float scale, float log_sum_exp, float weight,
+                                      Index target) {
   using B = Batch<Arch>;
   for_lanes<Arch>(0, width, [&](Index i, auto some) {
     const B p = exp<Arch>(scaled<Arch>(load_some<Arch>(logit + i, some), scale) - B(log_sum_exp));
@@ -163,11 +166,12 @@ void token_log_prob_backward(Cpu, View<const float> x, const PackedMatrix<float>
   using namespace detail;
   constexpr Index width_of_panel = PackedMatrix<float>::width;
   check_head("kernel::token_log_prob_backward", x, head, target.size());
-  require<ShapeError>(log_sum_exp.size() == target.size() && dlog_prob.size() == target.size() && weight.rows() == head.rows() &&
-                          weight.cols() == head.cols() && (dx.empty() || (dx.rows() == x.rows() && dx.cols() == x.cols())) &&
+  require<ShapeError>(log_sum_exp.size() == target.size() && dlog_prob.size() == target.size() &&
+                          weight.rows() == head.rows() && weight.cols() == head.cols() &&
+                          (dx.empty() || (dx.rows() == x.rows() && dx.cols() == x.cols())) &&
                           (dweight.empty() || (dweight.rows() == head.rows() && dweight.cols() == head.cols())),
-                      "kernel::token_log_prob_backward: shapes of x [", x.rows(), ", ", x.cols(), "] and head [", head.rows(), ", ",
-                      head.cols(), "] expected");
+                      "kernel::token_log_prob_backward: shapes of x [", x.rows(), ", ", x.cols(), "] and head [",
+                      head.rows(), ", ", head.cols(), "] expected");
   const Index cols = x.cols();
   const Index tiles = vocabulary_tiles(head.rows());
   const Index groups = std::min(backward_groups, tiles);
@@ -185,30 +189,32 @@ void token_log_prob_backward(Cpu, View<const float> x, const PackedMatrix<float>
         const Index tile_width = std::min(vocabulary_tile, head.rows() - first);
         if (!dx.empty())
           for (Index p = 0; p < panels; ++p)
-            pack_columns(weight.data() + first * cols, cols, p * width_of_panel, std::min(width_of_panel, cols - p * width_of_panel),
-                         tile_width, turned + p * width_of_panel * tile_width);
-        for_logits<Arch, struct HeadGradient>(part, head, tile, backward_rows, [&](Index row, Index rows, float* logit, Index width) {
-          for (Index r = 0; r < rows; ++r) {
-            const auto t = size(slice + row + r);
-            logit_gradient<Arch>(logit + r * vocabulary_tile, width, scale, log_sum_exp[t], static_cast<float>(dlog_prob[t]) * scale,
-                                 target[t] - first);
-          }
-          if (!dx.empty())
-            multiply_block<Arch>({.x = logit,
-                                  .x_row = vocabulary_tile,
-                                  .x_step = 1,
-                                  .panel = turned,
-                                  .panel_stride = width * width_of_panel,
-                                  .depth = width,
-                                  .y = sum_x + row * cols,
-                                  .y_row = cols,
-                                  .bias = nullptr,
-                                  .accumulate = true},
-                                 rows, cols);
-          if (!dweight.empty())
-            grad_weight_block<Arch>(logit, vocabulary_tile, part.data() + row * cols, cols, rows, dweight.data() + first * cols, cols,
-                                    width, cols);
-        });
+            pack_columns(weight.data() + first * cols, cols, p * width_of_panel,
+                         std::min(width_of_panel, cols - p * width_of_panel), tile_width,
+                         turned + p * width_of_panel * tile_width);
+        for_logits<Arch, struct HeadGradient>(
+            part, head, tile, backward_rows, [&](Index row, Index rows, float* logit, Index width) {
+              for (Index r = 0; r < rows; ++r) {
+                const auto t = size(slice + row + r);
+                logit_gradient<Arch>(logit + r * vocabulary_tile, width, scale, log_sum_exp[t],
+                                     static_cast<float>(dlog_prob[t]) * scale, target[t] - first);
+              }
+              if (!dx.empty())
+                multiply_block<Arch>({.x = logit,
+                                      .x_row = vocabulary_tile,
+                                      .x_step = 1,
+                                      .panel = turned,
+                                      .panel_stride = width * width_of_panel,
+                                      .depth = width,
+                                      .y = sum_x + row * cols,
+                                      .y_row = cols,
+                                      .bias = nullptr,
+                                      .accumulate = true},
+                                     rows, cols);
+              if (!dweight.empty())
+                grad_weight_block<Arch>(logit, vocabulary_tile, part.data() + row * cols, cols, rows,
+                                        dweight.data() + first * cols, cols, width, cols);
+            });
       }
     });
     if (dx.empty()) continue;
@@ -245,13 +251,13 @@ template <class Arch>
 /// @param kl              [T] nats
 /// @throws ShapeError
 template <class Arch = xsimd::default_arch>
-void token_kl(Cpu, View<const float> xp, const PackedMatrix<float>& head_p, View<const float> xq, const PackedMatrix<float>& head_q,
-              HeadOptions options, std::span<double> kl) {
+void token_kl(Cpu, View<const float> xp, const PackedMatrix<float>& head_p, View<const float> xq,
+              const PackedMatrix<float>& head_q, HeadOptions options, std::span<double> kl) {
   using namespace detail;
   check_head("kernel::token_kl", xp, head_p, kl.size());
   check_head("kernel::token_kl", xq, head_q, kl.size());
-  require<ShapeError>(head_p.rows() == head_q.rows(), "kernel::token_kl: one vocabulary expected, got ", head_p.rows(), " and ",
-                      head_q.rows());
+  require<ShapeError>(head_p.rows() == head_q.rows(), "kernel::token_kl: one vocabulary expected, got ", head_p.rows(),
+                      " and ", head_q.rows());
   const Index rows = xp.rows();
   const Index tiles = vocabulary_tiles(head_p.rows());
   const float scale = options.scale();
@@ -263,16 +269,20 @@ void token_kl(Cpu, View<const float> xp, const PackedMatrix<float>& head_p, View
   parallel_for(tiles, 1, [&](Index tile, Index) {
     for (Index row = 0; row < rows; row += head_rows) {
       const Index block = std::min(head_rows, rows - row);
-      for_logits<Arch, struct KlLogitsP>(xp.middle_rows(row, block), head_p, tile, head_rows, [&](Index, Index, const float* p, Index width) {
-        for_logits<Arch, struct KlLogitsQ>(xq.middle_rows(row, block), head_q, tile, head_rows, [&](Index, Index, const float* q, Index) {
-          for (Index r = 0; r < block; ++r) {
-            Sums& s = sums[tile * rows + row + r];
-            s.p = tile_sum<Arch>(p + r * vocabulary_tile, width, scale);
-            s.q = tile_sum<Arch>(q + r * vocabulary_tile, width, scale);
-            s.cross = s.p.sum == 0 ? 0.0f : tile_cross<Arch>(p + r * vocabulary_tile, q + r * vocabulary_tile, width, scale, s.p.max);
-          }
-        });
-      });
+      for_logits<Arch, struct KlLogitsP>(
+          xp.middle_rows(row, block), head_p, tile, head_rows, [&](Index, Index, const float* p, Index width) {
+            for_logits<Arch, struct KlLogitsQ>(
+                xq.middle_rows(row, block), head_q, tile, head_rows, [&](Index, Index, const float* q, Index) {
+                  for (Index r = 0; r < block; ++r) {
+                    Sums& s = sums[tile * rows + row + r];
+                    s.p = tile_sum<Arch>(p + r * vocabulary_tile, width, scale);
+                    s.q = tile_sum<Arch>(q + r * vocabulary_tile, width, scale);
+                    s.cross = s.p.sum == 0 ? 0.0f
+                                           : tile_cross<Arch>(p + r * vocabulary_tile, q + r * vocabulary_tile, width, scale,
+                                                              s.p.max);
+                  }
+                });
+          });
     }
   });
   parallel_for(rows, 16, [&](Index begin, Index end) {
