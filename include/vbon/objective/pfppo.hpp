@@ -7,6 +7,7 @@
 #include <array>
 #include <vector>
 
+#include "vbon/objective/pair_builder.hpp"
 #include "vbon/objective/ppo.hpp"
 
 namespace vbon::objective {
@@ -48,9 +49,8 @@ std::vector<Index> kept(Filter filter, const Rewards& reward, double uniform = 0
   const auto [best, worst] = extremes(reward);
   if (filter == Filter::bon) return {best};
   if (filter == Filter::bw) return {best, worst};
-  const auto draw =
-      std::min(static_cast<Index>(uniform * static_cast<double>(reward.size() - 1)), static_cast<Index>(reward.size()) - 2);
-  return {best, draw < best ? draw : draw + 1};
+  const IndexPair pair = best_against_random(reward, uniform);
+  return {pair.winner, pair.loser};
 }
 
 /// PPO with those weights.
