@@ -22,6 +22,7 @@
 #include <utility>
 #include <vector>
 
+#include "vbon/io/bare_numbers.hpp"
 #include "vbon/io/json.hpp"
 #include "vbon/io/jsonl.hpp"
 #include "vbon/reward/child_process.hpp"
@@ -36,34 +37,6 @@ struct ProcessOptions {
 };
 
 namespace detail {
-/// Writers of JSON in other languages print NaN and Infinity bare; put in quotes they can be told from noise.
-inline std::string quote_bare_numbers(std::string_view line) {
-  std::string out;
-  bool inside = false;
-  for (std::size_t i = 0; i < line.size(); ++i) {
-    if (inside && line[i] == '\\' && i + 1 < line.size()) {
-      out += line[i++];
-    } else if (line[i] == '"') {
-      inside = !inside;
-    } else if (!inside) {
-      const std::string_view rest = line.substr(i);
-      const auto* bare = [&]() -> const char* {
-        for (const char* word : {"NaN", "-Infinity", "Infinity"})
-          if (rest.starts_with(word)) return word;
-        return nullptr;
-      }();
-      if (bare != nullptr) {
-        const std::string_view word = bare;
-        out.append(1, '"').append(word).append(1, '"');
-        i += word.size() - 1;
-        continue;
-      }
-    }
-    out += line[i];
-  }
-  return out;
-}
-
 struct ProcessAnswer {
   std::uint64_t id = 0;
   double reward = 0;  // NaN: it said so
@@ -78,7 +51,7 @@ inline ProcessAnswer parse_answer(std::string_view line) {
   };
   io::Json json;
   try {
-    json = io::parse_json(quote_bare_numbers(line), "answer");
+    json = io::parse_json(io::quote_bare_numbers(line), "answer");
   } catch (const FormatError&) {
     fail("the answer is no JSON");
   }
@@ -90,10 +63,10 @@ inline ProcessAnswer parse_answer(std::string_view line) {
   double value = 0;
   if (reward->is_number()) {
     value = reward->get<double>();
-  } else if (reward->is_null() || *reward == "NaN") {
+  } else if (reward->is_null()) {
     value = NAN;
-  } else if (*reward == "Infinity" || *reward == "-Infinity") {
-    value = *reward == "Infinity" ? INFINITY : -INFINITY;
+  } else if (*reward == "inf" || *reward == "-inf") {
+    value = *reward == "inf" ? INFINITY : -INFINITY;
   } else {
     fail("the reward is no number");
   }
@@ -209,7 +182,7 @@ class Process {
       const Index owed = asked_.empty() ? waiting_.front() : asked_.begin()->second;
       if (restarts >= process_.options_.restarts) {
         const std::string words = silent ? state_.child->last_words() : std::string();
-        const std::string end = silent ? message("gave no answer for ", process_.options_.timeout, " s",
+        const std::string end = silent ? message("gave no answer for ", io::Json(process_.options_.timeout).dump(), " s",
                                                  words.empty() ? "" : ", last error output: ", words)
                                        : state_.child->post_mortem();
         throw RunError(message("reward process '", process_.command_, "' ", end, "; it owed ", asked_.size() + waiting_.size(),

@@ -1,0 +1,117 @@
+// vbon/reward/classifier.hpp
+//
+// A sequence-classification encoder as a reward: its one output as it stands, or the log-odds of one label
+// against the others, log p - log(1 - p) (with two labels the difference of the logits).
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "vbon/core/error.hpp"
+#include "vbon/model/encoder_checkpoint.hpp"
+#include "vbon/reward/concept.hpp"
+#include "vbon/reward/encoder_text.hpp"
+#include "vbon/reward/text_input.hpp"
+
+namespace vbon::reward {
+struct ClassifierOptions {
+  std::string label = {};  // name or number; empty: the positive one of two (by its name, otherwise 1)
+  TextInput input = TextInput::prompt_response;
+};
+
+class Classifier {
+ public:
+  static constexpr std::string_view name = "classifier";
+
+  Classifier() = default;
+  /// @throws RunError, FormatError, ConfigError: no classification head, an unknown label, several labels and none chosen
+  static Classifier load(const std::filesystem::path& folder, const ClassifierOptions& options = {}) {
+    auto checkpoint = model::EncoderCheckpoint::load(folder);
+    const auto& shape = checkpoint.encoder.shape();
+    require<ConfigError>(shape.labels > 0, folder.string(), ": this checkpoint has no classification head; use it as an encoder_head");
+    EncoderText text(folder, shape);
+    Classifier reward;
+    reward.label_ = choose_label(checkpoint.config, shape.labels, options.label, folder.string());
+    reward.input_ = options.input;
+    reward.model_ = std::make_shared<const Model>(Model{std::move(checkpoint.encoder), std::move(text)});
+    return reward;
+  }
+  static Classifier open(const std::string& folder) { return load(folder); }
+
+  Index label() const { return label_; }
+  Index labels() const { return model_ ? model_->encoder.shape().labels : 0; }
+
+  /// The logits of each text.
+  /// @return [n, labels]
+  /// @throws ConfigError when nothing was loaded
+  Tensor<float> logits(std::span<const std::string> texts) const {
+    require<ConfigError>(model_ != nullptr, "reward classifier: no model was loaded");
+    Tensor<float> out(static_cast<Index>(texts.size()), labels());
+    model::EncoderTape tape;
+    model_->text.for_each_batch(texts, [&](const model::EncoderInput& input, const std::vector<std::size_t>& which) {
+      const View<const float> got = model_->encoder.classify(input, tape);
+      for (std::size_t i = 0; i < which.size(); ++i)
+        std::copy_n(got.row(static_cast<Index>(i)).data(), got.cols(), out.row(static_cast<Index>(which[i])).data());
+    });
+    return out;
+  }
+  /// One reward for each text, in order.
+  Array score(std::span<const std::string> texts) const {
+    const Tensor<float> all = logits(texts);
+    Array rewards(all.rows());
+    for (Index i = 0; i < all.rows(); ++i) rewards[i] = value(all.row(i));
+    return rewards;
+  }
+  /// @throws ConfigError when nothing was loaded, ShapeError for a batch without text
+  Array operator()(const RolloutBatch& batch) const { return checked(score(texts_of(batch, input_, name)), batch, name); }
+
+ private:
+  struct Model {
+    model::Encoder encoder;
+    EncoderText text;
+  };
+
+  double value(View<const float> logit) const {
+    if (logit.cols() == 1) return static_cast<double>(logit[0]);
+    double most = -INFINITY, rest = 0;
+    for (Index k = 0; k < logit.cols(); ++k)
+      if (k != label_) most = std::max(most, static_cast<double>(logit[k]));
+    for (Index k = 0; k < logit.cols(); ++k)
+      if (k != label_) rest += std::exp(static_cast<double>(logit[k]) - most);
+    return static_cast<double>(logit[label_]) - most - std::log(rest);
+  }
+
+  static Index choose_label(const io::Json& config, Index labels, const std::string& wanted, const std::string& where) {
+    std::vector<std::string> names;
+    for (Index k = 0; k < labels; ++k) names.push_back("LABEL_" + std::to_string(k));
+    if (const io::Json* list = io::json_find(config, "id2label"); list != nullptr && list->is_object())
+      for (Index k = 0; k < labels; ++k)
+        if (const auto found = list->find(std::to_string(k)); found != list->end() && found->is_string()) names[static_cast<std::size_t>(k)] = found->get<std::string>();
+    std::string known;
+    for (Index k = 0; k < labels; ++k) {
+      const std::string& label = names[static_cast<std::size_t>(k)];
+      if (!wanted.empty() && (lower(label) == lower(wanted) || std::to_string(k) == wanted)) return k;
+      if (wanted.empty() && labels == 2 && lower(label).starts_with("pos")) return k;
+      known += (k > 0 ? ", " : "") + std::to_string(k) + " (" + label + ')';
+    }
+    require<ConfigError>(wanted.empty(), where, ": unknown label '", wanted, "'; known: ", known);
+    require<ConfigError>(labels <= 2, where, ": choose the label to reward; known: ", known);
+    return labels - 1;
+  }
+  static std::string lower(std::string text) {
+    for (char& c : text)
+      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    return text;
+  }
+
+  std::shared_ptr<const Model> model_;
+  Index label_ = 0;
+  TextInput input_ = TextInput::prompt_response;
+};
+}  // namespace vbon::reward
