@@ -146,7 +146,8 @@ TEST_CASE("the gradient agrees with finite differences in every parameter", "[mo
       value = kept - h;
       const double slope = (up - loss()) / (up_at - static_cast<double>(value));
       value = kept;
-      difference = std::max(difference, std::abs(slope - static_cast<double>(gradient[static_cast<std::size_t>(p.offset + k)])));
+      difference =
+          std::max(difference, std::abs(slope - static_cast<double>(gradient[static_cast<std::size_t>(p.offset + k)])));
       size = std::max(size, std::abs(slope));
     }
     CAPTURE(p.name, size);
@@ -157,21 +158,24 @@ TEST_CASE("the gradient agrees with finite differences in every parameter", "[mo
   CHECK(scale > 0.1);  // the differences mean something
 }
 
-TEST_CASE("activations computed again give the bits of activations kept", "[model]") {
+TEST_CASE("activations computed again and weights packed for each use give the same bits", "[model]") {
   const auto kind = GENERATE(from_range(tiny_kinds()));
   CAPTURE(kind);
   auto model = tiny_model(kind);
   const Forest forest = Example().shared();
   const std::vector<double> weight(static_cast<std::size_t>(forest.reads()), 0.5);
-  const auto gradient = [&](bool recompute) {
-    model.memory.recompute = recompute;
+  const auto gradient = [&](bool recompute, bool keep_packed) {
+    model.memory = {.recompute = recompute, .keep_packed = keep_packed};
     model.parameters().gradients();
     model.parameters().zero_gradients();
     model.backward(forest, {}, weight);
     const auto g = model.parameters().gradients();
     return std::vector<float>(g.begin(), g.end());
   };
-  CHECK(gradient(false) == gradient(true));
+  const auto kept = gradient(false, true);
+  CHECK(kept == gradient(true, true));
+  CHECK(kept == gradient(true, false));
+  CHECK(kept == gradient(false, true));
 }
 
 TEST_CASE("log-probs and gradients are the same on one thread and on three", "[model]") {

@@ -69,7 +69,8 @@ TEST_CASE("a wrong config is refused by the name of the entry", "[model][error]"
   };
   const Json good = llama_config();
   REQUIRE(refusal(good).empty());
-  names(refusal(with(good, "model_type", "perceptron")), {"config.json", "perceptron", "llama", "gpt2", "gpt_neox", "qwen2"});
+  names(refusal(with(good, "model_type", "perceptron")),
+        {"config.json", "perceptron", "llama", "gpt2", "gpt_neox", "qwen2"});
   names(refusal(with(good, "hidden_size", nullptr)), {"hidden_size", "missing"});
   names(refusal(with(good, "hidden_size", "24")), {"hidden_size", "whole number", "\"24\""});
   names(refusal(with(good, "hidden_size", 24.5)), {"hidden_size", "24.5"});
@@ -130,12 +131,14 @@ TEST_CASE("weights that contradict the config are named", "[model][error]") {
   io::write_file_atomically(folder / "config.json", with(biased, "attention_bias", false).dump());
   CHECK_THROWS_AS(model::load_causal_lm(folder.path()), FormatError);
   io::write_file_atomically(folder / "config.json", with(biased, "tie_word_embeddings", false).dump());
-  CHECK_THROWS_WITH(model::load_causal_lm(folder.path()), Catch::Contains("lm_head.weight") && Catch::Contains("tie_word_embeddings"));
+  CHECK_THROWS_WITH(model::load_causal_lm(folder.path()),
+                    Catch::Contains("lm_head.weight") && Catch::Contains("tie_word_embeddings"));
   CHECK_THROWS_AS(model::load_causal_lm(folder / "nowhere"), RunError);
 }
 
 TEST_CASE("arranging and arranging back changes nothing and puts rows where networks expect them", "[model]") {
-  const auto how = GENERATE(model::Arrange::plain, model::Arrange::transposed, model::Arrange::qkv_by_head, model::Arrange::rotary_pairs);
+  const auto how =
+      GENERATE(model::Arrange::plain, model::Arrange::transposed, model::Arrange::qkv_by_head, model::Arrange::rotary_pairs);
   const model::Arrangement arrangement{how, 3, 4};
   const Index rows = how == model::Arrange::qkv_by_head ? 36 : 12, cols = 5;
   Tensor<float> stored(rows, cols), matrix(rows, cols), back(rows, cols);
@@ -144,7 +147,9 @@ TEST_CASE("arranging and arranging back changes nothing and puts rows where netw
   model::arrange_back(arrangement, matrix, back);
   CHECK(std::equal(stored.data(), stored.data() + stored.size(), back.data()));
   if (how == model::Arrange::transposed) CHECK(matrix(2, 1) == stored[1 * rows + 2]);
-  if (how == model::Arrange::qkv_by_head) CHECK(matrix(12 + 4 + 1, 0) == stored((1 * 3 + 1) * 4 + 1, 0));  // k, head 1, entry 1
-  if (how == model::Arrange::rotary_pairs) CHECK(matrix(4 + 2 + 1, 0) == stored(4 + 1 * 2 + 1, 0));        // head 1, half 1, entry 1
+  if (how == model::Arrange::qkv_by_head)
+    CHECK(matrix(12 + 4 + 1, 0) == stored((1 * 3 + 1) * 4 + 1, 0));  // k, head 1, entry 1
+  if (how == model::Arrange::rotary_pairs)
+    CHECK(matrix(4 + 2 + 1, 0) == stored(4 + 1 * 2 + 1, 0));  // head 1, half 1, entry 1
 }
 }  // namespace vbon::test

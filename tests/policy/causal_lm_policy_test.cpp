@@ -7,13 +7,14 @@
 #include "vbon/parallel/parallel_for.hpp"
 
 namespace vbon::test {
-static_assert(TrainablePolicy<policy::CausalLmPolicy<>>);
+static_assert(TrainablePolicy<policy::CausalLmPolicy<>> && SteppedPolicy<policy::CausalLmPolicy<>>);
 
 namespace {
 /// Text of a batch's tokens, for comparison.
 std::vector<std::vector<TokenId>> responses_of(const RolloutBatch& batch, Index prompt) {
   std::vector<std::vector<TokenId>> all;
-  for (Index i = batch.group_offset[static_cast<std::size_t>(prompt)]; i < batch.group_offset[static_cast<std::size_t>(prompt) + 1]; ++i)
+  for (Index i = batch.group_offset[static_cast<std::size_t>(prompt)];
+       i < batch.group_offset[static_cast<std::size_t>(prompt) + 1]; ++i)
     all.emplace_back(batch.response(i).begin(), batch.response(i).end());
   return all;
 }
@@ -96,7 +97,8 @@ TEST_CASE("an end token ends a response and belongs to it; none comes before the
   for (Index i = 0; i < batch.responses(); ++i) {
     const auto response = batch.response(i);
     for (std::size_t t = 0; t < response.size(); ++t)
-      CHECK(policy.sampler.ends(response[t]) == (t + 1 == response.size() && batch.finished[static_cast<std::size_t>(i)] == 1));
+      CHECK(policy.sampler.ends(response[t]) ==
+            (t + 1 == response.size() && batch.finished[static_cast<std::size_t>(i)] == 1));
     CHECK((batch.finished[static_cast<std::size_t>(i)] == 1 || response.size() == 30));
     ended += batch.finished[static_cast<std::size_t>(i)];
   }
@@ -108,7 +110,8 @@ TEST_CASE("an end token ends a response and belongs to it; none comes before the
 
 TEST_CASE("log-probs under truncation are those of the law really sampled", "[policy]") {
   auto policy = tiny_policy();
-  policy.sampler = {.temperature = 0.8, .top_k = 5, .top_p = 0.9, .min_p = 0.05, .repetition_penalty = 1.2, .max_new_tokens = 6};
+  policy.sampler = {
+      .temperature = 0.8, .top_k = 5, .top_p = 0.9, .min_p = 0.05, .repetition_penalty = 1.2, .max_new_tokens = 6};
   const auto batch = policy.sample(tiny_prompts(1), 8, {1, 1});
   for (Index i = 0; i < batch.responses(); ++i) {
     std::vector<TokenId> row = batch.prompt[0].tokens;
@@ -179,7 +182,8 @@ TEST_CASE("next log-probs are normalised and say what an appended token gets", "
     }
     session.append(chosen);
     for (std::size_t i = 0; i < 4; ++i)
-      CHECK(session.drafts()[i].log_prob.back() == Approx(static_cast<double>(next(static_cast<Index>(i), chosen[i]))).margin(1e-5));
+      CHECK(session.drafts()[i].log_prob.back() ==
+            Approx(static_cast<double>(next(static_cast<Index>(i), chosen[i]))).margin(1e-5));
   }
   CHECK_THROWS_AS(session.append(std::vector<TokenId>{1}), ShapeError);
 }

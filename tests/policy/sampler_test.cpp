@@ -4,7 +4,8 @@
 
 namespace vbon::test {
 namespace {
-std::vector<TokenId> kept(const policy::Sampler& sampler, std::vector<float> logits, std::vector<TokenId> context = {}, Index length = 0) {
+std::vector<TokenId> kept(const policy::Sampler& sampler, std::vector<float> logits, std::vector<TokenId> context = {},
+                          Index length = 0) {
   policy::warp(sampler, logits, context, length);
   std::vector<TokenId> ids;
   for (std::size_t i = 0; i < logits.size(); ++i)

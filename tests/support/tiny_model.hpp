@@ -10,7 +10,7 @@
 namespace vbon::test {
 /// Kinds of models: families, and members that use an option of theirs.
 inline const std::vector<std::string>& tiny_kinds() {
-  static const std::vector<std::string> kinds = {"llama", "llama_biased", "llama_long",  "qwen2",     "qwen3",
+  static const std::vector<std::string> kinds = {"llama", "llama_biased", "llama_long",      "qwen2",     "qwen3",
                                                  "gpt2",  "neox",         "neox_sequential", "llama_gelu"};
   return kinds;
 }
@@ -79,7 +79,9 @@ inline model::CausalLm tiny_model(model::Shape shape, std::uint64_t seed = 1) {
   model.parameters_changed();
   return model;
 }
-inline model::CausalLm tiny_model(const std::string& kind, std::uint64_t seed = 1) { return tiny_model(tiny_shape(kind), seed); }
+inline model::CausalLm tiny_model(const std::string& kind, std::uint64_t seed = 1) {
+  return tiny_model(tiny_shape(kind), seed);
+}
 inline policy::CausalLmPolicy<> tiny_policy(const std::string& kind = "llama", std::uint64_t seed = 1) {
   return {tiny_model(kind, seed), nullptr};
 }
@@ -95,7 +97,9 @@ inline std::vector<TokenId> random_tokens(Index count, Index vocabulary, std::ui
 inline std::vector<Prompt> tiny_prompts(Index count, Index vocabulary = 37) {
   std::vector<Prompt> prompts;
   for (Index i = 0; i < count; ++i)
-    prompts.push_back({.id = static_cast<std::uint64_t>(10 + i), .text = {}, .tokens = random_tokens(2 + 3 * i % 7, vocabulary, 100 + static_cast<std::uint64_t>(i))});
+    prompts.push_back({.id = static_cast<std::uint64_t>(10 + i),
+                       .text = {},
+                       .tokens = random_tokens(2 + 3 * i % 7, vocabulary, 100 + static_cast<std::uint64_t>(i))});
   return prompts;
 }
 }  // namespace vbon::test

@@ -14,29 +14,31 @@ struct NormStatistics {
 };
 
 struct BlockActivations {
-  Buffer input;            // [T, C] residual stream before the block
-  Buffer middle;           // [T, C] between attention and MLP (sequential blocks)
+  Buffer input;   // [T, C] residual stream before the block
+  Buffer middle;  // [T, C] between attention and MLP (sequential blocks)
   NormStatistics attention_norm, mlp_norm;
-  Buffer q, k, v;          // [T, heads D], [T, kv_heads D]: normalised and rotated
-  Buffer q_raw, k_raw;     // before their norm, where there is one
+  Buffer q, k, v;       // [T, heads D], [T, kv_heads D]: normalised and rotated
+  Buffer q_raw, k_raw;  // before their norm, where there is one
   NormStatistics q_norm, k_norm;
-  Buffer attended;         // [T, heads D]
-  Buffer log_sum_exp;      // [T, heads]
-  Buffer gate, up;         // [T, inner] before the activation
+  Buffer attended;     // [T, heads D]
+  Buffer log_sum_exp;  // [T, heads]
+  Buffer gate, up;     // [T, inner] before the activation
 
   Index bytes() const {
     Index sum = 0;
-    for (const Buffer* b : {&input, &middle, &attention_norm.inv_std, &attention_norm.mean, &mlp_norm.inv_std, &mlp_norm.mean,
-                            &q, &k, &v, &q_raw, &k_raw, &q_norm.inv_std, &q_norm.mean, &k_norm.inv_std, &k_norm.mean,
-                            &attended, &log_sum_exp, &gate, &up})
+    for (const Buffer* b :
+         {&input, &middle, &attention_norm.inv_std, &attention_norm.mean, &mlp_norm.inv_std, &mlp_norm.mean, &q, &k, &v,
+          &q_raw, &k_raw, &q_norm.inv_std, &q_norm.mean, &k_norm.inv_std, &k_norm.mean, &attended, &log_sum_exp, &gate, &up})
       sum += b->bytes();
     return sum;
   }
 };
 
-/// What a backward pass may hold on to.
+/// What a model may hold on to. No choice changes a result.
 struct MemoryOptions {
-  bool recompute = false;  // keep the input of each block only, compute the rest of it again
+  bool recompute = false;   // backward: keep the input of each block only, compute the rest of it again
+  bool keep_packed = true;  // a second, packed copy of the weights: needed for speed in sampling, not where
+                            // every pass has many rows (a frozen reference that only scores)
 };
 
 /// What a forward pass keeps for one row [bytes].
@@ -49,8 +51,8 @@ inline Index kept_bytes_per_row(const Shape& s, const MemoryOptions& memory) {
 
 /// Buffers shared by all blocks of a pass.
 struct Scratch {
-  Buffer normed;       // [T, C] input of the linear maps
-  Buffer activated;    // [T, inner]
+  Buffer normed;     // [T, C] input of the linear maps
+  Buffer activated;  // [T, inner]
   Buffer d_inner, d_gate, d_up;
   Buffer d_normed, d_residual, d_attended, dq, dk, dv;
 };

@@ -64,10 +64,14 @@ inline void project_qkv(const BlockContext& c, const BlockPlaces& places, View<c
 template <class F>
 void with_activation(Activation activation, F&& f) {
   switch (activation) {
-    case Activation::silu: return f(kernel::Silu{});
-    case Activation::gelu_exact: return f(kernel::GeluExact{});
-    case Activation::gelu_tanh: return f(kernel::GeluTanh{});
-    case Activation::relu: return f(kernel::Relu{});
+    case Activation::silu:
+      return f(kernel::Silu{});
+    case Activation::gelu_exact:
+      return f(kernel::GeluExact{});
+    case Activation::gelu_tanh:
+      return f(kernel::GeluTanh{});
+    case Activation::relu:
+      return f(kernel::Relu{});
   }
 }
 
@@ -90,8 +94,7 @@ inline View<float> activate(const BlockContext& c, BlockActivations& kept) {
 inline void mlp_hidden(const BlockContext& c, const BlockPlaces& places, View<const float> x, BlockActivations& kept) {
   const View<float> normed = c.scratch.normed.shaped(x.rows(), x.cols());
   norm_forward(c.shape, c.parameters, places.mlp_norm, x, normed, kept.mlp_norm);
-  if (places.gate.exists())
-    places.gate.forward(c.parameters, normed, kept.gate.shaped(x.rows(), places.gate.outputs()));
+  if (places.gate.exists()) places.gate.forward(c.parameters, normed, kept.gate.shaped(x.rows(), places.gate.outputs()));
   places.up.forward(c.parameters, normed, kept.up.shaped(x.rows(), places.up.outputs()));
 }
 }  // namespace detail

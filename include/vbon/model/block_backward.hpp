@@ -72,8 +72,8 @@ inline void attention_block_backward(const BlockContext& c, Parameters& paramete
   const View<float> dk = s.dk.shaped(x.rows(), places.k.outputs());
   const View<float> dv = s.dv.shaped(x.rows(), places.v.outputs());
   const kernel::HeadShape heads{c.shape.heads, c.shape.kv_heads, c.shape.head_dim, c.shape.attention_scale(layer)};
-  kernel::attention_backward(Cpu{}, kept.q.view(), kept.k.view(), kept.v.view(), kept.attended.view(), kept.log_sum_exp.view(),
-                             dattended, segments, heads, kernel::Mask::causal, dq, dk, dv);
+  kernel::attention_backward(Cpu{}, kept.q.view(), kept.k.view(), kept.v.view(), kept.attended.view(),
+                             kept.log_sum_exp.view(), dattended, segments, heads, kernel::Mask::causal, dq, dk, dv);
   project_backward(c, parameters, places.q_norm, kept.q_raw, kept.q_norm, dq);
   project_backward(c, parameters, places.k_norm, kept.k_raw, kept.k_norm, dk);
   const View<float> normed = s.normed.shaped(x.rows(), x.cols());

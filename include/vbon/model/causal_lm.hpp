@@ -52,8 +52,11 @@ class CausalLm {
   }
   /// Takes what load_network() returned, and the config.json it was loaded with.
   CausalLm(Shape shape, Parameters parameters, Network network, Json config)
-      : shape_(std::move(shape)), family_(find_family(shape_.family)), config_(std::move(config)),
-        parameters_(std::move(parameters)), network_(std::move(network)) {
+      : shape_(std::move(shape)),
+        family_(find_family(shape_.family)),
+        config_(std::move(config)),
+        parameters_(std::move(parameters)),
+        network_(std::move(network)) {
     prepare();
   }
   CausalLm(CausalLm&&) = default;
@@ -109,7 +112,8 @@ class CausalLm {
   /// log p(read_token | what comes before) for every read of the forest, at a temperature.
   /// @param log_prob  [reads] nats
   /// @param entropy   [reads] of the law, nats; may be empty
-  void log_prob(const Forest& forest, kernel::HeadOptions options, std::span<double> log_prob, std::span<double> entropy = {}) {
+  void log_prob(const Forest& forest, kernel::HeadOptions options, std::span<double> log_prob,
+                std::span<double> entropy = {}) {
     const View<const float> rows = gather(forward(forest), forest.read_row, read_rows_);
     kernel::token_log_prob(Cpu{}, rows, network_.head.packed(), forest.read_token, options, log_prob, {}, entropy);
   }
@@ -139,8 +143,9 @@ class CausalLm {
     }
     kernel::token_log_prob(Cpu{}, rows, network_.head.packed(), forest.read_token, options, log_prob, log_sum_exp, {});
     const View<float> drows = d_read_rows_.shaped(rows.rows(), rows.cols());
-    kernel::token_log_prob_backward(Cpu{}, rows, network_.head.packed(), network_.head.weight(parameters_), forest.read_token,
-                                    options, log_sum_exp, dlog_prob, drows, network_.head.weight_gradient(parameters_));
+    kernel::token_log_prob_backward(Cpu{}, rows, network_.head.packed(), network_.head.weight(parameters_),
+                                    forest.read_token, options, log_sum_exp, dlog_prob, drows,
+                                    network_.head.weight_gradient(parameters_));
     backward_from_reads(forest, drows);
   }
 
@@ -180,16 +185,19 @@ class CausalLm {
     const BlockContext context = this->context(forest.position);
     for (Index layer = 0; layer < shape_.layers; ++layer) {
       const auto attend = attend_over(forest, layer);
-      block_forward(context, block(layer), x, x, one_block_, [&](BlockActivations& kept) {
-        attend(kept);
-        for (std::size_t i = 0; i < page.size(); ++i) {
-          const kernel::Segment& segment = forest.segment[i];
-          const View<float> k = kept.k.view().middle_rows(segment.begin, segment.length);
-          const View<float> v = kept.v.view().middle_rows(segment.begin, segment.length);
-          std::copy(k.begin(), k.end(), page[i]->key(layer, 0));
-          std::copy(v.begin(), v.end(), page[i]->value(layer, 0));
-        }
-      }, x);
+      block_forward(
+          context, block(layer), x, x, one_block_,
+          [&](BlockActivations& kept) {
+            attend(kept);
+            for (std::size_t i = 0; i < page.size(); ++i) {
+              const kernel::Segment& segment = forest.segment[i];
+              const View<float> k = kept.k.view().middle_rows(segment.begin, segment.length);
+              const View<float> v = kept.v.view().middle_rows(segment.begin, segment.length);
+              std::copy(k.begin(), k.end(), page[i]->key(layer, 0));
+              std::copy(v.begin(), v.end(), page[i]->value(layer, 0));
+            }
+          },
+          x);
     }
     sequences.clear();
     for (std::size_t i = 0; i < page.size(); ++i) {
@@ -217,18 +225,21 @@ class CausalLm {
     const View<float> x = embed(token, step_position_);
     const BlockContext context = this->context(step_position_);
     for (Index layer = 0; layer < shape_.layers; ++layer)
-      block_forward(context, block(layer), x, x, one_block_, [&](BlockActivations& kept) {
-        spans_.clear();
-        span_offset_.assign(1, 0);
-        for (std::size_t i = 0; i < sequence.size(); ++i) {
-          const View<float> k = kept.k.view().row(static_cast<Index>(i)), v = kept.v.view().row(static_cast<Index>(i));
-          std::copy(k.begin(), k.end(), sequence[i]->last_key(layer));
-          std::copy(v.begin(), v.end(), sequence[i]->last_value(layer));
-          sequence[i]->spans(layer, spans_);
-          span_offset_.push_back(static_cast<Index>(spans_.size()));
-        }
-        kernel::attention_decode(Cpu{}, kept.q.view(), spans_, span_offset_, head_shape(layer), kept.attended.view());
-      }, x);
+      block_forward(
+          context, block(layer), x, x, one_block_,
+          [&](BlockActivations& kept) {
+            spans_.clear();
+            span_offset_.assign(1, 0);
+            for (std::size_t i = 0; i < sequence.size(); ++i) {
+              const View<float> k = kept.k.view().row(static_cast<Index>(i)), v = kept.v.view().row(static_cast<Index>(i));
+              std::copy(k.begin(), k.end(), sequence[i]->last_key(layer));
+              std::copy(v.begin(), v.end(), sequence[i]->last_value(layer));
+              sequence[i]->spans(layer, spans_);
+              span_offset_.push_back(static_cast<Index>(spans_.size()));
+            }
+            kernel::attention_decode(Cpu{}, kept.q.view(), spans_, span_offset_, head_shape(layer), kept.attended.view());
+          },
+          x);
     return finish(x);
   }
 
@@ -245,9 +256,15 @@ class CausalLm {
     return {shape_.heads, shape_.kv_heads, shape_.head_dim, shape_.attention_scale(layer)};
   }
   void renew() {
-    if (packed_) return;
-    network_.for_each_linear([&](Linear& linear) { linear.pack(parameters_); });
+    if (packed_ && blocks_packed_ == memory.keep_packed) return;
+    network_.for_each_linear([&](Linear& linear) {
+      if (memory.keep_packed || &linear == &network_.head)
+        linear.pack(parameters_);  // the fused head reads it packed
+      else
+        linear.release();
+    });
     packed_ = true;
+    blocks_packed_ = memory.keep_packed;
   }
   void check_forest(const Forest& forest) const {
     kernel::check_segments(forest.segment, forest.rows());
@@ -308,7 +325,8 @@ class CausalLm {
     for (Index layer = 0; layer < layers; ++layer) {
       BlockActivations& own = kept_[static_cast<std::size_t>(layer)];
       Buffer& next = layer + 1 < layers ? kept_[static_cast<std::size_t>(layer) + 1].input : stream_;
-      run_kept(context, forest, layer, own.input.view(), memory.recompute ? one_block_ : own, next.shaped(rows, shape_.width));
+      run_kept(context, forest, layer, own.input.view(), memory.recompute ? one_block_ : own,
+               next.shaped(rows, shape_.width));
     }
     finish(stream_.view());
   }
@@ -330,7 +348,8 @@ class CausalLm {
     const BlockContext context = this->context(forest.position);
     for (Index layer = shape_.layers - 1; layer >= 0; --layer) {
       BlockActivations& own = kept_[static_cast<std::size_t>(layer)];
-      if (memory.recompute) run_kept(context, forest, layer, own.input.view(), one_block_, d_out_.shaped(rows, shape_.width));
+      if (memory.recompute)
+        run_kept(context, forest, layer, own.input.view(), one_block_, d_out_.shaped(rows, shape_.width));
       block_backward(context, parameters_, block(layer), layer, forest.segment, own.input.view(),
                      memory.recompute ? one_block_ : own, dx, d_out_);
     }
@@ -346,7 +365,8 @@ class CausalLm {
   Parameters parameters_;
   Network network_;
   kernel::Rotary rotary_;
-  bool packed_ = false;
+  bool packed_ = false;         // the packed copies are those of the parameters of now
+  bool blocks_packed_ = false;  // all linear maps have one, not the head alone
 
   Buffer stream_, hidden_, read_rows_, d_read_rows_, d_out_, d_stream_;
   NormStatistics final_statistics_;

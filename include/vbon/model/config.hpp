@@ -143,10 +143,14 @@ inline Activation read_activation(const ConfigReader& config, Names names, std::
 
 inline std::string_view activation_name(Activation activation) {
   switch (activation) {
-    case Activation::silu: return "silu";
-    case Activation::gelu_exact: return "gelu";
-    case Activation::gelu_tanh: return "gelu_new";
-    case Activation::relu: return "relu";
+    case Activation::silu:
+      return "silu";
+    case Activation::gelu_exact:
+      return "gelu";
+    case Activation::gelu_tanh:
+      return "gelu_new";
+    case Activation::relu:
+      return "relu";
   }
   throw ConfigError("activation_name: a value outside Activation");
 }
@@ -175,8 +179,7 @@ inline Rope read_rope(const ConfigReader& config, Index head_dim, Index context,
     rope.scaling = RopeScaling::llama3;
     rope.low_freq_factor = scaling.number_or({"low_freq_factor"}, 1);
     rope.high_freq_factor = scaling.number_or({"high_freq_factor"}, 4);
-    rope.original_context =
-        scaling.number_or({"original_max_position_embeddings"}, static_cast<double>(context));
+    rope.original_context = scaling.number_or({"original_max_position_embeddings"}, static_cast<double>(context));
   } else {
     scaling.unknown("rope_type", type, "default, linear, llama3");
   }

@@ -13,11 +13,11 @@
 
 namespace vbon::model {
 struct Forest {
-  std::vector<TokenId> token;             // [rows]
-  std::vector<Index> position;            // [rows] in the sequence
+  std::vector<TokenId> token;   // [rows]
+  std::vector<Index> position;  // [rows] in the sequence
   std::vector<kernel::Segment> segment;
-  std::vector<Index> read_row;            // [T] rows whose next token is asked for
-  std::vector<TokenId> read_token;        // [T] that token
+  std::vector<Index> read_row;      // [T] rows whose next token is asked for
+  std::vector<TokenId> read_token;  // [T] that token
 
   Index rows() const { return static_cast<Index>(token.size()); }
   Index reads() const { return static_cast<Index>(read_row.size()); }

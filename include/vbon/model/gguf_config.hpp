@@ -32,8 +32,8 @@ inline Shape read_shape(const io::GgufFile& file) {
                        ": keys and values of different length are not supported");
   s.inner = file.get<Index>(key("feed_forward_length"));
   s.context = file.get<Index>(key("context_length"));
-  s.norm_eps = file.get_or<double>(key(s.norm == Norm::rms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon"),
-                                   1e-5);
+  s.norm_eps = file.get_or<double>(
+      key(s.norm == Norm::rms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon"), 1e-5);
 
   const io::GgufTensor& embedding = file.tensor("token_embd.weight");
   require<FormatError>(embedding.shape.size() == 2, source, ": tensor \"token_embd.weight\" of two dimensions expected");

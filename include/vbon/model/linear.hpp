@@ -1,7 +1,7 @@
 // vbon/model/linear.hpp
 //
-// y = x w^T + b on the flat parameters. The weight is kept packed for the matrix kernel as well; the
-// gradient of x uses the plain one.
+// y = x w^T + b on the flat parameters. The weight is kept packed for the matrix kernel as well, or packed
+// for each use, which costs little where x has many rows; the gradient of x uses the plain one.
 #pragma once
 #include <string>
 #include <utility>
@@ -18,8 +18,7 @@ class Linear {
  public:
   Linear() = default;
   /// Adds NAME.weight [outputs, inputs] and NAME.bias [outputs] to the parameters.
-  Linear(Parameters& parameters, const std::string& name, Index outputs, Index inputs)
-      : outputs_(outputs), inputs_(inputs) {
+  Linear(Parameters& parameters, const std::string& name, Index outputs, Index inputs) : outputs_(outputs), inputs_(inputs) {
     weight_ = parameters[parameters.add(name + ".weight", {outputs, inputs})].offset;
     bias_ = parameters[parameters.add(name + ".bias", {outputs})].offset;
   }
@@ -32,20 +31,23 @@ class Linear {
   Index outputs() const { return outputs_; }
   Index inputs() const { return inputs_; }
   const kernel::PackedMatrix<float>& packed() const { return packed_; }
-  View<const float> weight(const Parameters& parameters) const {
-    return {parameters.data() + weight_, outputs_, inputs_};
-  }
+  View<const float> weight(const Parameters& parameters) const { return {parameters.data() + weight_, outputs_, inputs_}; }
   View<float> weight_gradient(Parameters& parameters) const {
     return {parameters.gradients().data() + weight_, outputs_, inputs_};
   }
 
   /// Call after the parameters changed.
   void pack(const Parameters& parameters) { kernel::pack(Cpu{}, weight(parameters), kernel::Transpose::no, packed_); }
+  /// Gives the packed copy back; forward() then makes one for each use.
+  void release() { packed_ = {}; }
   /// y = x w^T + b (+ y).   x [T, inputs], y [T, outputs]
   void forward(const Parameters& parameters, View<const float> x, View<float> y, bool accumulate = false) const {
     View<const float> bias;
     if (bias_ >= 0) bias = {parameters.data() + bias_, outputs_};
-    kernel::matmul(Cpu{}, x, packed_, y, bias, accumulate);
+    if (!packed_.empty()) return kernel::matmul(Cpu{}, x, packed_, y, bias, accumulate);
+    kernel::PackedMatrix<float> once;
+    kernel::pack(Cpu{}, weight(parameters), kernel::Transpose::no, once);
+    kernel::matmul(Cpu{}, x, once, y, bias, accumulate);
   }
   /// Adds to the gradients of w and b; dx [T, inputs] is overwritten, or added to.
   void backward(Parameters& parameters, View<const float> dy, View<const float> x, View<float> dx,

@@ -39,7 +39,7 @@ struct Network {
   Index position_embedding = -1;  // [context, C], for learned positions
   std::vector<BlockPlaces> block;
   NormPlace final_norm;
-  Linear head;  // [V, C], or [labels, C] for a score head
+  Linear head;                       // [V, C], or [labels, C] for a score head
   std::vector<StoredTensor> stored;  // one for each entry of Parameters::list()
 
   /// Calls f(linear) for every linear map.
@@ -98,9 +98,8 @@ class NetworkBuilder {
     return Linear(out, in, w, has_bias ? vector(bias_slot, layer, out) : -1);
   }
   Linear head_linear(Slot slot, Slot bias_slot, Index layer, Index heads, bool rotated) {
-    const Arrangement gguf = rotated && family_.gguf_rotary_pairs
-                                 ? Arrangement{Arrange::rotary_pairs, heads, s_.head_dim}
-                                 : Arrangement{};
+    const Arrangement gguf =
+        rotated && family_.gguf_rotary_pairs ? Arrangement{Arrange::rotary_pairs, heads, s_.head_dim} : Arrangement{};
     const Index out = heads * s_.head_dim;
     const Index w = weight(slot, layer, out, s_.width, {}, gguf);
     return Linear(out, s_.width, w, s_.qkv_bias ? vector(bias_slot, layer, out, {}, gguf) : -1);
@@ -114,8 +113,8 @@ class NetworkBuilder {
       b.k = head_linear(Slot::k, Slot::k_bias, layer, s_.kv_heads, true);
       b.v = head_linear(Slot::v, Slot::v_bias, layer, s_.kv_heads, false);
     } else {
-      const Arrangement hf = family_.qkv == QkvStorage::by_head ? Arrangement{Arrange::qkv_by_head, s_.heads, s_.head_dim}
-                                                                : Arrangement{};
+      const Arrangement hf =
+          family_.qkv == QkvStorage::by_head ? Arrangement{Arrange::qkv_by_head, s_.heads, s_.head_dim} : Arrangement{};
       const Index nq = s_.q_width(), nk = s_.kv_width(), c = s_.width;
       const Index w = weight(Slot::qkv, layer, nq + 2 * nk, c, hf);
       const Index bias = s_.qkv_bias ? vector(Slot::qkv_bias, layer, nq + 2 * nk, hf) : -1;

@@ -9,8 +9,8 @@
 
 namespace vbon::model {
 /// y = norm(x) over rows; keeps the statistics for the backward pass.   x, y [T, n]
-inline void norm_forward(const Shape& shape, const Parameters& parameters, NormPlace place, View<const float> x, View<float> y,
-                         NormStatistics& kept) {
+inline void norm_forward(const Shape& shape, const Parameters& parameters, NormPlace place, View<const float> x,
+                         View<float> y, NormStatistics& kept) {
   const View<const float> weight(parameters.data() + place.weight, x.cols());
   const auto eps = static_cast<float>(shape.norm_eps);
   const View<float> inv_std = kept.inv_std.shaped(1, x.rows());

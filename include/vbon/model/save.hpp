@@ -13,7 +13,7 @@
 
 namespace vbon::model {
 struct SaveOptions {
-  io::Dtype dtype = io::Dtype::f32;            // f32, f16 or bf16
+  io::Dtype dtype = io::Dtype::f32;           // f32, f16 or bf16
   std::uint64_t shard_bytes = 5'000'000'000;  // larger checkpoints are split
 };
 

@@ -13,10 +13,10 @@
 #include "vbon/core/types.hpp"
 
 namespace vbon::model {
-enum class Norm { rms, layer };                        // x / rms(x) * w, or (x - mean) / std * w + b
-enum class Position { rotary, learned };               // rotate q and k, or add a row of a table
-enum class Mlp { gated, plain };                       // down(act(gate) * up), or down(act(up))
-enum class Residual { sequential, parallel };          // parallel: attention and MLP read the same input
+enum class Norm { rms, layer };                // x / rms(x) * w, or (x - mean) / std * w + b
+enum class Position { rotary, learned };       // rotate q and k, or add a row of a table
+enum class Mlp { gated, plain };               // down(act(gate) * up), or down(act(up))
+enum class Residual { sequential, parallel };  // parallel: attention and MLP read the same input
 enum class Activation { silu, gelu_exact, gelu_tanh, relu };
 enum class QkvStorage { separate, stacked, by_head };  // of a checkpoint; by_head: [head][q, k, v][dim]
 enum class RopeScaling { none, linear, llama3 };
@@ -55,9 +55,9 @@ struct Shape {
   bool qkv_bias = false;
   bool attention_out_bias = false;
   bool mlp_bias = false;
-  bool qk_norm = false;  // RMS norm of every head of q and k before the rotation
-  bool scale_by_layer = false;      // attention scores of layer l (from 0) are divided by l + 1
-  bool scale_by_head_dim = true;    // attention scores are divided by sqrt(head_dim)
+  bool qk_norm = false;           // RMS norm of every head of q and k before the rotation
+  bool scale_by_layer = false;    // attention scores of layer l (from 0) are divided by l + 1
+  bool scale_by_head_dim = true;  // attention scores are divided by sqrt(head_dim)
   double norm_eps = 1e-5;
   Rope rope;
 

@@ -86,7 +86,8 @@ inline void refuse_unused(const TensorSource& source, const FamilyInfo& family, 
 
 /// Builds the network of a shape and fills its parameters.
 /// @throws FormatError naming the tensor that is missing, has another shape, or contradicts the config
-inline Network load_network(const TensorSource& source, const FamilyInfo& family, const Shape& shape, Parameters& parameters) {
+inline Network load_network(const TensorSource& source, const FamilyInfo& family, const Shape& shape,
+                            Parameters& parameters) {
   // A layer has tensors of its own: more layers than tensors is refused before anything is laid out.
   require<FormatError>(shape.layers <= source.tensors, source.path, ": ", shape.layers, " layers in the config, but only ",
                        source.tensors, " tensors");

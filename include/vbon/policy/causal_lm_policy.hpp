@@ -21,9 +21,9 @@
 namespace vbon::policy {
 /// How much is computed at once.
 struct PassOptions {
-  Index sampled_rows = 256;                       // responses that grow together
-  Index forward_rows = 2048;                      // tokens of a forward pass
-  Index activation_bytes = Index{1280} << 20;     // kept for a backward pass
+  Index sampled_rows = 256;                   // responses that grow together
+  Index forward_rows = 2048;                  // tokens of a forward pass
+  Index activation_bytes = Index{512} << 20;  // kept for a backward pass
 };
 
 template <Device D = Cpu>
@@ -39,7 +39,7 @@ class CausalLmPolicy {
     sampler.eos = model_.shape().eos;
   }
 
-  Sampler sampler;    // the law that is sampled; log_prob, backward and kl use its temperature
+  Sampler sampler;  // the law that is sampled; log_prob, backward and kl use its temperature
   PassOptions passes;
 
   model::CausalLm& model() { return model_; }
@@ -132,12 +132,13 @@ class CausalLmPolicy {
                         " values expected, got ", dlog_prob.size());
     if (log_prob) log_prob->resize(batch.tokens());
     const Index per_row = model::kept_bytes_per_row(shape(), model_.memory);
-    for_each_pass(batch, std::max<Index>(1, passes.activation_bytes / per_row), [&](const model::Forest& forest, Index begin) {
-      const auto count = static_cast<std::size_t>(forest.reads());
-      std::span<double> out;
-      if (log_prob) out = {log_prob->data() + begin, count};
-      model_.backward(forest, head_options(), {dlog_prob.data() + begin, count}, out);
-    });
+    for_each_pass(batch, std::max<Index>(1, passes.activation_bytes / per_row),
+                  [&](const model::Forest& forest, Index begin) {
+                    const auto count = static_cast<std::size_t>(forest.reads());
+                    std::span<double> out;
+                    if (log_prob) out = {log_prob->data() + begin, count};
+                    model_.backward(forest, head_options(), {dlog_prob.data() + begin, count}, out);
+                  });
   }
 
   View<float, D> parameters() { return model_.parameters().values(); }
@@ -173,7 +174,8 @@ class CausalLmPolicy {
     };
     for (Index p = 0; p < batch.prompts(); ++p) {
       Index segment = -1;
-      for (Index i = batch.group_offset[static_cast<std::size_t>(p)]; i < batch.group_offset[static_cast<std::size_t>(p) + 1]; ++i) {
+      for (Index i = batch.group_offset[static_cast<std::size_t>(p)];
+           i < batch.group_offset[static_cast<std::size_t>(p) + 1]; ++i) {
         if (forest.reads() > 0 && forest.rows() + batch.length(i) > rows_wanted + rows_wanted / 16) {
           flush();
           segment = -1;
@@ -187,10 +189,11 @@ class CausalLmPolicy {
   }
   void check_lengths(const RolloutBatch& batch, Index p, const Prompt& prompt) const {
     require<DomainError>(!prompt.tokens.empty(), ErrorCode{"empty_prompt"}, "prompt ", prompt.id, " has no token");
-    for (Index i = batch.group_offset[static_cast<std::size_t>(p)]; i < batch.group_offset[static_cast<std::size_t>(p) + 1]; ++i) {
+    for (Index i = batch.group_offset[static_cast<std::size_t>(p)]; i < batch.group_offset[static_cast<std::size_t>(p) + 1];
+         ++i) {
       const Index length = static_cast<Index>(prompt.tokens.size()) + batch.length(i);
-      require<DomainError>(length <= shape().context + 1, ErrorCode{"prompt_too_long"}, "prompt ", prompt.id, " and its response ",
-                           i - batch.group_offset[static_cast<std::size_t>(p)], " have ", length,
+      require<DomainError>(length <= shape().context + 1, ErrorCode{"prompt_too_long"}, "prompt ", prompt.id,
+                           " and its response ", i - batch.group_offset[static_cast<std::size_t>(p)], " have ", length,
                            " tokens together, but the model's context holds ", shape().context,
                            "; shorten the prompt or the response");
     }

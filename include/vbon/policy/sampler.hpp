@@ -40,7 +40,8 @@ struct Sampler {
   /// @throws ConfigError naming the option
   void check() const {
     const auto in = [](double value, double low, double high, std::string_view name) {
-      require<ConfigError>(value >= low && value <= high, "Sampler: ", name, " in [", low, ", ", high, "] expected, got ", value);
+      require<ConfigError>(value >= low && value <= high, "Sampler: ", name, " in [", low, ", ", high, "] expected, got ",
+                           value);
     };
     in(temperature, 0, 1e6, "temperature");
     in(top_p, 0, 1, "top_p");

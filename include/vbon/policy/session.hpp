@@ -74,7 +74,8 @@ class Session {
   /// sampler's temperature.
   void append(std::span<const TokenId> token) {
     const std::vector<Index> numbers = live();
-    require<ShapeError>(token.size() == numbers.size(), "Session::append: ", numbers.size(), " tokens expected, got ", token.size());
+    require<ShapeError>(token.size() == numbers.size(), "Session::append: ", numbers.size(), " tokens expected, got ",
+                        token.size());
     catch_up(numbers);
     std::vector<double> log_prob(token.size());
     kernel::token_log_prob(Cpu{}, rows_of(numbers), model_->network().head.packed(), token, head_options(), log_prob);
@@ -123,8 +124,8 @@ class Session {
     const auto shown = [&] { return prompt.text.size() <= 40 ? prompt.text : prompt.text.substr(0, 40) + "..."; };
     require<DomainError>(length >= 1, ErrorCode{"empty_prompt"}, "prompt ", prompt.id, " ('", shown(),
                          "') has no token; start it with a begin token or some text");
-    require<DomainError>(length < context, ErrorCode{"prompt_too_long"}, "prompt ", prompt.id, " ('", shown(), "') has ", length,
-                         " tokens, but the model's context holds ", context,
+    require<DomainError>(length < context, ErrorCode{"prompt_too_long"}, "prompt ", prompt.id, " ('", shown(), "') has ",
+                         length, " tokens, but the model's context holds ", context,
                          " and a response needs at least one; shorten the prompt or use a model with a longer context");
   }
   kernel::HeadOptions head_options() const {

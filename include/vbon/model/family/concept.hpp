@@ -47,8 +47,8 @@ struct FamilyInfo {
 
 template <Family F>
 FamilyInfo family_info() {
-  return {F::name, F::gguf_name, F::prefix, F::norm, F::position, F::mlp, F::activation, F::qkv, F::conv1d,
-          F::gguf_rotary_pairs, F::biased, &F::shape, &F::config, &F::tensor_name};
+  return {F::name,   F::gguf_name,         F::prefix, F::norm,   F::position, F::mlp,         F::activation, F::qkv,
+          F::conv1d, F::gguf_rotary_pairs, F::biased, &F::shape, &F::config,  &F::tensor_name};
 }
 
 /// What a family lacks: a slot that none of its checkpoints has.

@@ -61,25 +61,44 @@ struct Gpt2 {
   static std::string tensor_name(Slot slot, Index layer) {
     const std::string block = "transformer.h." + std::to_string(layer) + ".";
     switch (slot) {
-      case Slot::token_embedding: return "transformer.wte.weight";
-      case Slot::position_embedding: return "transformer.wpe.weight";
-      case Slot::attention_norm: return block + "ln_1.weight";
-      case Slot::attention_norm_bias: return block + "ln_1.bias";
-      case Slot::qkv: return block + "attn.c_attn.weight";
-      case Slot::qkv_bias: return block + "attn.c_attn.bias";
-      case Slot::attention_out: return block + "attn.c_proj.weight";
-      case Slot::attention_out_bias: return block + "attn.c_proj.bias";
-      case Slot::mlp_norm: return block + "ln_2.weight";
-      case Slot::mlp_norm_bias: return block + "ln_2.bias";
-      case Slot::up: return block + "mlp.c_fc.weight";
-      case Slot::up_bias: return block + "mlp.c_fc.bias";
-      case Slot::down: return block + "mlp.c_proj.weight";
-      case Slot::down_bias: return block + "mlp.c_proj.bias";
-      case Slot::final_norm: return "transformer.ln_f.weight";
-      case Slot::final_norm_bias: return "transformer.ln_f.bias";
-      case Slot::head: return "lm_head.weight";
-      case Slot::score: return "score.weight";
-      default: no_such_tensor(name, slot);
+      case Slot::token_embedding:
+        return "transformer.wte.weight";
+      case Slot::position_embedding:
+        return "transformer.wpe.weight";
+      case Slot::attention_norm:
+        return block + "ln_1.weight";
+      case Slot::attention_norm_bias:
+        return block + "ln_1.bias";
+      case Slot::qkv:
+        return block + "attn.c_attn.weight";
+      case Slot::qkv_bias:
+        return block + "attn.c_attn.bias";
+      case Slot::attention_out:
+        return block + "attn.c_proj.weight";
+      case Slot::attention_out_bias:
+        return block + "attn.c_proj.bias";
+      case Slot::mlp_norm:
+        return block + "ln_2.weight";
+      case Slot::mlp_norm_bias:
+        return block + "ln_2.bias";
+      case Slot::up:
+        return block + "mlp.c_fc.weight";
+      case Slot::up_bias:
+        return block + "mlp.c_fc.bias";
+      case Slot::down:
+        return block + "mlp.c_proj.weight";
+      case Slot::down_bias:
+        return block + "mlp.c_proj.bias";
+      case Slot::final_norm:
+        return "transformer.ln_f.weight";
+      case Slot::final_norm_bias:
+        return "transformer.ln_f.bias";
+      case Slot::head:
+        return "lm_head.weight";
+      case Slot::score:
+        return "score.weight";
+      default:
+        no_such_tensor(name, slot);
     }
   }
 };

@@ -62,24 +62,42 @@ struct GptNeox {
   static std::string tensor_name(Slot slot, Index layer) {
     const std::string block = "gpt_neox.layers." + std::to_string(layer) + ".";
     switch (slot) {
-      case Slot::token_embedding: return "gpt_neox.embed_in.weight";
-      case Slot::attention_norm: return block + "input_layernorm.weight";
-      case Slot::attention_norm_bias: return block + "input_layernorm.bias";
-      case Slot::qkv: return block + "attention.query_key_value.weight";
-      case Slot::qkv_bias: return block + "attention.query_key_value.bias";
-      case Slot::attention_out: return block + "attention.dense.weight";
-      case Slot::attention_out_bias: return block + "attention.dense.bias";
-      case Slot::mlp_norm: return block + "post_attention_layernorm.weight";
-      case Slot::mlp_norm_bias: return block + "post_attention_layernorm.bias";
-      case Slot::up: return block + "mlp.dense_h_to_4h.weight";
-      case Slot::up_bias: return block + "mlp.dense_h_to_4h.bias";
-      case Slot::down: return block + "mlp.dense_4h_to_h.weight";
-      case Slot::down_bias: return block + "mlp.dense_4h_to_h.bias";
-      case Slot::final_norm: return "gpt_neox.final_layer_norm.weight";
-      case Slot::final_norm_bias: return "gpt_neox.final_layer_norm.bias";
-      case Slot::head: return "embed_out.weight";
-      case Slot::score: return "score.weight";
-      default: no_such_tensor(name, slot);
+      case Slot::token_embedding:
+        return "gpt_neox.embed_in.weight";
+      case Slot::attention_norm:
+        return block + "input_layernorm.weight";
+      case Slot::attention_norm_bias:
+        return block + "input_layernorm.bias";
+      case Slot::qkv:
+        return block + "attention.query_key_value.weight";
+      case Slot::qkv_bias:
+        return block + "attention.query_key_value.bias";
+      case Slot::attention_out:
+        return block + "attention.dense.weight";
+      case Slot::attention_out_bias:
+        return block + "attention.dense.bias";
+      case Slot::mlp_norm:
+        return block + "post_attention_layernorm.weight";
+      case Slot::mlp_norm_bias:
+        return block + "post_attention_layernorm.bias";
+      case Slot::up:
+        return block + "mlp.dense_h_to_4h.weight";
+      case Slot::up_bias:
+        return block + "mlp.dense_h_to_4h.bias";
+      case Slot::down:
+        return block + "mlp.dense_4h_to_h.weight";
+      case Slot::down_bias:
+        return block + "mlp.dense_4h_to_h.bias";
+      case Slot::final_norm:
+        return "gpt_neox.final_layer_norm.weight";
+      case Slot::final_norm_bias:
+        return "gpt_neox.final_layer_norm.bias";
+      case Slot::head:
+        return "embed_out.weight";
+      case Slot::score:
+        return "score.weight";
+      default:
+        no_such_tensor(name, slot);
     }
   }
 };

@@ -66,29 +66,52 @@ struct Llama {
   static std::string tensor_name(Slot slot, Index layer) {
     const std::string block = "model.layers." + std::to_string(layer) + ".";
     switch (slot) {
-      case Slot::token_embedding: return "model.embed_tokens.weight";
-      case Slot::attention_norm: return block + "input_layernorm.weight";
-      case Slot::q: return block + "self_attn.q_proj.weight";
-      case Slot::q_bias: return block + "self_attn.q_proj.bias";
-      case Slot::k: return block + "self_attn.k_proj.weight";
-      case Slot::k_bias: return block + "self_attn.k_proj.bias";
-      case Slot::v: return block + "self_attn.v_proj.weight";
-      case Slot::v_bias: return block + "self_attn.v_proj.bias";
-      case Slot::q_norm: return block + "self_attn.q_norm.weight";
-      case Slot::k_norm: return block + "self_attn.k_norm.weight";
-      case Slot::attention_out: return block + "self_attn.o_proj.weight";
-      case Slot::attention_out_bias: return block + "self_attn.o_proj.bias";
-      case Slot::mlp_norm: return block + "post_attention_layernorm.weight";
-      case Slot::gate: return block + "mlp.gate_proj.weight";
-      case Slot::gate_bias: return block + "mlp.gate_proj.bias";
-      case Slot::up: return block + "mlp.up_proj.weight";
-      case Slot::up_bias: return block + "mlp.up_proj.bias";
-      case Slot::down: return block + "mlp.down_proj.weight";
-      case Slot::down_bias: return block + "mlp.down_proj.bias";
-      case Slot::final_norm: return "model.norm.weight";
-      case Slot::head: return "lm_head.weight";
-      case Slot::score: return "score.weight";
-      default: no_such_tensor(name, slot);
+      case Slot::token_embedding:
+        return "model.embed_tokens.weight";
+      case Slot::attention_norm:
+        return block + "input_layernorm.weight";
+      case Slot::q:
+        return block + "self_attn.q_proj.weight";
+      case Slot::q_bias:
+        return block + "self_attn.q_proj.bias";
+      case Slot::k:
+        return block + "self_attn.k_proj.weight";
+      case Slot::k_bias:
+        return block + "self_attn.k_proj.bias";
+      case Slot::v:
+        return block + "self_attn.v_proj.weight";
+      case Slot::v_bias:
+        return block + "self_attn.v_proj.bias";
+      case Slot::q_norm:
+        return block + "self_attn.q_norm.weight";
+      case Slot::k_norm:
+        return block + "self_attn.k_norm.weight";
+      case Slot::attention_out:
+        return block + "self_attn.o_proj.weight";
+      case Slot::attention_out_bias:
+        return block + "self_attn.o_proj.bias";
+      case Slot::mlp_norm:
+        return block + "post_attention_layernorm.weight";
+      case Slot::gate:
+        return block + "mlp.gate_proj.weight";
+      case Slot::gate_bias:
+        return block + "mlp.gate_proj.bias";
+      case Slot::up:
+        return block + "mlp.up_proj.weight";
+      case Slot::up_bias:
+        return block + "mlp.up_proj.bias";
+      case Slot::down:
+        return block + "mlp.down_proj.weight";
+      case Slot::down_bias:
+        return block + "mlp.down_proj.bias";
+      case Slot::final_norm:
+        return "model.norm.weight";
+      case Slot::head:
+        return "lm_head.weight";
+      case Slot::score:
+        return "score.weight";
+      default:
+        no_such_tensor(name, slot);
     }
   }
 };
