@@ -119,7 +119,7 @@ TEST_CASE("IAD follows its Markov chain", "[decode]") {
       kernel.back().emplace_back(next.begin(), next.end());
     }
   }
-  const auto propose = [k](const Prompt& prompt, const decode::Candidate& best, const decode::Candidate& worst) {
+  const auto propose = [](const Prompt& prompt, const decode::Candidate& best, const decode::Candidate& worst) {
     Prompt next = prompt;
     next.id = static_cast<std::uint64_t>(1 + best.token[0] * k + worst.token[0]);
     return next;

@@ -24,7 +24,7 @@ struct Nameless {
   static constexpr Needs needs{};
   ObjectiveResult operator()(const RolloutBatch&) const { return {}; }
 };
-static_assert(!Objective<Nameless> && !objective::Registered<Nameless>);
+static_assert(!Objective<Nameless> && !objective::Registered<Nameless> && Nameless::needs.min_group == 1);
 }  // namespace
 
 TEST_CASE("an objective is found by name, with hyphens too, and its options are set by name", "[objective]") {
