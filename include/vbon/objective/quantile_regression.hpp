@@ -76,6 +76,10 @@ inline PointGrad squared_residual(double target, double log_ratio, double beta) 
   return {residual * residual, -2 * beta * residual};
 }
 
+/// With `centred` the residuals of a prompt are taken against their weighted mean, which is the best guess of
+/// any normaliser: the least squares over all pairs of responses. It keeps the optimum, and the gradient no
+/// longer carries the noise of a common offset, which is what counts when only a few extreme responses are used.
+///
 /// Any samples serve; u comes from log_cdf, log_cdf_le on the side asked for (for cached samples annotate
 /// with Drawn::from_cache). Mean over prompts of the weighted mean over responses.
 /// @throws DomainError for u outside [0, 1], u = 0 under a logarithm without floor, beta <= 0
@@ -87,10 +91,12 @@ struct QuantileRegression {
   Phi phi = {.kind = PhiKind::bon_log};
   double beta = 1;
   Side side = Side::mid;
+  bool centred = false;
   void each_option(auto&& f) {
     phi.each_option(f);
     f("beta", beta, "weight of the log-ratio, > 0");
     f("side", side, "the quantile at ties: strict, mid or weak");
+    f("centred", centred, "compare the responses of a prompt with each other: log Z drops out");
   }
 
   ObjectiveResult operator()(const RolloutBatch& batch) const {
@@ -101,10 +107,17 @@ struct QuantileRegression {
     const Array share = batch.weight / static_cast<double>(batch.prompts());
     ObjectiveResult result;
     Array slope(batch.responses());
-    for (Index i = 0; i < slope.size(); ++i) {
-      const PointGrad point = squared_residual(phi(std::exp(log_u[i])) - beta * log_z, ratio[i], beta);
-      result.loss += share[i] * point.loss;
-      slope[i] = share[i] * point.slope;
+    for (const Group& g : groups(batch)) {
+      double offset = beta * log_z;
+      if (centred) {
+        offset = 0;
+        for (Index i = g.begin; i < g.end(); ++i) offset += batch.weight[i] * (phi(std::exp(log_u[i])) - beta * ratio[i]);
+      }
+      for (Index i = g.begin; i < g.end(); ++i) {
+        const PointGrad point = squared_residual(phi(std::exp(log_u[i])) - offset, ratio[i], beta);
+        result.loss += share[i] * point.loss;
+        slope[i] = share[i] * point.slope;
+      }
     }
     result.dlog_prob = per_token(batch, slope);
     return result;

@@ -26,6 +26,7 @@ enum class Draw {
   all,      // every one, weight 1/M
   weighted, // every one, weighted with its probability of being the best of a random n-subset
   uniform,  // `samples` of them at random, weight 1/samples
+  outer,    // `samples` at random from the worst and the best quarter, half of each, weight 1/samples
   best,     // `samples` drawn with the probabilities of `weighted`, each weight 1/samples
 };
 
@@ -99,5 +100,23 @@ inline std::vector<Index> uniform_draw(Index total, Index count, RngKey key) {
   order.resize(static_cast<std::size_t>(count));
   std::sort(order.begin(), order.end());
   return order;
+}
+
+/// `count` indices at random from the lowest and the highest quarter of the rewards, half of each: the
+/// responses that tell most about which way the reward points. Ascending; ties by index.
+inline std::vector<Index> outer_draw(std::span<const double> rewards, Index count, RngKey key) {
+  const Index total = static_cast<Index>(rewards.size());
+  std::vector<Index> order(rewards.size());
+  std::iota(order.begin(), order.end(), Index{0});
+  std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) {
+    return rewards[static_cast<std::size_t>(a)] < rewards[static_cast<std::size_t>(b)];
+  });
+  const Index low = count / 2, high = count - low;
+  const Index quarter = std::min(total / 2, std::max({total / 4, low, high}));
+  std::vector<Index> chosen;
+  for (const Index i : uniform_draw(quarter, low, key.fold(0))) chosen.push_back(order[static_cast<std::size_t>(i)]);
+  for (const Index i : uniform_draw(quarter, high, key.fold(1))) chosen.push_back(order[static_cast<std::size_t>(total - 1 - i)]);
+  std::sort(chosen.begin(), chosen.end());
+  return chosen;
 }
 }  // namespace vbon::train

@@ -179,6 +179,7 @@ class Trainer {
     RolloutBatch batch = cache_.batch(prompts, [&](Index p, const rollout::CachedPrompt& entry) {
       const RngKey draw = key.fold(prompts[static_cast<std::size_t>(p)].id);
       if (phase.draw == Draw::best) return systematic_draw(best_of_n_weights(entry.reward, phase.n), phase.samples, draw.uniform(0));
+      if (phase.draw == Draw::outer) return outer_draw(entry.reward, phase.samples, draw);
       return uniform_draw(entry.samples(), phase.draw == Draw::uniform ? phase.samples : entry.samples(), draw);
     });
     if (phase.draw == Draw::weighted)
