@@ -82,7 +82,8 @@ TEST_CASE("the gradient through pooling and unit length is that of finite differ
   EncoderTape tape;
   const Index c = model.encoder.shape().width;
   Tensor<float> out(3, c), norm(3), weight(3, c);
-  for (Index i = 0; i < weight.size(); ++i) weight[i] = static_cast<float>(RngKey{3, 3}.normal(static_cast<std::uint64_t>(i)));
+  for (Index i = 0; i < weight.size(); ++i)
+    weight[i] = static_cast<float>(RngKey{3, 3}.normal(static_cast<std::uint64_t>(i)));
   const auto loss = [&] {
     pool(model.encoder.forward(input, tape, Keep::all), input.offset, mode, out);
     if (normalize) normalize_rows(out, norm);
@@ -115,7 +116,8 @@ TEST_CASE("gradients add up over passes", "[model][encoder]") {
   const std::vector<float> once(parameters.gradients().begin(), parameters.gradients().end());
   model.encoder.classify(input, tape, Keep::all);
   model.encoder.classify_backward(tape, ones.view());
-  for (std::size_t i = 0; i < once.size(); ++i) CHECK(parameters.gradients()[static_cast<Index>(i)] == Approx(2 * once[i]).margin(1e-5));
+  for (std::size_t i = 0; i < once.size(); ++i)
+    CHECK(parameters.gradients()[static_cast<Index>(i)] == Approx(2 * once[i]).margin(1e-5));
 }
 
 TEST_CASE("a sequence gives the same bits alone, in company and on any number of threads", "[model][encoder]") {
@@ -213,7 +215,8 @@ TEST_CASE("a saved encoder loads to the same bits, in narrow types to the rounde
   const auto back = EncoderCheckpoint::load(folder.path());
   CHECK(back.encoder.shape().labels == labels);
   REQUIRE(back.encoder.parameters().size() == model.encoder.parameters().size());
-  CHECK(std::equal(back.encoder.parameters().data(), back.encoder.parameters().data() + back.encoder.parameters().size(), model.encoder.parameters().data()));
+  CHECK(std::equal(back.encoder.parameters().data(), back.encoder.parameters().data() + back.encoder.parameters().size(),
+                   model.encoder.parameters().data()));
   model.save(folder.path(), io::Dtype::bf16);
   const auto narrow = EncoderCheckpoint::load(folder.path());
   CHECK(narrow.config["dtype"] == "bfloat16");
@@ -239,7 +242,8 @@ TEST_CASE("a checkpoint that contradicts itself is refused by name", "[model][en
     return std::string("no error");
   };
   CHECK_THAT(failure("model_type", "gpt2"), Catch::Contains("gpt2") && Catch::Contains("bert, distilbert, roberta"));
-  CHECK_THAT(failure("hidden_size", 24), Catch::Contains("bert.embeddings.word_embeddings.weight") && Catch::Contains("[20, 12]") && Catch::Contains("[20, 24]"));
+  CHECK_THAT(failure("hidden_size", 24), Catch::Contains("bert.embeddings.word_embeddings.weight") &&
+                                             Catch::Contains("[20, 12]") && Catch::Contains("[20, 24]"));
   CHECK_THAT(failure("num_hidden_layers", 4), Catch::Contains("layer.3") && Catch::Contains("missing"));
   CHECK_THAT(failure("num_hidden_layers", 1000000000), Catch::Contains("layers promised"));
   CHECK_THAT(failure("vocab_size", 1LL << 40), Catch::Contains("word_embeddings"));

@@ -10,9 +10,23 @@ using namespace vbon::reward;
 using test::TemporaryFolder;
 
 namespace {
-const std::vector<std::string> texts = {"a good film",  "a bad film",    "the plot is great",  "the plot is dull",   "not good",        "very good",
-                                        "very bad",     "fun",           "slow",               "the film is very fun", "fast plot",     "dull dull dull",
-                                        "great great",  "a great film is a very good film", "", "not a bad film is the plot",          "goodly plots"};
+const std::vector<std::string> texts = {"a good film",
+                                        "a bad film",
+                                        "the plot is great",
+                                        "the plot is dull",
+                                        "not good",
+                                        "very good",
+                                        "very bad",
+                                        "fun",
+                                        "slow",
+                                        "the film is very fun",
+                                        "fast plot",
+                                        "dull dull dull",
+                                        "great great",
+                                        "a great film is a very good film",
+                                        "",
+                                        "not a bad film is the plot",
+                                        "goodly plots"};
 std::vector<double> wanted() {
   std::vector<double> score;
   for (const auto& text : texts) {
@@ -59,7 +73,8 @@ TEST_CASE("a score does not depend on company, order or threads", "[reward][enco
   EncoderHead head(encoder_in(folder), TextInput::response);
   head.train(texts, wanted());
   const Array all = head.score(texts);
-  for (std::size_t i = 0; i < texts.size(); ++i) CHECK(head.score(std::span(texts).subspan(i, 1))[0] == all[static_cast<Index>(i)]);
+  for (std::size_t i = 0; i < texts.size(); ++i)
+    CHECK(head.score(std::span(texts).subspan(i, 1))[0] == all[static_cast<Index>(i)]);
   const std::vector<std::string> reversed(texts.rbegin(), texts.rend());
   CHECK((head.score(reversed).reverse() == all).all());
   const int before = thread_pool().threads();
@@ -78,7 +93,8 @@ TEST_CASE("a head reads the response alone or behind its prompt", "[reward][enco
   EncoderHead whole(encoder), response(encoder, TextInput::response);
   whole.train(texts, wanted());
   response.train(texts, wanted());
-  CHECK((whole(batch) == whole.score(std::vector<std::string>{"the plot is great", "the plot is dull", "a bad film"})).all());
+  CHECK(
+      (whole(batch) == whole.score(std::vector<std::string>{"the plot is great", "the plot is dull", "a bad film"})).all());
   CHECK((response(batch) == response.score(std::vector<std::string>{" is great", " is dull", " bad film"})).all());
 }
 
@@ -116,7 +132,8 @@ TEST_CASE("a head is not used with another encoder, nor a broken folder", "[rewa
   auto about = io::read_json(folder / "reward.json");
   about["layers"] = {3};
   write(folder / "reward.json", about.dump());
-  CHECK_THAT(failure([&] { EncoderHead::load(folder.path(), head.encoder()); }), Catch::Contains("weight") && Catch::Contains("12 values"));
+  CHECK_THAT(failure([&] { EncoderHead::load(folder.path(), head.encoder()); }),
+             Catch::Contains("weight") && Catch::Contains("12 values"));
   about["reward"] = "lexicon";
   write(folder / "reward.json", about.dump());
   CHECK_THAT(failure([&] { EncoderHead::load(folder.path()); }), Catch::Contains("'lexicon'"));
@@ -130,7 +147,8 @@ TEST_CASE("a head learns preferences", "[reward][encoder_head]") {
   std::vector<PreferencePair> pairs;
   for (const char* noun : {" film", " plot"})
     for (const char* good : {"good", "great", "fun", "fast"})
-      for (const char* bad : {"bad", "dull", "slow", "not"}) pairs.push_back({"the", std::string(noun) + " is " + good, std::string(noun) + " is " + bad, 0.5});
+      for (const char* bad : {"bad", "dull", "slow", "not"})
+        pairs.push_back({"the", std::string(noun) + " is " + good, std::string(noun) + " is " + bad, 0.5});
   const auto report = head.train(pairs, {.l2 = 1e-6, .centering = 0.01});
   CHECK(report.converged);
   Index right = 0;
@@ -151,13 +169,16 @@ TEST_CASE("pooling follows the files of the folder", "[reward][sentence_encoder]
   test::save_tiny_encoder(folder.path());
   const auto pooling = [&] { return SentenceEncoder::load(folder.path()).pooling(); };
   CHECK((pooling().mode == model::PoolingMode::mean && pooling().normalize));
-  const std::string transformer = R"({"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"})";
+  const std::string transformer =
+      R"({"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"})";
   const std::string pool = R"({"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"})";
-  const std::string normalize = R"({"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"})";
+  const std::string normalize =
+      R"({"idx": 2, "name": "2", "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"})";
   write(folder / "modules.json", '[' + transformer + ',' + pool + ']');
   CHECK_FALSE(pooling().normalize);
   write(folder / "modules.json", '[' + transformer + ',' + pool + ',' + normalize + ']');
-  write(folder / "1_Pooling" / "config.json", R"({"word_embedding_dimension": 12, "pooling_mode_cls_token": true, "pooling_mode_mean_tokens": false})");
+  write(folder / "1_Pooling" / "config.json",
+        R"({"word_embedding_dimension": 12, "pooling_mode_cls_token": true, "pooling_mode_mean_tokens": false})");
   CHECK((pooling().mode == model::PoolingMode::first && pooling().normalize));
   write(folder / "1_Pooling" / "config.json", R"({"pooling_mode_mean_tokens": true, "pooling_mode_max_tokens": true})");
   CHECK_THAT(failure(pooling), Catch::Contains("one pooling mode"));
@@ -215,9 +236,11 @@ TEST_CASE("a classifier's label is chosen by name or number, the positive one of
   CHECK(Classifier::load(folder.path(), {.label = "1"}).label() == 1);
   with_names("no", "yes");
   CHECK(Classifier::load(folder.path()).label() == 1);
-  CHECK_THAT(failure([&] { Classifier::load(folder.path(), {.label = "maybe"}); }), Catch::Contains("'maybe'") && Catch::Contains("1 (yes)"));
+  CHECK_THAT(failure([&] { Classifier::load(folder.path(), {.label = "maybe"}); }),
+             Catch::Contains("'maybe'") && Catch::Contains("1 (yes)"));
   test::save_tiny_encoder(folder.path(), "roberta", 4);
-  CHECK_THAT(failure([&] { Classifier::load(folder.path()); }), Catch::Contains("choose the label") && Catch::Contains("3 (LABEL_3)"));
+  CHECK_THAT(failure([&] { Classifier::load(folder.path()); }),
+             Catch::Contains("choose the label") && Catch::Contains("3 (LABEL_3)"));
   test::save_tiny_encoder(folder.path());
   CHECK_THAT(failure([&] { Classifier::load(folder.path()); }), Catch::Contains("no classification head"));
   CHECK_THROWS_AS(Classifier{}.score(texts), ConfigError);
@@ -235,5 +258,6 @@ TEST_CASE("a tokenizer that does not belong to the encoder is refused", "[reward
 TEST_CASE("every reward of the registry opens by its name, and an unknown name lists them", "[reward][registry]") {
   for_each_entry<Rewards>([]<class R>(const R&) { static_assert(Reward<R>); });
   CHECK(open("length", "3").kind() == "length");
-  CHECK_THAT(failure([] { open("sentiment", ""); }), Catch::Contains("sentiment") && Catch::Contains("length, lexicon, table, encoder_head, classifier, process"));
+  CHECK_THAT(failure([] { open("sentiment", ""); }),
+             Catch::Contains("sentiment") && Catch::Contains("length, lexicon, table, encoder_head, classifier, process"));
 }

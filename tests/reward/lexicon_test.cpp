@@ -50,7 +50,8 @@ TEST_CASE("the average is over all words of the response", "[reward][lexicon]") 
 
 TEST_CASE("a repeated word counts as its last line says, or is an error that names both", "[reward][lexicon]") {
   CHECK(Lexicon::parse("ok\t1\nOK\t2\n", "x").score("ok") == 2);
-  CHECK_THAT(failure("ok\t1\nfine\t1\nOK\t2\n", {.reject_repeated = true}), Catch::Contains("line 3") && Catch::Contains("line 1"));
+  CHECK_THAT(failure("ok\t1\nfine\t1\nOK\t2\n", {.reject_repeated = true}),
+             Catch::Contains("line 3") && Catch::Contains("line 1"));
 }
 
 TEST_CASE("a broken line is named", "[reward][lexicon][error]") {
@@ -66,7 +67,8 @@ TEST_CASE("a lexicon file rewards a batch by its responses alone", "[reward][lex
   std::ofstream(folder / "words.tsv") << words;
   std::ofstream(folder / "empty.tsv") << "\n";
   const auto lexicon = Lexicon::load(folder / "words.tsv");
-  CHECK(vbon::test::values_of(lexicon(vbon::test::text_batch({{"good", {"bad", "good good"}}, {"p", {""}}}))) == std::vector<double>{-2.5, 4, 0});
+  CHECK(vbon::test::values_of(lexicon(vbon::test::text_batch({{"good", {"bad", "good good"}}, {"p", {""}}}))) ==
+        std::vector<double>{-2.5, 4, 0});
   CHECK_THROWS_AS(Lexicon::load(folder / "empty.tsv"), vbon::FormatError);
   CHECK_THROWS_AS(Lexicon::load(folder / "absent.tsv"), vbon::RunError);
   vbon::RolloutBatch no_text;

@@ -47,7 +47,7 @@ double gradient_at(const Data& data, const Loss& loss, const LinearHead& head, d
 }  // namespace
 
 TEST_CASE("least squares with a penalty meets its closed form", "[reward][head]") {
-  const auto data = make_data(200, 7, GENERATE(1, 2));
+  const auto data = make_data(200, 7, GENERATE(1U, 2U));
   const double l2 = GENERATE(1e-4, 1e-2, 1.0);
   const auto fit = HeadFitter(data.features.view()).fit(SquaredLoss{data.score, ones(200)}, l2);
   CHECK(fit.minimum.converged);
@@ -56,7 +56,8 @@ TEST_CASE("least squares with a penalty meets its closed form", "[reward][head]"
   x << data.features.view().matrix().cast<double>(), Eigen::VectorXd::Ones(200);
   Eigen::MatrixXd normal = x.transpose() * x / 200;
   normal.diagonal().head(7).array() += l2;  // the bias is free
-  const Eigen::VectorXd answer = normal.fullPivLu().solve(x.transpose() * Eigen::Map<const Eigen::VectorXd>(data.score.data(), 200) / 200);
+  const Eigen::VectorXd answer =
+      normal.fullPivLu().solve(x.transpose() * Eigen::Map<const Eigen::VectorXd>(data.score.data(), 200) / 200);
   for (Index j = 0; j < 7; ++j) CHECK(fit.head.weight[static_cast<std::size_t>(j)] == Approx(answer[j]).margin(1e-5));
   CHECK(fit.head.bias == Approx(answer[7]).margin(5e-5));
 }
@@ -141,24 +142,53 @@ TEST_CASE("weights of zero leave rows out", "[reward][head]") {
   Tensor<float> first(30, 3);
   std::copy_n(data.features.data(), 90, first.data());
   const auto a = HeadFitter(data.features.view()).fit(SquaredLoss{data.score, half}, 0.1).head;
-  const auto b = HeadFitter(first.view()).fit(SquaredLoss{{data.score.begin(), data.score.begin() + 30}, ones(30)}, 0.1).head;
+  const auto b =
+      HeadFitter(first.view()).fit(SquaredLoss{{data.score.begin(), data.score.begin() + 30}, ones(30)}, 0.1).head;
   for (std::size_t j = 0; j < 3; ++j) CHECK(a.weight[j] == Approx(b.weight[j]).margin(1e-5));
 }
 
 TEST_CASE("cross-validation chooses the penalty that predicts best and reports all of them", "[reward][head]") {
-  const auto data = make_data(120, 40, 11);
-  std::vector<std::uint64_t> fold(120);
-  std::iota(fold.begin(), fold.end(), std::uint64_t{0});
-  const HeadFitter fitter(data.features.view());
+  // Three of forty features matter, under noise: no penalty overfits, a huge one forgets.
+  const Index n = 90, d = 40;
+  const RngKey key{21, 0};
+  Tensor<float> features(n, d);
+  std::vector<double> score(static_cast<std::size_t>(n));
+  std::vector<std::uint64_t> fold(score.size());
+  for (Index i = 0; i < n; ++i) {
+    for (Index j = 0; j < d; ++j) features(i, j) = static_cast<float>(key.normal(static_cast<std::uint64_t>(i * d + j)));
+    const auto u = static_cast<std::size_t>(i);
+    score[u] = static_cast<double>(features(i, 0) - features(i, 1) + features(i, 2)) + key.fold(1).normal(u);
+    fold[u] = u;
+  }
+  const HeadFitter fitter(features.view());
   for (const auto loss : {HeadLoss::regression, HeadLoss::logistic}) {
-    const auto [head, report] = train_linear_head(fitter, data.features.view(), data.score, fold, {.loss = loss, .l2 = {1e-6, 1e-2, 100}, .folds = 4});
+    const auto [head, report] =
+        train_linear_head(fitter, features.view(), score, fold, {.loss = loss, .l2 = {1e-6, 0.1, 1000}, .folds = 3});
     REQUIRE(report.candidates.size() == 3);
-    CHECK(report.l2 == 1e-2);
+    CHECK(report.l2 == 0.1);
     CHECK(report.converged);
     CHECK(report.candidates[1].loss < report.candidates[0].loss);
     CHECK(report.candidates[1].loss < report.candidates[2].loss);
     CHECK(report.candidates[1].agreement.sign_accuracy > 0.7);
   }
+
+  // The figure of a candidate, the long way: fit on two thirds, predict the third.
+  const auto report = train_linear_head(fitter, features.view(), score, fold, {.l2 = {0.1, 0.2}, .folds = 3}).second;
+  double squares = 0;
+  for (Index k = 0; k < 3; ++k) {
+    Tensor<float> inside(n / 3 * 2, d), outside(n / 3, d);
+    std::vector<double> target, rest;
+    for (Index i = 0; i < n; ++i) {
+      const bool left_out = i % 3 == k;
+      auto& kept = left_out ? rest : target;
+      std::copy_n(features.row(i).data(), d, (left_out ? outside : inside).row(static_cast<Index>(kept.size())).data());
+      kept.push_back(score[static_cast<std::size_t>(i)]);
+    }
+    const auto weights = ones(target.size());
+    const Array predicted = HeadFitter(inside.view()).fit(SquaredLoss{target, weights}, 0.1).head(outside.view());
+    for (std::size_t i = 0; i < rest.size(); ++i) squares += std::pow(predicted[static_cast<Index>(i)] - rest[i], 2);
+  }
+  CHECK(report.candidates[0].loss == Approx(squares / 2 / static_cast<double>(n)).epsilon(1e-4));
 }
 
 TEST_CASE("a fit refuses what has no answer", "[reward][head][error]") {
@@ -195,13 +225,26 @@ TEST_CASE("agreement: signs without the neutral, ranks with ties", "[reward][agr
 
 TEST_CASE("minimize reaches the bottom of a narrow valley", "[reward][head]") {
   // Convex, condition number 1e6, not quadratic.
-  const auto f = [](const Eigen::VectorXd& x, Eigen::VectorXd& g) {
-    g = Eigen::Vector2d(std::sinh(x[0] - 1), 1e6 * (x[1] + 2));
+  const auto f = [](const Vector& x, Vector& g) {
+    g = {std::sinh(x[0] - 1), 1e6 * (x[1] + 2)};
     return std::cosh(x[0] - 1) + 5e5 * (x[1] + 2) * (x[1] + 2);
   };
-  Eigen::VectorXd x = Eigen::Vector2d(4, 4);
-  const auto result = minimize(x, f, [](const Eigen::VectorXd& g) { return Eigen::VectorXd(g); }, {.tolerance = 1e-12});
+  Vector x = {4, 4};
+  const auto result = minimize(x, f, [](Vector&) {}, {.tolerance = 1e-12});
   CHECK(x[0] == Approx(1).margin(1e-4));
   CHECK(x[1] == Approx(-2).epsilon(1e-9));
   CHECK(result.value == Approx(1).epsilon(1e-9));
+}
+
+TEST_CASE("Cholesky solves symmetric systems and refuses indefinite ones", "[reward][head]") {
+  const Index n = GENERATE(1, 3, 8, 21);
+  const RngKey key{4, 4};
+  Eigen::MatrixXd a(n, n);
+  for (Index i = 0; i < n * n; ++i) a.data()[i] = key.normal(static_cast<std::uint64_t>(i));
+  const Eigen::MatrixXd spd = a * a.transpose() + 0.1 * Eigen::MatrixXd::Identity(n, n);
+  Eigen::VectorXd x = a.col(0);
+  Cholesky(Vector(spd.data(), spd.data() + n * n), n).solve(x.data());
+  CHECK((spd * x - a.col(0)).norm() < 1e-9);
+  CHECK_THROWS_AS(Cholesky(Vector{1, 0, 2, 1}, 2), DomainError);
+  CHECK_THROWS_AS(Cholesky(Vector(3), 2), ShapeError);
 }

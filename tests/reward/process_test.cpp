@@ -47,7 +47,8 @@ TEST_CASE("an external command rewards every response, batch after batch in one 
 }
 
 TEST_CASE("answers may come in any order and with white space, blank lines and more keys", "[reward][process]") {
-  const Process process(R"sh(read -r a; read -r b; echo; echo ' {"reward": -2.5e1, "id": 1, "note": "x"} '; echo '{"id": 0, "reward": 7}')sh");
+  const Process process(
+      R"sh(read -r a; read -r b; echo; echo ' {"reward": -2.5e1, "id": 1, "note": "x"} '; echo '{"id": 0, "reward": 7}')sh");
   CHECK(values_of(process(text_batch({{"p", {"a", "b"}}}))) == std::vector<double>{7, -25});
 }
 
@@ -58,7 +59,8 @@ TEST_CASE("infinite rewards are legal, as Python writes them too", "[reward][pro
 
 TEST_CASE("texts of any kind reach the command as one line of JSON", "[reward][process]") {
   const vbon::test::TemporaryFolder folder;
-  const Process process("tee " + (folder / "seen").string() + R"sh( | sed -u 's/^{"id":\([0-9]*\),.*/{"id":\1,"reward":1}/')sh");
+  const Process process("tee " + (folder / "seen").string() +
+                        R"sh( | sed -u 's/^{"id":\([0-9]*\),.*/{"id":\1,"reward":1}/')sh");
   process(text_batch({{"tab\t\"quote\"", {"line\nbreak \xC3\xA9 \xFF"}}}));
   std::ifstream seen(folder / "seen");
   std::string line, more;
@@ -79,7 +81,8 @@ TEST_CASE("a command that dies is started again and asked for what it owes", "[r
   const vbon::test::TemporaryFolder folder;
   // Answers two requests, then dies, and so on: three lives answer six requests.
   const std::string lives = "echo x >> " + (folder / "lives").string() + "; ";
-  const std::string two = R"sh(for i in 1 2; do read -r line || exit 0; id=${line#*:}; id=${id%%,*}; echo "{\"id\":$id,\"reward\":$id}"; done)sh";
+  const std::string two =
+      R"sh(for i in 1 2; do read -r line || exit 0; id=${line#*:}; id=${id%%,*}; echo "{\"id\":$id,\"reward\":$id}"; done)sh";
   const Process process(lives + two, {.timeout = 20, .restarts = 2, .in_flight = 2});
   const auto rewards = process(text_batch({{"p", {"a", "b", "c", "d", "e", "f"}}}));
   CHECK(rewards.isFinite().all());
@@ -90,14 +93,17 @@ TEST_CASE("a command that dies is started again and asked for what it owes", "[r
 TEST_CASE("a command that keeps dying is named with its last words", "[reward][process][error]") {
   const Process process("read -r line; echo 'no model here' >&2; exit 3", {.timeout = 20, .restarts = 1});
   const auto what = failure<vbon::RunError>(process, "reward_process_died");
-  CHECK_THAT(what, Catch::Contains("exited with code 3") && Catch::Contains("no model here") && Catch::Contains("prompt 0 (id 100), sample 0") &&
-                       Catch::Contains("started 2 times") && Catch::Contains("owed 4"));
+  CHECK_THAT(what, Catch::Contains("exited with code 3") && Catch::Contains("no model here") &&
+                       Catch::Contains("prompt 0 (id 100), sample 0") && Catch::Contains("started 2 times") &&
+                       Catch::Contains("owed 4"));
   CHECK_FALSE(has_child());
 }
 
 TEST_CASE("a command that was killed or is not there says so", "[reward][process][error]") {
-  CHECK_THAT(failure<vbon::RunError>(Process("kill -9 $$", {.restarts = 0}), "reward_process_died"), Catch::Contains("killed by signal 9"));
-  CHECK_THAT(failure<vbon::RunError>(Process("/nowhere/scorer", {.restarts = 0}), "reward_process_died"), Catch::Contains("exited with code 127"));
+  CHECK_THAT(failure<vbon::RunError>(Process("kill -9 $$", {.restarts = 0}), "reward_process_died"),
+             Catch::Contains("killed by signal 9"));
+  CHECK_THAT(failure<vbon::RunError>(Process("/nowhere/scorer", {.restarts = 0}), "reward_process_died"),
+             Catch::Contains("exited with code 127"));
   CHECK_THROWS_AS(Process()(batch), vbon::ConfigError);
   CHECK_THROWS_AS(Process("cat", {.timeout = 0}), vbon::ConfigError);
 }
@@ -112,7 +118,9 @@ TEST_CASE("a silent command times out, and leaves no process behind", "[reward][
 }
 
 TEST_CASE("a slow command that answers within the timeout each time is waited for", "[reward][process]") {
-  const Process process(R"sh(while read -r line; do id=${line#*:}; id=${id%%,*}; sleep 0.2; echo "{\"id\":$id,\"reward\":0}"; done)sh", {.timeout = 2.0});
+  const Process process(
+      R"sh(while read -r line; do id=${line#*:}; id=${id%%,*}; sleep 0.2; echo "{\"id\":$id,\"reward\":0}"; done)sh",
+      {.timeout = 2.0});
   CHECK(process(text_batch({{"p", {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"}}})).size() == 12);
 }
 
@@ -130,14 +138,18 @@ TEST_CASE("nonsense is an error at once, with the line it was", "[reward][proces
 }
 
 TEST_CASE("an answer to a question that is not open is an error", "[reward][process][error]") {
-  const auto wrong = [](const std::string& lines) { return failure<vbon::RunError>(Process(lines + "; cat > /dev/null"), "reward_wrong_id"); };
-  CHECK_THAT(wrong(R"sh(echo '{"id": 99, "reward": 1}')sh"), Catch::Contains("id 99") && Catch::Contains("the oldest open one is 0"));
+  const auto wrong = [](const std::string& lines) {
+    return failure<vbon::RunError>(Process(lines + "; cat > /dev/null"), "reward_wrong_id");
+  };
+  CHECK_THAT(wrong(R"sh(echo '{"id": 99, "reward": 1}')sh"),
+             Catch::Contains("id 99") && Catch::Contains("the oldest open one is 0"));
   CHECK_THAT(wrong(R"sh(echo '{"id": 0, "reward": 1}'; echo '{"id": 0, "reward": 1}')sh"), Catch::Contains("id 0"));
 }
 
 TEST_CASE("a NaN reward names prompt and sample", "[reward][process][error]") {
   for (const std::string nan : {"NaN", "null"}) {
-    const std::string answers = R"sh(echo '{"id": 2, "reward": 1}'; echo '{"id": 3, "reward": )sh" + nan + "}'; cat > /dev/null";
+    const std::string answers =
+        R"sh(echo '{"id": 2, "reward": 1}'; echo '{"id": 3, "reward": )sh" + nan + "}'; cat > /dev/null";
     CHECK_THAT(failure<vbon::DomainError>(Process(answers), "nan_reward"), Catch::Contains("prompt 1 (id 101), sample 0"));
   }
 }
@@ -145,14 +157,16 @@ TEST_CASE("a NaN reward names prompt and sample", "[reward][process][error]") {
 TEST_CASE("after an error the next batch starts afresh", "[reward][process]") {
   const vbon::test::TemporaryFolder folder;
   const std::string flag = (folder / "flag").string();
-  const Process process("if [ -e " + flag + " ]; then " + length_of_response + "; else touch " + flag + "; echo nonsense; cat > /dev/null; fi");
+  const Process process("if [ -e " + flag + " ]; then " + length_of_response + "; else touch " + flag +
+                        "; echo nonsense; cat > /dev/null; fi");
   CHECK_THROWS_AS(process(batch), vbon::RunError);
   CHECK(values_of(process(batch)) == std::vector<double>{1, 2, 3, 4});
 }
 
 TEST_CASE("a host that watches SIGPIPE never sees one", "[reward][process]") {
   static volatile sig_atomic_t seen = 0;
-  struct sigaction watch {}, before {};
+  struct sigaction watch {
+  }, before{};
   watch.sa_handler = [](int) { seen = 1; };
   ::sigaction(SIGPIPE, &watch, &before);
   const std::vector<std::string> texts(200, std::string(4000, 'x'));

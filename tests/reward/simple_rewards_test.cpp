@@ -44,7 +44,8 @@ TEST_CASE("any function of prompt and response is a reward", "[reward][callable]
 }
 
 TEST_CASE("a function of the whole batch is a reward", "[reward][callable]") {
-  const Callable reward([](const vbon::RolloutBatch& b) -> vbon::Array { return vbon::Array::LinSpaced(b.responses(), 0, 3); });
+  const Callable reward(
+      [](const vbon::RolloutBatch& b) -> vbon::Array { return vbon::Array::LinSpaced(b.responses(), 0, 3); });
   CHECK(values_of(reward(batch)) == Values{0, 1, 2, 3});
   const Callable wrong([](const vbon::RolloutBatch&) -> vbon::Array { return vbon::Array::Zero(1); });
   CHECK_THROWS_AS(wrong(batch), vbon::ShapeError);
@@ -68,7 +69,8 @@ TEST_CASE("an ensemble adds, takes the least, or is cautious", "[reward][ensembl
   const std::vector<EnsembleMember> members = {{Length{}, 1}, {three, 0.5}};
   CHECK(values_of(Ensemble{.members = members}(batch)) == Values{4.5, 1.5, 2.5, 3.5});
   CHECK(values_of(Ensemble{.members = members, .combine = Combine::least}(batch)) == Values{1.5, 0, 1, 1.5});
-  CHECK(values_of(Ensemble{.members = members, .combine = Combine::cautious_mean, .caution = 1}(batch)) == Values{1.5, 0, 1, 1.5});
+  CHECK(values_of(Ensemble{.members = members, .combine = Combine::cautious_mean, .caution = 1}(batch)) ==
+        Values{1.5, 0, 1, 1.5});
   CHECK(values_of(Ensemble{.members = {{Length{}, 2}}, .combine = Combine::cautious_mean}(batch)) == Values{6, 0, 2, 4});
   CHECK_THROWS_AS(Ensemble{}(batch), vbon::ConfigError);
 }
@@ -88,7 +90,9 @@ TEST_CASE("a reward keeps its name when its type is hidden", "[reward][any]") {
 
 TEST_CASE("a table looks rewards up by prompt and response", "[reward][table]") {
   const vbon::test::TemporaryFolder folder;
-  std::ofstream(folder / "t.jsonl") << R"({"prompt": "q", "response": "r", "reward": 1.5})" << "\n\n" << R"({"prompt": "q", "text": "s", "reward": -1})" << '\n';
+  std::ofstream(folder / "t.jsonl") << R"({"prompt": "q", "response": "r", "reward": 1.5})"
+                                    << "\n\n"
+                                    << R"({"prompt": "q", "text": "s", "reward": -1})" << '\n';
   Table table = Table::load(folder / "t.jsonl");
   CHECK(values_of(table(text_batch({{"q", {"s", "r", "s"}}}))) == Values{-1, 1.5, -1});
   try {
@@ -113,8 +117,10 @@ TEST_CASE("a broken table names its line", "[reward][table][error]") {
     }
     return std::string("no error");
   };
-  CHECK_THAT(failure(R"({"prompt": "q", "response": "r", "reward": 2})"), Catch::Contains("line 2") && Catch::Contains("already"));
+  CHECK_THAT(failure(R"({"prompt": "q", "response": "r", "reward": 2})"),
+             Catch::Contains("line 2") && Catch::Contains("already"));
   CHECK_THAT(failure(R"({"response": "r", "reward": 2})"), Catch::Contains("line 2") && Catch::Contains("prompt"));
   CHECK_THAT(failure(R"({"prompt": "q", "reward": 2})"), Catch::Contains("line 2") && Catch::Contains("response"));
-  CHECK_THAT(failure(R"({"prompt": "q", "response": "r", "reward": "2"})"), Catch::Contains("line 2") && Catch::Contains("reward"));
+  CHECK_THAT(failure(R"({"prompt": "q", "response": "r", "reward": "2"})"),
+             Catch::Contains("line 2") && Catch::Contains("reward"));
 }

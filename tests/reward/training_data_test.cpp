@@ -25,22 +25,35 @@ std::string failure(const F& f) {
   return {};
 }
 std::string scores_failure(const std::string& line) {
-  return failure([&] { read_scored_texts(file(R"({"text": "fine", "score": 1})" "\n" + line + "\n")); });
+  return failure([&] {
+    read_scored_texts(file(R"({"text": "fine", "score": 1})"
+                           "\n" +
+                           line + "\n"));
+  });
 }
 std::string pairs_failure(const std::string& line) {
-  return failure([&] { read_preferences(file(R"({"prompt": "p", "chosen": "a", "rejected": "b"})" "\n" + line + "\n")); });
+  return failure([&] {
+    read_preferences(file(R"({"prompt": "p", "chosen": "a", "rejected": "b"})"
+                          "\n" +
+                          line + "\n"));
+  });
 }
 }  // namespace
 
 TEST_CASE("scored texts are read whole or as prompt and response", "[reward][training_data]") {
-  const auto rows = read_scored_texts(file(R"({"text": "a b", "score": 1.5})" "\n" R"({"prompt": "p ", "response": "r", "score": -2})" "\n"));
+  const auto rows = read_scored_texts(file(R"({"text": "a b", "score": 1.5})"
+                                           "\n"
+                                           R"({"prompt": "p ", "response": "r", "score": -2})"
+                                           "\n"));
   REQUIRE(rows.size() == 2);
   CHECK((rows[0].prompt.empty() && rows[0].response == "a b" && rows[0].score == 1.5));
   CHECK((rows[1].prompt == "p " && rows[1].response == "r" && rows[1].score == -2));
 }
 
 TEST_CASE("preferences are read with their margin, 0 where it is absent", "[reward][training_data]") {
-  const auto rows = read_preferences(file(R"({"prompt": "p", "chosen": "a", "rejected": "b", "margin": 0.5})" "\n" R"({"prompt": "p", "chosen": "c", "rejected": "d"})"));
+  const auto rows = read_preferences(file(R"({"prompt": "p", "chosen": "a", "rejected": "b", "margin": 0.5})"
+                                          "\n"
+                                          R"({"prompt": "p", "chosen": "c", "rejected": "d"})"));
   REQUIRE(rows.size() == 2);
   CHECK((rows[0].prompt == "p" && rows[0].chosen == "a" && rows[0].rejected == "b" && rows[0].margin == 0.5));
   CHECK(rows[1].margin == 0);
@@ -57,22 +70,30 @@ TEST_CASE("conversations become text as the caller says", "[reward][training_dat
     return text;
   };
   CHECK(read_preferences(file(line), {.turns_to_text = marked})[0].prompt == "<system>S<user>U");
-  CHECK(read_scored_texts(file(R"({"text": [{"role": "user", "content": "U"}], "score": 0})"), {.turns_to_text = marked})[0].response == "<user>U");
+  CHECK(read_scored_texts(file(R"({"text": [{"role": "user", "content": "U"}], "score": 0})"), {.turns_to_text = marked})[0]
+            .response == "<user>U");
 }
 
 TEST_CASE("an implicit prompt must be asked for", "[reward][training_data]") {
   const std::string line = R"({"chosen": "pa", "rejected": "pb"})";
-  CHECK_THAT(failure([&] { read_preferences(file(line)); }), Catch::Contains("line 1") && Catch::Contains("\"prompt\" is missing"));
+  CHECK_THAT(failure([&] { read_preferences(file(line)); }),
+             Catch::Contains("line 1") && Catch::Contains("\"prompt\" is missing"));
   CHECK(read_preferences(file(line), {.implicit_prompt = true})[0].chosen == "pa");
 }
 
 TEST_CASE("a missing or unknown key is named with its line", "[reward][training_data][error]") {
   CHECK_THAT(scores_failure(R"({"text": "x"})"), Catch::Contains("line 2") && Catch::Contains("\"score\" is missing"));
-  CHECK_THAT(scores_failure(R"({"prompt": "x", "score": 1})"), Catch::Contains("line 2") && Catch::Contains("\"response\" is missing"));
-  CHECK_THAT(scores_failure(R"({"response": "x", "score": 1})"), Catch::Contains("line 2") && Catch::Contains("\"prompt\" is missing"));
-  CHECK_THAT(scores_failure(R"({"text": "x", "score": 1, "label": 2})"), Catch::Contains("line 2") && Catch::Contains("\"label\" is unknown") && Catch::Contains("known keys: text, score"));
-  CHECK_THAT(pairs_failure(R"({"prompt": "p", "chosen": "a"})"), Catch::Contains("line 2") && Catch::Contains("\"rejected\" is missing"));
-  CHECK_THAT(pairs_failure(R"({"prompt": "p", "chosen": "a", "rejected": "b", "weight": 1})"), Catch::Contains("line 2") && Catch::Contains("\"weight\" is unknown") && Catch::Contains("margin"));
+  CHECK_THAT(scores_failure(R"({"prompt": "x", "score": 1})"),
+             Catch::Contains("line 2") && Catch::Contains("\"response\" is missing"));
+  CHECK_THAT(scores_failure(R"({"response": "x", "score": 1})"),
+             Catch::Contains("line 2") && Catch::Contains("\"prompt\" is missing"));
+  CHECK_THAT(scores_failure(R"({"text": "x", "score": 1, "label": 2})"), Catch::Contains("line 2") &&
+                                                                             Catch::Contains("\"label\" is unknown") &&
+                                                                             Catch::Contains("known keys: text, score"));
+  CHECK_THAT(pairs_failure(R"({"prompt": "p", "chosen": "a"})"),
+             Catch::Contains("line 2") && Catch::Contains("\"rejected\" is missing"));
+  CHECK_THAT(pairs_failure(R"({"prompt": "p", "chosen": "a", "rejected": "b", "weight": 1})"),
+             Catch::Contains("line 2") && Catch::Contains("\"weight\" is unknown") && Catch::Contains("margin"));
 }
 
 TEST_CASE("values of the wrong kind are named with their line", "[reward][training_data][error]") {
@@ -80,9 +101,12 @@ TEST_CASE("values of the wrong kind are named with their line", "[reward][traini
   CHECK_THAT(scores_failure(R"({"text": "x", "score": "1"})"), Catch::Contains("line 2") && Catch::Contains("score"));
   CHECK_THAT(scores_failure("[1]"), Catch::Contains("line 2") && Catch::Contains("object"));
   CHECK_THAT(scores_failure("{"), Catch::Contains("line 2"));
-  CHECK_THAT(pairs_failure(R"({"prompt": [], "chosen": "a", "rejected": "b"})"), Catch::Contains("line 2") && Catch::Contains("prompt"));
-  CHECK_THAT(pairs_failure(R"({"prompt": [{"role": "user"}], "chosen": "a", "rejected": "b"})"), Catch::Contains("line 2") && Catch::Contains("turn 1") && Catch::Contains("content"));
-  CHECK_THAT(pairs_failure(R"({"prompt": "p", "chosen": "a", "rejected": "b", "margin": null})"), Catch::Contains("line 2") && Catch::Contains("margin"));
+  CHECK_THAT(pairs_failure(R"({"prompt": [], "chosen": "a", "rejected": "b"})"),
+             Catch::Contains("line 2") && Catch::Contains("prompt"));
+  CHECK_THAT(pairs_failure(R"({"prompt": [{"role": "user"}], "chosen": "a", "rejected": "b"})"),
+             Catch::Contains("line 2") && Catch::Contains("turn 1") && Catch::Contains("content"));
+  CHECK_THAT(pairs_failure(R"({"prompt": "p", "chosen": "a", "rejected": "b", "margin": null})"),
+             Catch::Contains("line 2") && Catch::Contains("margin"));
   CHECK_THROWS_AS(read_scored_texts(file("\n")), vbon::FormatError);
   CHECK_THROWS_AS(read_scored_texts(folder / "absent.jsonl"), vbon::RunError);
 }

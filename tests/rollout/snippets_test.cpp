@@ -58,7 +58,8 @@ TEST_CASE("the parts are disjoint, complete, of the shares asked for, and do not
 TEST_CASE("copies that differ in case, space or punctuation share a part", "[rollout][snippets]") {
   for (int i = 0; i < 50; ++i) {
     const std::string n = std::to_string(i);
-    const std::vector<Snippet> copies = {{1, 1, "A fine Film, no. " + n + '!'}, {2, 2, "a FINE film no " + n}, {3, 3, "  A fine film -- no. " + n + " "}};
+    const std::vector<Snippet> copies = {
+        {1, 1, "A fine Film, no. " + n + '!'}, {2, 2, "a FINE film no " + n}, {3, 3, "  A fine film -- no. " + n + " "}};
     const auto split = split_snippets(copies);
     const std::size_t sizes[] = {split.reward_train.size(), split.policy_train.size(), split.held_out.size()};
     CHECK(*std::max_element(std::begin(sizes), std::end(sizes)) == 3);
@@ -97,7 +98,8 @@ TEST_CASE("a prompt is the first four to six words, with something left to write
   CHECK(snippet_prompt("  a  b  c  d  e  f  g  h  i ").starts_with("a  b  c  d"));
 }
 
-TEST_CASE("prompts are unique, ordered by hash, stable under a smaller count, and avoid those of another part", "[rollout][snippets]") {
+TEST_CASE("prompts are unique, ordered by hash, stable under a smaller count, and avoid those of another part",
+          "[rollout][snippets]") {
   auto snippets = many(40);
   snippets.push_back({99, 0, snippets[0].text});
   const auto all = snippet_prompts(snippets);

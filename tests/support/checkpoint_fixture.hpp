@@ -61,7 +61,8 @@ inline double euclidean_norm(const std::vector<float>& values) {
 }
 
 /// 1e-3 relative in the L2 norm; 1e-5 absolute where the gradient is zero in exact arithmetic or tiny.
-inline void check_gradients(Report& report, const std::vector<NamedValues>& got, const Tensors& want, const std::set<std::string>& zero) {
+inline void check_gradients(Report& report, const std::vector<NamedValues>& got, const Tensors& want,
+                            const std::set<std::string>& zero) {
   std::size_t covered = 0;
   for (const NamedValues& g : got) {
     if (!want.has(g.name)) {
@@ -70,7 +71,9 @@ inline void check_gradients(Report& report, const std::vector<NamedValues>& got,
     }
     ++covered;
     const auto expected = want.floats(g.name);
-    if (!report.check(g.values.size() == expected.size(), g.name, ": ", g.values.size(), " gradients, expected ", expected.size())) continue;
+    if (!report.check(g.values.size() == expected.size(), g.name, ": ", g.values.size(), " gradients, expected ",
+                      expected.size()))
+      continue;
     const double norm = euclidean_norm(expected);
     if (zero.contains(g.name) || norm < 1e-5) {
       const double off = largest_difference(g.values, expected);
@@ -94,7 +97,8 @@ inline optim::AdamW recorded_adamw(const Json& train) {
 }
 
 /// One step from the recorded gradients: 1e-6 in every element of every recorded weight.
-inline void check_adamw_from_stored(Report& report, const Json& train, const Tensors& model, const Tensors& gradients, const Tensors& after) {
+inline void check_adamw_from_stored(Report& report, const Json& train, const Tensors& model, const Tensors& gradients,
+                                    const Tensors& after) {
   std::vector<float> parameter, gradient;
   for (const std::string& name : gradients.names()) {
     const auto p = model.floats(name), g = gradients.floats(name);
@@ -104,11 +108,13 @@ inline void check_adamw_from_stored(Report& report, const Json& train, const Ten
   const auto size = static_cast<Index>(parameter.size());
   const View<float> all(gradient.data(), size);
   auto adamw = recorded_adamw(train);
-  adamw.step(View<float>(parameter.data(), size), all, optim::clip_factor(optim::global_norm(all), train.at("grad_clip").get<double>()));
+  adamw.step(View<float>(parameter.data(), size), all,
+             optim::clip_factor(optim::global_norm(all), train.at("grad_clip").get<double>()));
   std::size_t at = 0;
   for (const std::string& name : gradients.names()) {
     const auto want = after.floats(name);
-    const std::vector<float> got(parameter.begin() + static_cast<std::ptrdiff_t>(at), parameter.begin() + static_cast<std::ptrdiff_t>(at + want.size()));
+    const std::vector<float> got(parameter.begin() + static_cast<std::ptrdiff_t>(at),
+                                 parameter.begin() + static_cast<std::ptrdiff_t>(at + want.size()));
     at += want.size();
     const double off = largest_difference(got, want);
     report.check(off <= 1e-6, "AdamW from the stored gradient: ", name, " is off by ", off);
@@ -119,8 +125,8 @@ inline void check_adamw_from_stored(Report& report, const Json& train, const Ten
 
 /// Weights after one step from our own gradients: 2e-5 where the clipped gradient is above 1e-4; elsewhere a
 /// gradient may be pure noise, which Adam makes a full step of either sign: at most 2.1 times the rate.
-inline void check_adamw_from_own(Report& report, const Json& train, const std::vector<NamedValues>& got, const Tensors& gradients,
-                                 const Tensors& after, double clip) {
+inline void check_adamw_from_own(Report& report, const Json& train, const std::vector<NamedValues>& got,
+                                 const Tensors& gradients, const Tensors& after, double clip) {
   for (const NamedValues& p : got) {
     if (!gradients.has(p.name)) continue;
     const auto gradient = gradients.floats(p.name), want = after.floats(p.name);
@@ -131,7 +137,8 @@ inline void check_adamw_from_own(Report& report, const Json& train, const std::v
       worst = std::isnan(off) ? INFINITY : std::max(worst, off);
     }
     report.check(off_large <= 2e-5, "AdamW from our gradient: ", p.name, " is off by ", off_large);
-    report.check(off_small <= 2.1 * train.at("lr").get<double>(), "AdamW from our gradient: ", p.name, " (tiny gradients) is off by ", off_small);
+    report.check(off_small <= 2.1 * train.at("lr").get<double>(), "AdamW from our gradient: ", p.name,
+                 " (tiny gradients) is off by ", off_small);
   }
 }
 }  // namespace vbon::test

@@ -22,13 +22,13 @@ enum class Keep { output, all };
 /// Activations of one batch. Reuse one for many batches: its memory is kept.
 struct EncoderTape {
   EncoderInput input;
-  std::vector<TokenId> position;           // [T]
-  std::vector<kernel::Segment> segments;   // [B]
+  std::vector<TokenId> position;          // [T]
+  std::vector<kernel::Segment> segments;  // [B]
   EncoderNorm::Tape embedding_norm;
-  Buffer embedded;                         // [T, C] input of the first layer
-  std::vector<EncoderLayer::Tape> layer;   // [L] with Keep::all, otherwise two that take turns
-  Buffer first, dense, active, logits;     // [B, C], [B, C], [B, C], [B, K] of the classification head
-  EncoderLayer::Scratch scratch;           // backward only
+  Buffer embedded;                        // [T, C] input of the first layer
+  std::vector<EncoderLayer::Tape> layer;  // [L] with Keep::all, otherwise two that take turns
+  Buffer first, dense, active, logits;    // [B, C], [B, C], [B, C], [B, K] of the classification head
+  EncoderLayer::Scratch scratch;          // backward only
   Buffer dhidden, dactive, ddense, dfirst;
 
   /// Hidden states after `layers` blocks [T, C]; 0: the embeddings. All of them are there with Keep::all.
@@ -102,12 +102,14 @@ class Encoder {
   /// @param tape     of forward(..., Keep::all)
   /// @param dhidden  [T, C]; its memory is used up
   void backward(EncoderTape& tape, View<float> dhidden) {
-    require<ShapeError>(tape.layer.size() == layers_.size() && dhidden.rows() == tape.input.tokens() && dhidden.cols() == shape_.width,
-                        "Encoder::backward: the tape of a forward pass with Keep::all and dhidden [", tape.input.tokens(), ", ",
-                        shape_.width, "] expected, got ", tape.layer.size(), " kept layers and [", dhidden.rows(), ", ",
-                        dhidden.cols(), "]");
+    require<ShapeError>(
+        tape.layer.size() == layers_.size() && dhidden.rows() == tape.input.tokens() && dhidden.cols() == shape_.width,
+        "Encoder::backward: the tape of a forward pass with Keep::all and dhidden [", tape.input.tokens(), ", ",
+        shape_.width, "] expected, got ", tape.layer.size(), " kept layers and [", dhidden.rows(), ", ", dhidden.cols(),
+        "]");
     for (std::size_t l = layers_.size(); l-- > 0;)
-      layers_[l].backward(parameters_, tape.hidden(static_cast<Index>(l)), tape.segments, tape.layer[l], tape.scratch, dhidden);
+      layers_[l].backward(parameters_, tape.hidden(static_cast<Index>(l)), tape.segments, tape.layer[l], tape.scratch,
+                          dhidden);
     const View<float> dsum = tape.scratch.narrow[0].shaped(dhidden.rows(), dhidden.cols());
     embedding_norm_.backward(parameters_, tape.embedding_norm, dhidden, dsum);
     kernel::embedding_backward(Cpu{}, tape.input.token, dsum, parameters_.gradient(word_table_));
@@ -153,7 +155,8 @@ class Encoder {
     head_dense_.backward(parameters_, ddense, tape.first.view(), dfirst);
     const View<float> dhidden = tape.dhidden.shaped(tape.input.tokens(), c);
     dhidden.array() = 0;
-    for (Index i = 0; i < b; ++i) dhidden.row(tape.input.offset[static_cast<std::size_t>(i)]).array() = dfirst.row(i).array();
+    for (Index i = 0; i < b; ++i)
+      dhidden.row(tape.input.offset[static_cast<std::size_t>(i)]).array() = dfirst.row(i).array();
     backward(tape, dhidden);
   }
 

@@ -28,7 +28,8 @@ struct UnusedTensor {
 
 namespace detail {
 /// The name under which a file holds a parameter, if any.
-inline std::optional<std::string> stored_name(const io::ShardedSafetensors& file, const std::string& name, std::string_view prefix) {
+inline std::optional<std::string> stored_name(const io::ShardedSafetensors& file, const std::string& name,
+                                              std::string_view prefix) {
   const std::string bare = name.starts_with(prefix) ? name.substr(prefix.size()) : name;
   for (const std::string& candidate : {name, bare, std::string(prefix) + bare}) {
     if (file.contains(candidate)) return candidate;
@@ -81,7 +82,8 @@ struct EncoderCheckpoint {
     io::make_folder(folder);
     std::vector<io::TensorToWrite> tensors;
     for (const Parameter& p : encoder.parameters().list())
-      tensors.push_back({p.name, p.shape, {encoder.parameters().data() + p.offset, static_cast<std::size_t>(p.size())}, dtype});
+      tensors.push_back(
+          {p.name, p.shape, {encoder.parameters().data() + p.offset, static_cast<std::size_t>(p.size())}, dtype});
     for (const UnusedTensor& tensor : unused) tensors.push_back({tensor.name, tensor.shape, tensor.values, dtype});
     io::write_safetensors_folder(folder, tensors);
     Json written = config;
@@ -96,7 +98,8 @@ struct EncoderCheckpoint {
     std::vector<std::string> stored;  // all shapes are right before any memory is taken
     for (const Parameter& p : parameters.list()) {
       const auto name = detail::stored_name(file, p.name, encoder.names().prefix);
-      require<FormatError>(name.has_value(), file.path(), ": the tensor \"", p.name, "\" ", io::shape_text(p.shape), " is missing");
+      require<FormatError>(name.has_value(), file.path(), ": the tensor \"", p.name, "\" ", io::shape_text(p.shape),
+                           " is missing");
       const auto& shape = file.info(*name).shape;
       require<FormatError>(shape == p.shape, file.path(), ": tensor \"", *name, "\" has shape ", io::shape_text(shape),
                            ", config.json asks for ", io::shape_text(p.shape));

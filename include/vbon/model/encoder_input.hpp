@@ -24,7 +24,8 @@ struct EncoderInput {
   /// Appends a sequence; without types all are 0.
   void add(std::span<const TokenId> tokens_of_sequence, std::span<const TokenId> types_of_sequence = {}) {
     require<ShapeError>(types_of_sequence.empty() || types_of_sequence.size() == tokens_of_sequence.size(),
-                        "EncoderInput: ", tokens_of_sequence.size(), " token types expected, got ", types_of_sequence.size());
+                        "EncoderInput: ", tokens_of_sequence.size(), " token types expected, got ",
+                        types_of_sequence.size());
     token.insert(token.end(), tokens_of_sequence.begin(), tokens_of_sequence.end());
     type.insert(type.end(), types_of_sequence.begin(), types_of_sequence.end());
     type.resize(token.size());

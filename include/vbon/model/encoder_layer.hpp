@@ -24,24 +24,26 @@ class EncoderNorm {
  public:
   /// What the backward pass needs.
   struct Tape {
-    Buffer sum;             // [T, C] its input
-    Buffer mean, inv_std;   // [T]
+    Buffer sum;            // [T, C] its input
+    Buffer mean, inv_std;  // [T]
   };
 
   EncoderNorm() = default;
   EncoderNorm(Parameters& parameters, const std::string& name, Index width, double epsilon)
-      : weight_(parameters.add(name + ".weight", {width})), bias_(parameters.add(name + ".bias", {width})), epsilon_(static_cast<float>(epsilon)) {}
+      : weight_(parameters.add(name + ".weight", {width})),
+        bias_(parameters.add(name + ".bias", {width})),
+        epsilon_(static_cast<float>(epsilon)) {}
 
   /// y = LN(tape.sum)
   void forward(const Parameters& parameters, Tape& tape, View<float> y) const {
     const View<float> x = tape.sum.view();
-    kernel::layer_norm(Cpu{}, x, parameters.value(weight_), parameters.value(bias_), epsilon_, y, tape.mean.shaped(1, x.rows()),
-                       tape.inv_std.shaped(1, x.rows()));
+    kernel::layer_norm(Cpu{}, x, parameters.value(weight_), parameters.value(bias_), epsilon_, y,
+                       tape.mean.shaped(1, x.rows()), tape.inv_std.shaped(1, x.rows()));
   }
   /// dx is overwritten; the gradients of weight and bias are added to.
   void backward(Parameters& parameters, const Tape& tape, View<const float> dy, View<float> dx) const {
-    kernel::layer_norm_backward(Cpu{}, tape.sum.view(), parameters.value(weight_), tape.mean.view(), tape.inv_std.view(), dy, dx,
-                                parameters.gradient(weight_), parameters.gradient(bias_));
+    kernel::layer_norm_backward(Cpu{}, tape.sum.view(), parameters.value(weight_), tape.mean.view(), tape.inv_std.view(), dy,
+                                dx, parameters.gradient(weight_), parameters.gradient(bias_));
   }
 
  private:
@@ -68,7 +70,8 @@ class EncoderLayer {
     Buffer wide[2];    // [T, intermediate]
   };
 
-  EncoderLayer(Parameters& parameters, const EncoderShape& shape, const EncoderNames& names, const std::string& prefix, Index layer)
+  EncoderLayer(Parameters& parameters, const EncoderShape& shape, const EncoderNames& names, const std::string& prefix,
+               Index layer)
       : heads_{shape.heads, shape.heads, shape.width / shape.heads,
                1 / std::sqrt(static_cast<float>(shape.width / shape.heads))},
         activation_(shape.activation) {
@@ -141,7 +144,8 @@ class EncoderLayer {
     const View<float> dkey = scratch.narrow[2].shaped(rows, c);
     const View<float> dvalue = scratch.narrow[3].shaped(rows, c);
     kernel::attention_backward(Cpu{}, tape.query.view(), tape.key.view(), tape.value.view(), tape.context.view(),
-                               tape.log_sum_exp.view(), dcontext, segments, heads_, kernel::Mask::full, dquery, dkey, dvalue);
+                               tape.log_sum_exp.view(), dcontext, segments, heads_, kernel::Mask::full, dquery, dkey,
+                               dvalue);
     query_.backward(parameters, dquery, x, dx, true);
     key_.backward(parameters, dkey, x, dx, true);
     value_.backward(parameters, dvalue, x, dx, true);
@@ -150,18 +154,26 @@ class EncoderLayer {
  private:
   void activate(View<const float> x, View<float> y) const {
     switch (activation_) {
-      case Activation::gelu_exact: return kernel::activate<kernel::GeluExact>(Cpu{}, x, y);
-      case Activation::gelu_tanh: return kernel::activate<kernel::GeluTanh>(Cpu{}, x, y);
-      case Activation::relu: return kernel::activate<kernel::Relu>(Cpu{}, x, y);
-      case Activation::silu: return kernel::activate<kernel::Silu>(Cpu{}, x, y);
+      case Activation::gelu_exact:
+        return kernel::activate<kernel::GeluExact>(Cpu{}, x, y);
+      case Activation::gelu_tanh:
+        return kernel::activate<kernel::GeluTanh>(Cpu{}, x, y);
+      case Activation::relu:
+        return kernel::activate<kernel::Relu>(Cpu{}, x, y);
+      case Activation::silu:
+        return kernel::activate<kernel::Silu>(Cpu{}, x, y);
     }
   }
   void activate_backward(View<const float> x, View<const float> dy, View<float> dx) const {
     switch (activation_) {
-      case Activation::gelu_exact: return kernel::activate_backward<kernel::GeluExact>(Cpu{}, x, dy, dx);
-      case Activation::gelu_tanh: return kernel::activate_backward<kernel::GeluTanh>(Cpu{}, x, dy, dx);
-      case Activation::relu: return kernel::activate_backward<kernel::Relu>(Cpu{}, x, dy, dx);
-      case Activation::silu: return kernel::activate_backward<kernel::Silu>(Cpu{}, x, dy, dx);
+      case Activation::gelu_exact:
+        return kernel::activate_backward<kernel::GeluExact>(Cpu{}, x, dy, dx);
+      case Activation::gelu_tanh:
+        return kernel::activate_backward<kernel::GeluTanh>(Cpu{}, x, dy, dx);
+      case Activation::relu:
+        return kernel::activate_backward<kernel::Relu>(Cpu{}, x, dy, dx);
+      case Activation::silu:
+        return kernel::activate_backward<kernel::Silu>(Cpu{}, x, dy, dx);
     }
   }
 

@@ -17,10 +17,10 @@ enum class HeadActivation { tanh, relu };
 /// Sizes and choices of one encoder.
 struct EncoderShape {
   Index vocabulary = 0;
-  Index positions = 0;     // rows of the position table
-  Index types = 0;         // rows of the token type table; 0: the family has none
-  Index width = 0;         // C
-  Index layers = 0;        // L
+  Index positions = 0;  // rows of the position table
+  Index types = 0;      // rows of the token type table; 0: the family has none
+  Index width = 0;      // C
+  Index layers = 0;     // L
   Index heads = 0;
   Index intermediate = 0;  // width of the feed-forward block
   double norm_epsilon = 1e-12;
@@ -36,11 +36,11 @@ struct EncoderShape {
 
 /// @throws ConfigError when the sizes cannot belong to an encoder
 inline void check(const EncoderShape& shape) {
-  require<ConfigError>(shape.vocabulary > 0 && shape.width > 0 && shape.layers > 0 && shape.heads > 0 && shape.intermediate > 0 &&
-                           shape.types >= 0 && shape.labels >= 0 && shape.max_length() > 0,
-                       "encoder: sizes > 0 expected, got vocabulary ", shape.vocabulary, ", width ", shape.width, ", layers ",
-                       shape.layers, ", heads ", shape.heads, ", intermediate ", shape.intermediate, ", positions ",
-                       shape.positions);
+  require<ConfigError>(shape.vocabulary > 0 && shape.width > 0 && shape.layers > 0 && shape.heads > 0 &&
+                           shape.intermediate > 0 && shape.types >= 0 && shape.labels >= 0 && shape.max_length() > 0,
+                       "encoder: sizes > 0 expected, got vocabulary ", shape.vocabulary, ", width ", shape.width,
+                       ", layers ", shape.layers, ", heads ", shape.heads, ", intermediate ", shape.intermediate,
+                       ", positions ", shape.positions);
   require<ConfigError>(shape.width % shape.heads == 0, "encoder: width ", shape.width, " is not a multiple of ", shape.heads,
                        " heads");
 }

@@ -15,8 +15,8 @@ namespace vbon::reward {
 struct Agreement {
   double sign_accuracy = 0;  // share of equal signs among the wanted scores that are not the threshold
   double pearson = 0;
-  double spearman = 0;       // Pearson of the ranks, ties at their mean rank
-  Index signed_count = 0;    // scores that sign_accuracy is over
+  double spearman = 0;     // Pearson of the ranks, ties at their mean rank
+  Index signed_count = 0;  // scores that sign_accuracy is over
 };
 
 namespace detail {

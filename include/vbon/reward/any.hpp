@@ -18,8 +18,7 @@ class Any {
 
   Any() = default;
   template <class R>
-    requires(Reward<R> && !std::same_as<R, Any>)
-  Any(R reward)  // NOLINT(google-explicit-constructor): every reward is one
+  requires(Reward<R> && !std::same_as<R, Any>) Any(R reward)  // NOLINT(google-explicit-constructor): every reward is one
       : kind_(R::name) {
     call_ = [held = std::make_shared<const R>(std::move(reward))](const RolloutBatch& batch) { return (*held)(batch); };
   }

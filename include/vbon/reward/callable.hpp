@@ -18,7 +18,7 @@ concept BatchFunction = std::is_invocable_r_v<Array, const F&, const RolloutBatc
 
 /// Callable reward([](std::string_view prompt, std::string_view response) { return double(response.size()); });
 template <class F>
-  requires ResponseFunction<F> || BatchFunction<F>
+requires ResponseFunction<F> || BatchFunction<F>
 class Callable {
  public:
   static constexpr std::string_view name = "callable";
@@ -32,7 +32,8 @@ class Callable {
     } else {
       require_text(batch, name);
       Array rewards(batch.responses());
-      for_each_response(batch, [&](Index i, const Prompt& prompt, const std::string& text) { rewards[i] = function_(prompt.text, text); });
+      for_each_response(
+          batch, [&](Index i, const Prompt& prompt, const std::string& text) { rewards[i] = function_(prompt.text, text); });
       return checked(std::move(rewards), batch, name);
     }
   }

@@ -46,7 +46,8 @@ class SigpipeBlock {
   ~SigpipeBlock() {
     const timespec now{};
     if (!was_pending_)
-      while (sigtimedwait(&pipe_, nullptr, &now) < 0 && errno == EINTR) {}
+      while (sigtimedwait(&pipe_, nullptr, &now) < 0 && errno == EINTR) {
+      }
     pthread_sigmask(SIG_SETMASK, &before_, nullptr);
   }
 
@@ -144,9 +145,9 @@ class ChildProcess {
     listen();
     if (!ended) ::kill(-id_, SIGKILL);
     reap();
-    std::string text = !ended                  ? "closed its output"
-                       : WIFSIGNALED(status_)  ? message("was killed by signal ", WTERMSIG(status_))
-                                               : message("exited with code ", WEXITSTATUS(status_));
+    std::string text = !ended                 ? "closed its output"
+                       : WIFSIGNALED(status_) ? message("was killed by signal ", WTERMSIG(status_))
+                                              : message("exited with code ", WEXITSTATUS(status_));
     const std::string words = last_words();
     return words.empty() ? text : text + ", last error output: " + words;
   }
@@ -165,7 +166,8 @@ class ChildProcess {
     for (long wait = 200'000;; wait = std::min(2 * wait, 10'000'000L)) {
       siginfo_t info{};
       // Looking without reaping keeps the group's number ours until it has been swept.
-      if (reaped_ || ::waitid(P_PID, static_cast<id_t>(id_), &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid != 0) return true;
+      if (reaped_ || ::waitid(P_PID, static_cast<id_t>(id_), &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid != 0)
+        return true;
       if (Clock::now() >= until) return false;
       const timespec pause{0, wait};
       ::nanosleep(&pause, nullptr);
@@ -174,9 +176,11 @@ class ChildProcess {
   void reap() {
     if (std::exchange(reaped_, true)) return;
     siginfo_t info{};
-    while (::waitid(P_PID, static_cast<id_t>(id_), &info, WEXITED | WNOWAIT) != 0 && errno == EINTR) {}
+    while (::waitid(P_PID, static_cast<id_t>(id_), &info, WEXITED | WNOWAIT) != 0 && errno == EINTR) {
+    }
     ::kill(-id_, SIGKILL);  // whatever the shell left behind in its group
-    while (::waitpid(id_, &status_, 0) < 0 && errno == EINTR) {}
+    while (::waitpid(id_, &status_, 0) < 0 && errno == EINTR) {
+    }
   }
 
   bool write_some(std::string& input) {

@@ -34,7 +34,8 @@ class Classifier {
   static Classifier load(const std::filesystem::path& folder, const ClassifierOptions& options = {}) {
     auto checkpoint = model::EncoderCheckpoint::load(folder);
     const auto& shape = checkpoint.encoder.shape();
-    require<ConfigError>(shape.labels > 0, folder.string(), ": this checkpoint has no classification head; use it as an encoder_head");
+    require<ConfigError>(shape.labels > 0, folder.string(),
+                         ": this checkpoint has no classification head; use it as an encoder_head");
     EncoderText text(folder, shape);
     Classifier reward;
     reward.label_ = choose_label(checkpoint.config, shape.labels, options.label, folder.string());
@@ -92,7 +93,8 @@ class Classifier {
     for (Index k = 0; k < labels; ++k) names.push_back("LABEL_" + std::to_string(k));
     if (const io::Json* list = io::json_find(config, "id2label"); list != nullptr && list->is_object())
       for (Index k = 0; k < labels; ++k)
-        if (const auto found = list->find(std::to_string(k)); found != list->end() && found->is_string()) names[static_cast<std::size_t>(k)] = found->get<std::string>();
+        if (const auto found = list->find(std::to_string(k)); found != list->end() && found->is_string())
+          names[static_cast<std::size_t>(k)] = found->get<std::string>();
     std::string known;
     for (Index k = 0; k < labels; ++k) {
       const std::string& label = names[static_cast<std::size_t>(k)];

@@ -85,7 +85,10 @@ class EncoderHead {
     auto fit = HeadFitter(encoder_->features(texts, layers_).view()).fit(loss, options.l2);
     head_ = std::move(fit.head);
     about_ = {{"loss", "preference"}, {"l2", options.l2}, {"centering", options.centering}, {"pairs", pairs.size()}};
-    return {.l2 = options.l2, .loss = fit.minimum.value, .iterations = fit.minimum.iterations, .converged = fit.minimum.converged};
+    return {.l2 = options.l2,
+            .loss = fit.minimum.value,
+            .iterations = fit.minimum.iterations,
+            .converged = fit.minimum.converged};
   }
 
   /// One score for each text, in order; the same whatever else is scored with it.
@@ -116,12 +119,13 @@ class EncoderHead {
     const io::TensorToWrite tensors[] = {{"weight", {static_cast<Index>(head_.weight.size())}, {}, io::Dtype::f64, bytes},
                                          {"bias", {1}, {}, io::Dtype::f64, std::as_bytes(std::span(bias))}};
     io::write_safetensors(folder / "head.safetensors", tensors);
-    const nlohmann::ordered_json about = {{"reward", name},
-                                          {"encoder", with_encoder ? "encoder" : std::filesystem::absolute(encoder_->folder()).string()},
-                                          {"encoder_fingerprint", encoder_->fingerprint()},
-                                          {"layers", layers_},
-                                          {"input", name_of(input_)},
-                                          {"training", about_}};
+    const nlohmann::ordered_json about = {
+        {"reward", name},
+        {"encoder", with_encoder ? "encoder" : std::filesystem::absolute(encoder_->folder()).string()},
+        {"encoder_fingerprint", encoder_->fingerprint()},
+        {"layers", layers_},
+        {"input", name_of(input_)},
+        {"training", about_}};
     io::write_file_atomically(folder / "reward.json", about.dump(2) + '\n');
   }
 
@@ -142,10 +146,12 @@ class EncoderHead {
       encoder = std::make_shared<const SentenceEncoder>(SentenceEncoder::load(full));
     }
     EncoderHead reward(std::move(encoder), text_input(io::json_get<std::string>(about, "input", where)));
-    require<ConfigError>(reward.encoder_->fingerprint() == io::json_get<std::uint64_t>(about, "encoder_fingerprint", where), where,
-                         ": the encoder ", reward.encoder_->folder().string(), " has other weights than the one this head was trained on");
+    require<ConfigError>(reward.encoder_->fingerprint() == io::json_get<std::uint64_t>(about, "encoder_fingerprint", where),
+                         where, ": the encoder ", reward.encoder_->folder().string(),
+                         " has other weights than the one this head was trained on");
     const io::Json* layers = io::json_find(about, "layers");
-    require<FormatError>(layers != nullptr && layers->is_array() && !layers->empty(), where, ": the field \"layers\" must be a list");
+    require<FormatError>(layers != nullptr && layers->is_array() && !layers->empty(), where,
+                         ": the field \"layers\" must be a list");
     for (const io::Json& layer : *layers) reward.layers_.push_back(io::json_as<Index>(layer, where + ": layers"));
     reward.read_head(io::SafetensorsFile::open(folder / "head.safetensors"));
     if (const io::Json* training = io::json_find(about, "training")) reward.about_ = *training;
@@ -162,8 +168,9 @@ class EncoderHead {
     const Index width = encoder_->width() * static_cast<Index>(layers_.size());
     const auto read = [&](const char* tensor, Index size) {
       const io::TensorInfo& info = file.info(tensor);
-      require<FormatError>(info.dtype == io::Dtype::f64 && info.size == size, file.path(), ": tensor \"", tensor, "\": ", size,
-                           " values of F64 expected, got ", info.size, " of ", io::dtype_format(info.dtype).name);
+      require<FormatError>(info.dtype == io::Dtype::f64 && info.size == size, file.path(), ": tensor \"", tensor,
+                           "\": ", size, " values of F64 expected, got ", info.size, " of ",
+                           io::dtype_format(info.dtype).name);
       std::vector<double> values(static_cast<std::size_t>(size));
       std::memcpy(values.data(), info.bytes.data(), info.bytes.size());
       return values;
@@ -176,7 +183,8 @@ class EncoderHead {
     const auto copy = std::filesystem::copy_options::overwrite_existing | std::filesystem::copy_options::recursive;
     for (const auto& entry : std::filesystem::directory_iterator(encoder_->folder())) {
       const std::string file = entry.path().filename().string();
-      const bool wanted = entry.path().extension() == ".json" || entry.path().extension() == ".safetensors" || file == "1_Pooling";
+      const bool wanted =
+          entry.path().extension() == ".json" || entry.path().extension() == ".safetensors" || file == "1_Pooling";
       if (wanted && !error) std::filesystem::copy(entry.path(), to / file, copy, error);
     }
     require<RunError>(!error, "cannot copy the encoder to ", to.string(), ": ", error.message());

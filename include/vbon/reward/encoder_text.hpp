@@ -24,7 +24,8 @@ class EncoderText {
   /// Reads FOLDER/tokenizer.json. Texts are cut to the least of what the position table serves, what the
   /// tokenizer's file says and max_seq_length of FOLDER/sentence_bert_config.json.
   EncoderText(const std::filesystem::path& folder, const model::EncoderShape& shape)
-      : tokenizer_(text::Tokenizer::from_json(folder / "tokenizer.json")), truncation_(tokenizer_.truncation().value_or(text::Truncation{})) {
+      : tokenizer_(text::Tokenizer::from_json(folder / "tokenizer.json")),
+        truncation_(tokenizer_.truncation().value_or(text::Truncation{})) {
     auto longest = static_cast<std::size_t>(shape.max_length());
     if (tokenizer_.truncation()) longest = std::min(longest, truncation_.max_length);
     if (const auto path = folder / "sentence_bert_config.json"; std::filesystem::exists(path)) {
@@ -33,7 +34,8 @@ class EncoderText {
     }
     truncation_.max_length = longest;
     require<ConfigError>(tokenizer_.vocab_size() <= shape.vocabulary, folder.string(), ": the tokenizer has ids up to ",
-                         tokenizer_.vocab_size() - 1, ", the encoder a vocabulary of ", shape.vocabulary, "; they do not belong together");
+                         tokenizer_.vocab_size() - 1, ", the encoder a vocabulary of ", shape.vocabulary,
+                         "; they do not belong together");
   }
 
   const text::Tokenizer& tokenizer() const { return tokenizer_; }
@@ -52,7 +54,8 @@ class EncoderText {
     });
     std::vector<std::size_t> order(texts.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
-    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return token[a].size() > token[b].size(); });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::size_t a, std::size_t b) { return token[a].size() > token[b].size(); });
     for (std::size_t next = 0; next < order.size();) {
       model::EncoderInput input;
       std::vector<std::size_t> which;

@@ -32,7 +32,8 @@ struct Ensemble {
     std::vector<Array> value;
     for (const EnsembleMember& member : members) value.push_back(member.weight * member.reward(batch));
     Array total = value[0];
-    for (std::size_t k = 1; k < value.size(); ++k) total = combine == Combine::least ? total.min(value[k]).eval() : (total + value[k]).eval();
+    for (std::size_t k = 1; k < value.size(); ++k)
+      total = combine == Combine::least ? total.min(value[k]).eval() : (total + value[k]).eval();
     if (combine == Combine::cautious_mean) {
       const auto count = static_cast<double>(value.size());
       total /= count;

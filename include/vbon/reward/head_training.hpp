@@ -24,7 +24,8 @@ enum class HeadLoss { regression, logistic };
 inline std::string_view name_of(HeadLoss loss) { return loss == HeadLoss::regression ? "regression" : "logistic"; }
 /// @throws ConfigError for an unknown name
 inline HeadLoss head_loss(std::string_view name) {
-  require<ConfigError>(name == "regression" || name == "logistic", "unknown head loss '", name, "'; known: regression, logistic");
+  require<ConfigError>(name == "regression" || name == "logistic", "unknown head loss '", name,
+                       "'; known: regression, logistic");
   return name == "regression" ? HeadLoss::regression : HeadLoss::logistic;
 }
 
@@ -73,13 +74,16 @@ auto with_head_loss(const HeadOptions& options, std::span<const double> scores, 
 /// @param fitter  features [n, D]
 /// @param fold    [n] any numbers; those equal modulo `folds` stay together
 /// @throws ShapeError, DomainError, ConfigError for sizes, scores and options that make no sense
-inline std::pair<LinearHead, HeadReport> train_linear_head(const HeadFitter& fitter, View<const float> features, std::span<const double> scores,
+inline std::pair<LinearHead, HeadReport> train_linear_head(const HeadFitter& fitter, View<const float> features,
+                                                           std::span<const double> scores,
                                                            std::span<const std::uint64_t> fold, const HeadOptions& options) {
-  require<ConfigError>(!options.l2.empty() && options.folds >= 2, "train_linear_head: at least one l2 and two folds expected");
+  require<ConfigError>(!options.l2.empty() && options.folds >= 2,
+                       "train_linear_head: at least one l2 and two folds expected");
   const std::size_t n = scores.size();
-  require<ShapeError>(n > 0 && fold.size() == n && features.rows() == static_cast<Index>(n), "train_linear_head: as many scores as texts expected, got ",
-                      n, " and ", features.rows());
-  for (std::size_t i = 0; i < n; ++i) require<DomainError>(std::isfinite(scores[i]), "train_linear_head: score ", i, " is ", scores[i]);
+  require<ShapeError>(n > 0 && fold.size() == n && features.rows() == static_cast<Index>(n),
+                      "train_linear_head: as many scores as texts expected, got ", n, " and ", features.rows());
+  for (std::size_t i = 0; i < n; ++i)
+    require<DomainError>(std::isfinite(scores[i]), "train_linear_head: score ", i, " is ", scores[i]);
 
   HeadReport report{.l2 = options.l2.front()};
   double least = std::numeric_limits<double>::infinity();
@@ -88,15 +92,18 @@ inline std::pair<LinearHead, HeadReport> train_linear_head(const HeadFitter& fit
     std::vector<double> predicted(n);
     for (int k = 0; k < options.folds; ++k) {
       std::vector<double> inside(n);
-      for (std::size_t i = 0; i < n; ++i) inside[i] = fold[i] % static_cast<std::uint64_t>(options.folds) == static_cast<std::uint64_t>(k) ? 0 : 1;
-      const auto fit = detail::with_head_loss(options, scores, inside, [&](const auto& loss) { return fitter.fit(loss, candidate.l2, {.tolerance = 1e-5}); });
+      for (std::size_t i = 0; i < n; ++i)
+        inside[i] = fold[i] % static_cast<std::uint64_t>(options.folds) == static_cast<std::uint64_t>(k) ? 0 : 1;
+      const auto fit = detail::with_head_loss(
+          options, scores, inside, [&](const auto& loss) { return fitter.fit(loss, candidate.l2, {.tolerance = 1e-5}); });
       const Array outside = fit.head(features);
       for (std::size_t i = 0; i < n; ++i)
         if (inside[i] == 0) predicted[i] = outside[static_cast<Index>(i)];
     }
     const Array score = Eigen::Map<const Array>(predicted.data(), static_cast<Index>(n));
     Array unused(score.size());
-    candidate.loss = detail::with_head_loss(options, scores, std::vector<double>(n, 1), [&](const auto& loss) { return loss(score, unused); });
+    candidate.loss = detail::with_head_loss(options, scores, std::vector<double>(n, 1),
+                                            [&](const auto& loss) { return loss(score, unused); });
     candidate.agreement = agreement(predicted, scores, options.loss == HeadLoss::regression ? options.threshold : 0);
     if (candidate.loss < least) {
       least = candidate.loss;
@@ -104,7 +111,8 @@ inline std::pair<LinearHead, HeadReport> train_linear_head(const HeadFitter& fit
     }
     report.candidates.push_back(candidate);
   }
-  auto fit = detail::with_head_loss(options, scores, std::vector<double>(n, 1), [&](const auto& loss) { return fitter.fit(loss, report.l2); });
+  auto fit = detail::with_head_loss(options, scores, std::vector<double>(n, 1),
+                                    [&](const auto& loss) { return fitter.fit(loss, report.l2); });
   report.loss = fit.minimum.value;
   report.iterations = fit.minimum.iterations;
   report.converged = fit.minimum.converged;

@@ -27,7 +27,8 @@ struct Length {
     if (argument.empty()) return {};
     char* end = nullptr;
     const double wanted = std::strtod(argument.c_str(), &end);
-    require<ConfigError>(*end == '\0' && wanted >= 0, "reward length: a target in words >= 0 expected, got '", argument, "'");
+    require<ConfigError>(*end == '\0' && wanted >= 0, "reward length: a target in words >= 0 expected, got '", argument,
+                         "'");
     return {.unit = LengthUnit::words, .target = wanted};
   }
 
@@ -36,7 +37,8 @@ struct Length {
     if (unit != LengthUnit::tokens) require_text(batch, name);
     Array rewards(batch.responses());
     for (Index i = 0; i < batch.responses(); ++i) {
-      const auto length = static_cast<double>(unit == LengthUnit::tokens ? batch.length(i) : count(batch.text[static_cast<std::size_t>(i)]));
+      const auto length =
+          static_cast<double>(unit == LengthUnit::tokens ? batch.length(i) : count(batch.text[static_cast<std::size_t>(i)]));
       rewards[i] = target ? -std::abs(length - *target) : length;
     }
     return rewards;

@@ -19,7 +19,8 @@ namespace vbon::reward {
 struct LexiconOptions {
   bool case_sensitive = false;  // otherwise A to Z count as a to z, in the list and in the text
   bool average = false;         // divide by the number of words of the response
-  bool reject_repeated = false; // a word that stands twice is an error; otherwise its last line counts, as VADER reads its list
+  bool reject_repeated =
+      false;  // a word that stands twice is an error; otherwise its last line counts, as VADER reads its list
 };
 
 class Lexicon {
@@ -50,17 +51,18 @@ class Lexicon {
       if (line.ends_with('\r')) line.remove_suffix(1);
       if (line.empty() || line.starts_with("# ")) continue;
       const std::size_t tab = line.find('\t');
-      require<FormatError>(tab != line.npos && tab > 0, source, ": line ", number, ": word<TAB>score expected, got '", line, "'");
+      require<FormatError>(tab != line.npos && tab > 0, source, ": line ", number, ": word<TAB>score expected, got '", line,
+                           "'");
       const std::string_view word = line.substr(0, tab);
       std::string_view column = line.substr(tab + 1);
       column = column.substr(0, column.find('\t'));
       double score = 0;
       const auto [rest, error] = std::from_chars(column.data(), column.data() + column.size(), score);
-      require<FormatError>(error == std::errc{} && rest == column.data() + column.size() && std::isfinite(score), source, ": line ",
-                           number, ": a finite score expected for '", word, "', got '", column, "'");
+      require<FormatError>(error == std::errc{} && rest == column.data() + column.size() && std::isfinite(score), source,
+                           ": line ", number, ": a finite score expected for '", word, "', got '", column, "'");
       const auto [earlier, is_new] = line_of.emplace(lexicon.folded(word), number);
-      require<FormatError>(is_new || !options.reject_repeated, source, ": line ", number, ": the word '", word, "' stands in line ",
-                           earlier->second, " already");
+      require<FormatError>(is_new || !options.reject_repeated, source, ": line ", number, ": the word '", word,
+                           "' stands in line ", earlier->second, " already");
       lexicon.score_.insert_or_assign(earlier->first, score);
     }
     return lexicon;
@@ -72,7 +74,8 @@ class Lexicon {
   double score(std::string_view text) const {
     double sum = 0;
     Index count = 0;
-    for (std::size_t begin = text.find_first_not_of(space); begin != text.npos; begin = text.find_first_not_of(space, begin)) {
+    for (std::size_t begin = text.find_first_not_of(space); begin != text.npos;
+         begin = text.find_first_not_of(space, begin)) {
       const std::size_t end = std::min(text.find_first_of(space, begin), text.size());
       sum += chunk_score(text.substr(begin, end - begin));
       ++count;

@@ -56,7 +56,8 @@ inline ProcessAnswer parse_answer(std::string_view line) {
     fail("the answer is no JSON");
   }
   if (!json.is_object()) fail("the answer is no object");
-  if (const auto* error = io::json_find(json, "error")) fail(message("it reports an error: ", error->is_string() ? error->get<std::string>() : error->dump()));
+  if (const auto* error = io::json_find(json, "error"))
+    fail(message("it reports an error: ", error->is_string() ? error->get<std::string>() : error->dump()));
   const auto id = json.find("id"), reward = json.find("reward");
   if (id == json.end() || !id->is_number_unsigned()) fail("the answer has no id that is a whole number");
   if (reward == json.end()) fail("the answer has no reward");
@@ -84,8 +85,8 @@ class Process {
   explicit Process(std::string command, ProcessOptions options = {})
       : command_(std::move(command)), options_(options), state_(std::make_unique<State>()) {
     require<ConfigError>(options_.timeout > 0 && options_.restarts >= 0 && options_.in_flight >= 1,
-                         "reward process: timeout > 0, restarts >= 0 and in_flight >= 1 expected, got ", options_.timeout, ", ",
-                         options_.restarts, ", ", options_.in_flight);
+                         "reward process: timeout > 0, restarts >= 0 and in_flight >= 1 expected, got ", options_.timeout,
+                         ", ", options_.restarts, ", ", options_.in_flight);
   }
   static Process open(const std::string& command) { return Process(command); }
 
@@ -121,7 +122,8 @@ class Process {
    public:
     Exchange(const Process& process, const RolloutBatch& batch)
         : process_(process), state_(*process.state_), batch_(batch), rewards_(batch.responses()) {
-      for (Index p = 0; p < batch.prompts(); ++p) prompt_of_.insert(prompt_of_.end(), static_cast<std::size_t>(batch.samples(p)), p);
+      for (Index p = 0; p < batch.prompts(); ++p)
+        prompt_of_.insert(prompt_of_.end(), static_cast<std::size_t>(batch.samples(p)), p);
       for (Index i = 0; i < batch.responses(); ++i) waiting_.push_back(i);
     }
 
@@ -146,7 +148,8 @@ class Process {
 
    private:
     Clock::time_point deadline() const {
-      return Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(process_.options_.timeout));
+      return Clock::now() +
+             std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(process_.options_.timeout));
     }
 
     void ask() {
@@ -155,9 +158,10 @@ class Process {
         waiting_.pop_front();
         const auto u = static_cast<std::size_t>(i);
         const std::uint64_t id = state_.next_id++;
-        output_ += io::to_json_line(nlohmann::ordered_json{{"id", id},
-                                                           {"prompt", batch_.prompt[static_cast<std::size_t>(prompt_of_[u])].text},
-                                                           {"response", batch_.text[u]}});
+        output_ +=
+            io::to_json_line(nlohmann::ordered_json{{"id", id},
+                                                    {"prompt", batch_.prompt[static_cast<std::size_t>(prompt_of_[u])].text},
+                                                    {"response", batch_.text[u]}});
         output_ += '\n';
         asked_.emplace(id, i);
       }
@@ -185,9 +189,10 @@ class Process {
         const std::string end = silent ? message("gave no answer for ", io::Json(process_.options_.timeout).dump(), " s",
                                                  words.empty() ? "" : ", last error output: ", words)
                                        : state_.child->post_mortem();
-        throw RunError(message("reward process '", process_.command_, "' ", end, "; it owed ", asked_.size() + waiting_.size(),
-                               " rewards, the first for ", place_of(batch_, owed), " (started ", restarts + 1, " times)"),
-                       {silent ? "reward_process_silent" : "reward_process_died"});
+        throw RunError(
+            message("reward process '", process_.command_, "' ", end, "; it owed ", asked_.size() + waiting_.size(),
+                    " rewards, the first for ", place_of(batch_, owed), " (started ", restarts + 1, " times)"),
+            {silent ? "reward_process_silent" : "reward_process_died"});
       }
       state_.child.reset();
       output_.clear();
@@ -199,10 +204,10 @@ class Process {
     State& state_;
     const RolloutBatch& batch_;
     Array rewards_;
-    std::vector<Index> prompt_of_;           // [R]
-    std::deque<Index> waiting_;              // responses not asked yet
-    std::map<std::uint64_t, Index> asked_;   // id -> response
-    std::string output_;                     // not yet written
+    std::vector<Index> prompt_of_;          // [R]
+    std::deque<Index> waiting_;             // responses not asked yet
+    std::map<std::uint64_t, Index> asked_;  // id -> response
+    std::string output_;                    // not yet written
   };
 
   std::string command_;

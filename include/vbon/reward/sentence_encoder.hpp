@@ -30,10 +30,11 @@ inline model::Pooling read_pooling(const std::filesystem::path& folder) {
     for (const io::Json& module : io::read_json(path)) {
       const auto type = io::json_get<std::string>(module, "type", path.string());
       const std::string kind = type.substr(type.find_last_of('.') + 1);
-      if (kind == "Pooling") pooling_file = folder / io::json_get<std::string>(module, "path", path.string()) / "config.json";
+      if (kind == "Pooling")
+        pooling_file = folder / io::json_get<std::string>(module, "path", path.string()) / "config.json";
       if (kind == "Normalize") pooling.normalize = true;
-      require<ConfigError>(kind == "Transformer" || kind == "Pooling" || kind == "Normalize", path.string(), ": unknown module '", type,
-                           "'; known: Transformer, Pooling, Normalize");
+      require<ConfigError>(kind == "Transformer" || kind == "Pooling" || kind == "Normalize", path.string(),
+                           ": unknown module '", type, "'; known: Transformer, Pooling, Normalize");
     }
   }
   if (!std::filesystem::exists(pooling_file)) return pooling;
@@ -88,7 +89,8 @@ class SentenceEncoder {
   /// @throws ConfigError for a layer outside [0, L]
   Tensor<float> features(std::span<const std::string> texts, std::span<const Index> which_layers) const {
     for (const Index layer : which_layers)
-      require<ConfigError>(layer >= 0 && layer <= layers(), "SentenceEncoder: layers in [0, ", layers(), "] expected, got ", layer);
+      require<ConfigError>(layer >= 0 && layer <= layers(), "SentenceEncoder: layers in [0, ", layers(), "] expected, got ",
+                           layer);
     const Index c = width();
     Tensor<float> out(static_cast<Index>(texts.size()), c * static_cast<Index>(which_layers.size()));
     model::EncoderTape tape;
@@ -101,7 +103,8 @@ class SentenceEncoder {
           model::pool(hidden, input.offset, pooling_.mode, pooled);
           if (pooling_.normalize) model::normalize_rows(pooled);
           for (std::size_t i = 0; i < which.size(); ++i)
-            std::copy_n(pooled.row(static_cast<Index>(i)).data(), c, out.row(static_cast<Index>(which[i])).data() + static_cast<Index>(k) * c);
+            std::copy_n(pooled.row(static_cast<Index>(i)).data(), c,
+                        out.row(static_cast<Index>(which[i])).data() + static_cast<Index>(k) * c);
         }
       });
     });

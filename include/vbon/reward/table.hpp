@@ -30,8 +30,8 @@ class Table {
                            io::json_get<std::string>(row, text ? "text" : "response", where));
       const auto value = io::json_get<double>(row, "reward", where);
       const auto [found, is_new] = table.reward_.emplace(std::move(key), value);
-      require<FormatError>(is_new || found->second == value, where, ": this prompt and response have the reward ", found->second,
-                           " already, now ", value);
+      require<FormatError>(is_new || found->second == value, where, ": this prompt and response have the reward ",
+                           found->second, " already, now ", value);
     });
     return table;
   }
@@ -49,7 +49,8 @@ class Table {
     for_each_response(batch, [&](Index i, const Prompt& prompt, const std::string& text) {
       const auto found = reward_.find({prompt.text, text});
       if (found == reward_.end())
-        throw DomainError(message("reward table: no reward for ", place_of(batch, i), ": '", text.substr(0, 80), "'"), {"unknown_response"});
+        throw DomainError(message("reward table: no reward for ", place_of(batch, i), ": '", text.substr(0, 80), "'"),
+                          {"unknown_response"});
       rewards[i] = found->second;
     });
     return checked(std::move(rewards), batch, name);

@@ -32,7 +32,8 @@ inline void require_text(const RolloutBatch& batch, std::string_view reward) {
 template <class F>
 void for_each_response(const RolloutBatch& batch, const F& f) {
   for (Index p = 0; p < batch.prompts(); ++p)
-    for (Index i = batch.group_offset[static_cast<std::size_t>(p)]; i < batch.group_offset[static_cast<std::size_t>(p) + 1]; ++i)
+    for (Index i = batch.group_offset[static_cast<std::size_t>(p)]; i < batch.group_offset[static_cast<std::size_t>(p) + 1];
+         ++i)
       f(i, batch.prompt[static_cast<std::size_t>(p)], batch.text[static_cast<std::size_t>(i)]);
 }
 
@@ -58,10 +59,11 @@ inline std::string place_of(const RolloutBatch& batch, Index response) {
 /// Hands the rewards back once they are known to be numbers. Infinite ones are: they have an order.
 /// @throws ShapeError for a wrong count, DomainError (nan_reward) naming prompt and sample
 inline Array checked(Array rewards, const RolloutBatch& batch, std::string_view reward) {
-  require<ShapeError>(rewards.size() == batch.responses(), "reward ", reward, ": ", batch.responses(), " rewards expected, got ",
-                      rewards.size());
+  require<ShapeError>(rewards.size() == batch.responses(), "reward ", reward, ": ", batch.responses(),
+                      " rewards expected, got ", rewards.size());
   for (Index i = 0; i < rewards.size(); ++i)
-    if (std::isnan(rewards[i])) throw DomainError(message("reward ", reward, ": NaN for ", place_of(batch, i)), {"nan_reward"});
+    if (std::isnan(rewards[i]))
+      throw DomainError(message("reward ", reward, ": NaN for ", place_of(batch, i)), {"nan_reward"});
   return rewards;
 }
 }  // namespace vbon::reward

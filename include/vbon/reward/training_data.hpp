@@ -58,11 +58,13 @@ inline void check_keys(const io::Json& row, const std::string& where, std::initi
     return std::find(keys.begin(), keys.end(), key) != keys.end();
   };
   for (const auto& [key, value] : row.items())
-    require<FormatError>(in(required, key) || in(optional, key), where, ": the key \"", key, "\" is unknown; known keys: ", known);
+    require<FormatError>(in(required, key) || in(optional, key), where, ": the key \"", key,
+                         "\" is unknown; known keys: ", known);
 }
 
 /// A string, or a conversation made one.
-inline std::string text_at(const io::Json& row, const char* key, const std::string& where, const TurnsToText& turns_to_text) {
+inline std::string text_at(const io::Json& row, const char* key, const std::string& where,
+                           const TurnsToText& turns_to_text) {
   const io::Json& value = row.at(key);
   if (!value.is_array()) return io::json_get<std::string>(row, key, where);
   std::vector<text::ChatMessage> turns;
@@ -81,13 +83,15 @@ inline double number_at(const io::Json& row, const char* key, const std::string&
 }  // namespace detail
 
 /// @throws RunError when the file cannot be read, FormatError naming line and key, or when it has no line
-inline std::vector<ScoredText> read_scored_texts(const std::filesystem::path& path, const TrainingDataOptions& options = {}) {
+inline std::vector<ScoredText> read_scored_texts(const std::filesystem::path& path,
+                                                 const TrainingDataOptions& options = {}) {
   std::vector<ScoredText> rows;
   io::read_jsonl(path, [&](const io::Json& row, std::size_t line) {
     const std::string where = message(path.string(), ": line ", line);
     require<FormatError>(row.is_object(), where, ": an object expected");
     const bool whole = row.contains("text");
-    whole ? detail::check_keys(row, where, {"text", "score"}, {}) : detail::check_keys(row, where, {"prompt", "response", "score"}, {});
+    whole ? detail::check_keys(row, where, {"text", "score"}, {})
+          : detail::check_keys(row, where, {"prompt", "response", "score"}, {});
     const auto text = [&](const char* key) { return detail::text_at(row, key, where, options.turns_to_text); };
     rows.push_back({whole ? "" : text("prompt"), text(whole ? "text" : "response"), detail::number_at(row, "score", where)});
   });
@@ -96,7 +100,8 @@ inline std::vector<ScoredText> read_scored_texts(const std::filesystem::path& pa
 }
 
 /// @throws RunError when the file cannot be read, FormatError naming line and key, or when it has no line
-inline std::vector<PreferencePair> read_preferences(const std::filesystem::path& path, const TrainingDataOptions& options = {}) {
+inline std::vector<PreferencePair> read_preferences(const std::filesystem::path& path,
+                                                    const TrainingDataOptions& options = {}) {
   std::vector<PreferencePair> rows;
   io::read_jsonl(path, [&](const io::Json& row, std::size_t line) {
     const std::string where = message(path.string(), ": line ", line);

@@ -47,9 +47,10 @@ inline std::vector<Snippet> load_snippets(const std::filesystem::path& path) {
     if (line.empty()) continue;
     const std::size_t first = line.find('\t'), second = first == line.npos ? line.npos : line.find('\t', first + 1);
     Snippet snippet;
-    require<FormatError>(second != line.npos && number(line.substr(0, first), snippet.id) &&
-                             number(line.substr(first + 1, second - first - 1), snippet.score) && std::isfinite(snippet.score),
-                         path.string(), ": line ", line_number, ": id TAB score TAB text expected, got '", line.substr(0, 60), "'");
+    require<FormatError>(
+        second != line.npos && number(line.substr(0, first), snippet.id) &&
+            number(line.substr(first + 1, second - first - 1), snippet.score) && std::isfinite(snippet.score),
+        path.string(), ": line ", line_number, ": id TAB score TAB text expected, got '", line.substr(0, 60), "'");
     snippet.text = line.substr(second + 1);
     snippets.push_back(std::move(snippet));
   }
@@ -63,8 +64,10 @@ inline bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 inline std::string letters_of(std::string_view text) {
   std::string out;
   for (const char c : text) {
-    if (c >= 'A' && c <= 'Z') out += static_cast<char>(c - 'A' + 'a');
-    else if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || static_cast<unsigned char>(c) >= 0x80) out += c;
+    if (c >= 'A' && c <= 'Z')
+      out += static_cast<char>(c - 'A' + 'a');
+    else if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || static_cast<unsigned char>(c) >= 0x80)
+      out += c;
   }
   return out;
 }
@@ -82,8 +85,9 @@ struct SnippetSplit {
 /// Sorts snippets into the three parts; each keeps the order of the file.
 /// @throws DomainError when the shares are no shares
 inline SnippetSplit split_snippets(std::span<const Snippet> snippets, SplitShares shares = {}) {
-  require<DomainError>(shares.reward_train >= 0 && shares.policy_train >= 0 && shares.reward_train + shares.policy_train <= 1,
-                       "split_snippets: shares >= 0 with a sum <= 1 expected, got ", shares.reward_train, ", ", shares.policy_train);
+  require<DomainError>(
+      shares.reward_train >= 0 && shares.policy_train >= 0 && shares.reward_train + shares.policy_train <= 1,
+      "split_snippets: shares >= 0 with a sum <= 1 expected, got ", shares.reward_train, ", ", shares.policy_train);
   SnippetSplit split;
   for (const Snippet& snippet : snippets) {
     const std::uint64_t hash = stable_hash(detail::letters_of(snippet.text), detail::split_seed);
@@ -117,12 +121,14 @@ inline std::string snippet_prompt(std::string_view text) {
 /// ones of a larger. An id is that of the snippet.
 /// @param count    at most this many prompts
 /// @param exclude  prompts of another part, not to be used here
-inline std::vector<Prompt> snippet_prompts(std::span<const Snippet> snippets, Index count = std::numeric_limits<Index>::max(),
+inline std::vector<Prompt> snippet_prompts(std::span<const Snippet> snippets,
+                                           Index count = std::numeric_limits<Index>::max(),
                                            std::span<const Prompt> exclude = {}) {
   std::set<std::string> used;
   for (const Prompt& prompt : exclude) used.insert(detail::letters_of(prompt.text));
   std::vector<std::pair<std::uint64_t, const Snippet*>> order;
-  for (const Snippet& snippet : snippets) order.emplace_back(stable_hash(detail::letters_of(snippet.text), detail::order_seed), &snippet);
+  for (const Snippet& snippet : snippets)
+    order.emplace_back(stable_hash(detail::letters_of(snippet.text), detail::order_seed), &snippet);
   std::sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
     return std::pair(a.first, a.second->id) < std::pair(b.first, b.second->id);
   });

@@ -35,20 +35,34 @@ struct Bert {
   static std::string tensor_name(EncoderSlot slot, Index layer) {
     const std::string block = "encoder.layer." + std::to_string(layer) + '.';
     switch (slot) {
-      case EncoderSlot::word_table: return "embeddings.word_embeddings";
-      case EncoderSlot::position_table: return "embeddings.position_embeddings";
-      case EncoderSlot::type_table: return "embeddings.token_type_embeddings";
-      case EncoderSlot::embedding_norm: return "embeddings.LayerNorm";
-      case EncoderSlot::query: return block + "attention.self.query";
-      case EncoderSlot::key: return block + "attention.self.key";
-      case EncoderSlot::value: return block + "attention.self.value";
-      case EncoderSlot::attention_output: return block + "attention.output.dense";
-      case EncoderSlot::attention_norm: return block + "attention.output.LayerNorm";
-      case EncoderSlot::up: return block + "intermediate.dense";
-      case EncoderSlot::down: return block + "output.dense";
-      case EncoderSlot::output_norm: return block + "output.LayerNorm";
-      case EncoderSlot::head_dense: return "bert.pooler.dense";
-      case EncoderSlot::head_output: return "classifier";
+      case EncoderSlot::word_table:
+        return "embeddings.word_embeddings";
+      case EncoderSlot::position_table:
+        return "embeddings.position_embeddings";
+      case EncoderSlot::type_table:
+        return "embeddings.token_type_embeddings";
+      case EncoderSlot::embedding_norm:
+        return "embeddings.LayerNorm";
+      case EncoderSlot::query:
+        return block + "attention.self.query";
+      case EncoderSlot::key:
+        return block + "attention.self.key";
+      case EncoderSlot::value:
+        return block + "attention.self.value";
+      case EncoderSlot::attention_output:
+        return block + "attention.output.dense";
+      case EncoderSlot::attention_norm:
+        return block + "attention.output.LayerNorm";
+      case EncoderSlot::up:
+        return block + "intermediate.dense";
+      case EncoderSlot::down:
+        return block + "output.dense";
+      case EncoderSlot::output_norm:
+        return block + "output.LayerNorm";
+      case EncoderSlot::head_dense:
+        return "bert.pooler.dense";
+      case EncoderSlot::head_output:
+        return "classifier";
     }
     return {};
   }

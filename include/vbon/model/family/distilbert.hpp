@@ -32,20 +32,34 @@ struct DistilBert {
   static std::string tensor_name(EncoderSlot slot, Index layer) {
     const std::string block = "transformer.layer." + std::to_string(layer) + '.';
     switch (slot) {
-      case EncoderSlot::word_table: return "embeddings.word_embeddings";
-      case EncoderSlot::position_table: return "embeddings.position_embeddings";
-      case EncoderSlot::type_table: return {};
-      case EncoderSlot::embedding_norm: return "embeddings.LayerNorm";
-      case EncoderSlot::query: return block + "attention.q_lin";
-      case EncoderSlot::key: return block + "attention.k_lin";
-      case EncoderSlot::value: return block + "attention.v_lin";
-      case EncoderSlot::attention_output: return block + "attention.out_lin";
-      case EncoderSlot::attention_norm: return block + "sa_layer_norm";
-      case EncoderSlot::up: return block + "ffn.lin1";
-      case EncoderSlot::down: return block + "ffn.lin2";
-      case EncoderSlot::output_norm: return block + "output_layer_norm";
-      case EncoderSlot::head_dense: return "pre_classifier";
-      case EncoderSlot::head_output: return "classifier";
+      case EncoderSlot::word_table:
+        return "embeddings.word_embeddings";
+      case EncoderSlot::position_table:
+        return "embeddings.position_embeddings";
+      case EncoderSlot::type_table:
+        return {};
+      case EncoderSlot::embedding_norm:
+        return "embeddings.LayerNorm";
+      case EncoderSlot::query:
+        return block + "attention.q_lin";
+      case EncoderSlot::key:
+        return block + "attention.k_lin";
+      case EncoderSlot::value:
+        return block + "attention.v_lin";
+      case EncoderSlot::attention_output:
+        return block + "attention.out_lin";
+      case EncoderSlot::attention_norm:
+        return block + "sa_layer_norm";
+      case EncoderSlot::up:
+        return block + "ffn.lin1";
+      case EncoderSlot::down:
+        return block + "ffn.lin2";
+      case EncoderSlot::output_norm:
+        return block + "output_layer_norm";
+      case EncoderSlot::head_dense:
+        return "pre_classifier";
+      case EncoderSlot::head_output:
+        return "classifier";
     }
     return {};
   }
