@@ -13,6 +13,7 @@
 
 #include "vbon/core/error.hpp"
 #include "vbon/data/rollout_batch.hpp"
+#include "vbon/io/bare_numbers.hpp"
 #include "vbon/io/json.hpp"
 #include "vbon/io/jsonl.hpp"
 
@@ -113,36 +114,6 @@ inline CachedPrompt parse_cached_prompt(const io::Json& row, const std::string& 
   return entry;
 }
 
-namespace detail {
-/// Python writes NaN and Infinity for numbers that JSON does not have; outside of texts they become null and
-/// "inf", which reward_of() understands.
-inline std::string with_plain_numbers(std::string_view text) {
-  std::string out;
-  out.reserve(text.size());
-  bool inside = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (inside && c == '\\' && i + 1 < text.size()) out += text[i++];
-    else if (c == '"') inside = !inside;
-    else if (!inside && text.substr(i).starts_with("NaN")) {
-      out += "null";
-      i += 2;
-      continue;
-    } else if (!inside && text.substr(i).starts_with("-Infinity")) {
-      out += "\"-inf\"";
-      i += 8;
-      continue;
-    } else if (!inside && text.substr(i).starts_with("Infinity")) {
-      out += "\"inf\"";
-      i += 7;
-      continue;
-    }
-    out += text[i];
-  }
-  return out;
-}
-}  // namespace detail
-
 /// Reads a cache file of any layout. With `allow_cut_last_line` a last line that a killed run left unfinished is
 /// passed over; without, it is an error like any other broken line.
 /// @throws FormatError naming line and key, DomainError nan_reward, RunError
@@ -169,7 +140,7 @@ inline std::vector<CachedPrompt> read_cache_file(const std::filesystem::path& pa
   };
   const io::MappedFile file(path);
   const bool python = file.text().find("NaN") != std::string_view::npos || file.text().find("Infinity") != std::string_view::npos;
-  const std::string rewritten = python ? detail::with_plain_numbers(file.text()) : std::string();
+  const std::string rewritten = python ? io::quote_bare_numbers(file.text()) : std::string();
   io::parse_jsonl(python ? std::string_view(rewritten) : file.text(), path.string(), visit, {.allow_cut_last_line = allow_cut_last_line});
   for (auto& entry : entries) entry.sort();
   return entries;

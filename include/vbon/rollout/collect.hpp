@@ -5,6 +5,7 @@
 // log P(r <= r(y)).
 #pragma once
 #include <cmath>
+#include <concepts>
 #include <functional>
 #include <span>
 #include <string>
@@ -32,17 +33,24 @@ struct AnyCdf {
   bon::CdfEstimate operator()(std::span<const double> sorted, double reward) const { return call(sorted, reward); }
 };
 
+/// What a reward is called in messages; one that holds another answers for it.
+template <Reward R>
+std::string_view name_of(const R& reward) {
+  if constexpr (requires { { reward.kind() } -> std::convertible_to<std::string_view>; }) return reward.kind();
+  else return R::name;
+}
+
 /// Fills batch.reward.
 /// @throws DomainError nan_reward, naming prompt and sample; ShapeError when the reward returns another count
 template <Reward R>
 void score(const R& reward, RolloutBatch& batch) {
   batch.reward = reward(batch);
-  require<ShapeError>(batch.reward.size() == batch.responses(), "reward '", R::name, "' returned ", batch.reward.size(),
+  require<ShapeError>(batch.reward.size() == batch.responses(), "reward '", name_of(reward), "' returned ", batch.reward.size(),
                       " numbers for ", batch.responses(), " responses");
   for (Index p = 0; p < batch.prompts(); ++p)
     for (Index m = 0; m < batch.samples(p); ++m) {
       const auto i = batch.group_offset[static_cast<std::size_t>(p)] + m;
-      require<DomainError>(!std::isnan(batch.reward[i]), ErrorCode{"nan_reward"}, "reward '", R::name, "' is NaN for sample ", m,
+      require<DomainError>(!std::isnan(batch.reward[i]), ErrorCode{"nan_reward"}, "reward '", name_of(reward), "' is NaN for sample ", m,
                            " of prompt ", batch.prompt[static_cast<std::size_t>(p)].id, " ('",
                            batch.prompt[static_cast<std::size_t>(p)].text.substr(0, 60), "'); fix the reward or drop the prompt");
     }

@@ -1,0 +1,93 @@
+#include "align_data.hpp"
+
+#include <optional>
+#include <unordered_map>
+#include <utility>
+
+#include "vbon/core/hash.hpp"
+#include "vbon/io/atomic_file.hpp"
+#include "vbon/rollout/snippets.hpp"
+
+namespace vbon::program {
+namespace {
+struct SnippetData {
+  rollout::SnippetSplit split;
+  SnippetData() : split(rollout::split_snippets(rollout::load_snippets(cached("snippets/movieReviewSnippets_GroundTruth.txt", "--prompts and --reward")))) {}
+};
+
+/// The sentiment head: trained on the reward part of the snippets, judged on the held-out part, kept in the run.
+reward::Any sentiment(const SnippetData& data, const std::filesystem::path& folder, const std::function<void(const std::string&)>& stage, std::string& summary) {
+  const auto quality = folder / "quality.json";
+  const auto encoder = cached("minilm", "--reward");
+  if (!std::filesystem::exists(quality)) {
+    stage("train reward");
+    const auto columns = [](const std::vector<rollout::Snippet>& snippets) {
+      ScoredTexts out;
+      for (const auto& snippet : snippets) out.texts.push_back(snippet.text), out.scores.push_back(snippet.score);
+      return out;
+    };
+    const auto q = train_reward(encoder, columns(data.split.reward_train), columns(data.split.held_out), folder);
+    const nlohmann::ordered_json json = {{"trained_on", q.trained_on}, {"judged_on", q.judged_on}, {"sign_accuracy", q.sign_accuracy},
+                                         {"pearson", q.pearson}, {"spearman", q.spearman}};
+    io::write_file_atomically(quality, json.dump(1) + "\n");
+  }
+  const auto json = io::read_json(quality);
+  summary += message("reward: sentiment head, trained on ", json.at("trained_on").get<Index>(), " snippets; on ", json.at("judged_on").get<Index>(),
+                     " unseen ones sign accuracy ");
+  char figures[96];
+  std::snprintf(figures, sizeof(figures), "%.3f, Pearson %.3f, Spearman %.3f\n", json.at("sign_accuracy").get<double>(), json.at("pearson").get<double>(),
+                json.at("spearman").get<double>());
+  summary += figures;
+  return open_reward("encoder_head:" + folder.string());
+}
+
+void cut(std::vector<Prompt>& prompts, Index count) {
+  if (static_cast<Index>(prompts.size()) > count) prompts.resize(static_cast<std::size_t>(count));
+}
+/// Prompts of one file that also stand in the other would make the held-out figures a report on the training set.
+void require_disjoint(const std::vector<Prompt>& training, const std::vector<Prompt>& held_out) {
+  std::unordered_map<std::string_view, std::uint64_t> seen;
+  for (const auto& prompt : training) seen.emplace(prompt.text, prompt.id);
+  for (const auto& prompt : held_out)
+    require<ConfigError>(!seen.contains(prompt.text), "held-out prompt ", prompt.id, " ('", prompt.text.substr(0, 40), "') is a training prompt too; remove it from --evaluation-prompts");
+}
+std::vector<Prompt> distinct(std::vector<Prompt> prompts) {
+  std::unordered_map<std::string, bool> seen;
+  std::erase_if(prompts, [&](const Prompt& prompt) { return std::exchange(seen[prompt.text], true); });
+  return prompts;
+}
+}  // namespace
+
+AlignData prepare_data(const AlignOptions& o, const std::filesystem::path& run, const Policy& policy, const std::function<void(const std::string&)>& stage) {
+  AlignData data;
+  std::optional<SnippetData> snippets;
+  if (o.reward.empty() || o.prompts.empty()) snippets.emplace();
+  if (o.prompts.empty()) {
+    data.training = rollout::snippet_prompts(snippets->split.policy_train, o.training_prompts);
+    data.held_out = rollout::snippet_prompts(snippets->split.held_out, o.evaluation_count, data.training);
+    for (auto* prompts : {&data.training, &data.held_out})
+      for (auto& prompt : *prompts) prompt = policy.encoded(prompt.text, prompt.id);
+  } else {
+    data.training = distinct(policy.load_prompts(o.prompts));
+    if (o.evaluation_prompts.empty()) {
+      for (const auto& prompt : data.training)
+        if (stable_hash(prompt.text) % 5 == 0) data.held_out.push_back(prompt);
+      std::erase_if(data.training, [](const Prompt& prompt) { return stable_hash(prompt.text) % 5 == 0; });
+      require<ConfigError>(!data.held_out.empty() && !data.training.empty(), o.prompts, " has too few prompts to hold some out; give --evaluation-prompts");
+    }
+  }
+  if (!o.evaluation_prompts.empty()) {
+    data.held_out = distinct(policy.load_prompts(o.evaluation_prompts));
+    require_disjoint(data.training, data.held_out);
+  }
+  cut(data.training, o.training_prompts);
+  cut(data.held_out, o.evaluation_count);
+  policy.require_room(data.training);
+  policy.require_room(data.held_out);
+  data.reward = o.reward.empty() ? sentiment(*snippets, run / "reward", stage, data.summary) : open_reward(o.reward);
+  data.summary += message(data.training.size(), " training prompts, ", data.held_out.size(), " held out; best of ", o.n);
+  const std::string name = o.model.empty() ? "SmolLM2-135M-Instruct" : std::filesystem::path(o.model).lexically_normal().filename().string();
+  data.title = message(name, ", aligned to the best of ", o.n);
+  return data;
+}
+}  // namespace vbon::program

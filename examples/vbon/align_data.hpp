@@ -1,0 +1,22 @@
+// The reward and the prompts of `vbon align`: the user's, or those of the fetched review snippets.
+#pragma once
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "align_options.hpp"
+#include "models.hpp"
+
+namespace vbon::program {
+struct AlignData {
+  reward::Any reward;
+  std::vector<Prompt> training, held_out;  // disjoint texts
+  std::string title, summary;
+};
+
+/// @param run    the reward trained here is kept in run/reward
+/// @param stage  is told what goes on
+AlignData prepare_data(const AlignOptions& options, const std::filesystem::path& run, const Policy& policy,
+                       const std::function<void(const std::string&)>& stage);
+}  // namespace vbon::program

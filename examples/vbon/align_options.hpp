@@ -1,0 +1,47 @@
+// The options of `vbon align`, their defaults, and which of them decide the result.
+#pragma once
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "program.hpp"
+#include "vbon/core/types.hpp"
+#include "vbon/io/json.hpp"
+
+namespace vbon::program {
+struct AlignOptions {
+  Common common;
+  // what to align, by what, on what
+  std::string model, reward, prompts, evaluation_prompts, out = "vbon-run";
+  bool overwrite = false;
+  // the target
+  double n = 4;
+  std::string objective = "vbon", estimator = "harmonic";
+  // responses
+  Index max_new_tokens = 24;
+  double temperature = 1, top_p = 1, min_p = 0;
+  Index top_k = 0;
+  // data
+  Index training_prompts = 128, references = 32;
+  Index evaluation_count = 128, evaluation_samples = 8, evaluation_references = 16;
+  // offline warm start
+  std::string warm_objective = "likelihood";
+  Index warm_steps = 16, warm_prompts = 16, warm_samples = 4;
+  double warm_learning_rate = 2e-5;
+  // training on the policy's own samples
+  Index steps = 40, step_prompts = 16, samples = 4, updates = 1;
+  double learning_rate = 2e-5;
+  std::string decay = "linear";
+  Index warmup = 2;
+  double weight_decay = 0, clip = 1;
+  Index micro_batch = 64, checkpoint_every = 10, evaluate_every = 0;
+
+  void add_to(CLI::App& command);
+  /// @throws ConfigError for settings that cannot work
+  void check() const;
+  /// What decides the result, for run.json: a run with other values is another run.
+  io::Json settings() const;
+  /// The same as text, for the report.
+  std::vector<std::pair<std::string, std::string>> texts() const;
+};
+}  // namespace vbon::program

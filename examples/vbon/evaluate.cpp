@@ -1,0 +1,74 @@
+// vbon evaluate: an aligned model against its reference on held-out prompts.
+#include "models.hpp"
+#include "reporting.hpp"
+#include "vbon/eval/evaluate.hpp"
+#include "vbon/io/atomic_file.hpp"
+#include "vbon/train/progress.hpp"
+
+namespace vbon::program {
+namespace {
+struct EvaluateOptions {
+  Common common;
+  std::string model, reference, reward, prompts, out = "vbon-evaluation";
+  double n = 4, temperature = 1;
+  Index samples = 8, references = 16, max_new_tokens = 24, count = 0;
+};
+
+int evaluate(const EvaluateOptions& o) {
+  begin(o.common);
+  for (const auto& [flag, value] : {std::pair{"--model", &o.model}, {"--reward", &o.reward}, {"--prompts", &o.prompts}})
+    require<ConfigError>(!value->empty(), flag, " is missing; see 'vbon evaluate --help'");
+  require<ConfigError>(o.references >= 2 && o.samples >= 1, "--samples >= 1 and --references >= 2 expected, got ", o.samples, " and ", o.references);
+  const reward::Any reward = open_reward(o.reward);
+  Policy policy = Policy::load(o.model), reference = Policy::load(o.reference);
+  for (Policy* one : {&policy, &reference}) {
+    one->sampler().temperature = o.temperature;
+    one->sampler().max_new_tokens = o.max_new_tokens;
+  }
+  require<ConfigError>(policy.vocabulary() == reference.vocabulary(), "--model has ", policy.vocabulary(), " tokens and --reference ",
+                       reference.vocabulary(), "; they must share a vocabulary");
+  auto prompts = policy.load_prompts(o.prompts);
+  if (o.count > 0 && static_cast<std::size_t>(o.count) < prompts.size()) prompts.resize(static_cast<std::size_t>(o.count));
+
+  io::make_folder(o.out);
+  const RngKey seed{o.common.seed, 0};
+  const auto style = o.common.quiet ? train::Progress::Style::silent : train::Progress::style_for(stderr);
+  std::unique_ptr<train::Progress> bar;
+  const auto progress = [&](const char* title) {
+    return [&bar, title, style](Index done, Index total) {
+      if (!bar) bar = std::make_unique<train::Progress>(stderr, style, title, total, done);
+      bar->update(done);
+      return !stop_requested();
+    };
+  };
+  const rollout::ReferenceCache pool(reference, reward, prompts, {.samples = o.references, .key = seed.fold(102), .sampler = reference.sampler_settings(),
+                                                                  .file = std::filesystem::path(o.out) / "references.jsonl", .batch = 256,
+                                                                  .progress = progress("references")});
+  bar.reset();
+  const auto result = eval::evaluate(policy, reference, reward, prompts, pool, {.samples = o.samples, .n = o.n, .key = seed.fold(103), .progress = progress("evaluate")});
+  bar.reset();
+  write_report(o.common, o.out, result, {.title = "Evaluation of " + std::filesystem::path(o.model).filename().string(),
+                                         .settings = {{"model", o.model}, {"reference", o.reference}, {"reward", o.reward}, {"prompts", o.prompts}}});
+  return 0;
+}
+}  // namespace
+
+void add_evaluate(CLI::App& program, Job& job) {
+  auto* c = program.add_subcommand("evaluate", "Win rate and KL of an aligned model against its reference, with a report");
+  auto o = std::make_shared<EvaluateOptions>();
+  c->footer("Example: vbon evaluate --model vbon-run/model --reward encoder_head:vbon-run/reward --prompts held_out.jsonl --out evaluation");
+  c->add_option("--model", o->model, "the aligned model: GGUF file or Hugging Face folder");
+  c->add_option("--reference", o->reference, "what it was aligned from; empty: the fetched SmolLM2-135M-Instruct");
+  c->add_option("--reward", o->reward, reward_help);
+  c->add_option("--prompts", o->prompts, "JSON lines {\"prompt\": ...} or {\"messages\": [...]}");
+  c->add_option("--out", o->out, "folder for report.html, report.json and the reference responses")->capture_default_str();
+  c->add_option("--n", o->n, "N of the best-of-N it is held against")->capture_default_str();
+  c->add_option("--samples", o->samples, "responses of the model per prompt")->capture_default_str();
+  c->add_option("--references", o->references, "responses of the reference per prompt")->capture_default_str();
+  c->add_option("--count", o->count, "prompts to use at most; 0: all")->capture_default_str();
+  c->add_option("--max-new-tokens", o->max_new_tokens, "tokens of a response at most")->capture_default_str();
+  c->add_option("--temperature", o->temperature, "of sampling")->capture_default_str();
+  add_common(*c, o->common);
+  c->callback([o, &job] { job = [o] { return evaluate(*o); }; });
+}
+}  // namespace vbon::program

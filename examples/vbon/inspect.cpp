@@ -1,0 +1,157 @@
+// vbon inspect: what a file or folder holds, and what this program knows by name.
+#include <algorithm>
+#include <map>
+
+#include "models.hpp"
+#include "objectives.hpp"
+#include "vbon/core/registry.hpp"
+#include "vbon/io/gguf.hpp"
+#include "vbon/io/jsonl.hpp"
+#include "vbon/io/sharded_safetensors.hpp"
+#include "vbon/model/gguf_config.hpp"
+#include "vbon/rollout/reference_cache.hpp"
+#include "vbon/text/tokenizer.hpp"
+
+namespace vbon::program {
+namespace {
+struct InspectOptions {
+  Common common;
+  std::string what;
+  bool tensors = false;
+};
+
+void line(std::string_view name, const std::string& value) {
+  print_line(std::string(name) + std::string(name.size() < 22 ? 22 - name.size() : 1, ' ') + value);
+}
+std::string megabytes(double bytes) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "%.0f MB", bytes / 1e6);
+  return text;
+}
+std::string dimensions(const std::vector<Index>& shape) {
+  std::string out;
+  for (const Index d : shape) out += (out.empty() ? "" : " x ") + std::to_string(d);
+  return out;
+}
+
+void print_tokenizer(const text::Tokenizer& tokenizer) {
+  const auto name = [&](std::optional<TokenId> id) { return id ? message(*id, " ", tokenizer.token(*id)) : std::string("none"); };
+  line("tokenizer", message(tokenizer.vocab_size(), " ids, begin ", name(tokenizer.bos()), ", end ", name(tokenizer.eos())));
+  line("chat template", tokenizer.chat_template().empty() ? "none" : message(tokenizer.chat_template().size(), " characters"));
+}
+
+/// @param bytes  of a stored parameter on average
+void print_shape(const model::Shape& shape, double parameters) {
+  line("family", shape.family);
+  line("parameters", message(static_cast<std::int64_t>(parameters)));
+  line("layers", message(shape.layers, " of width ", shape.width, ", hidden ", shape.inner));
+  line("heads", message(shape.heads, " (", shape.kv_heads, " for keys and values) of ", shape.head_dim));
+  line("vocabulary", message(shape.vocab, shape.tied ? ", head tied to the embedding" : ""));
+  line("context", message(shape.context, " tokens"));
+  line("memory to sample", megabytes(8 * parameters) + " for weights and their packed copy, and the KV cache");
+  line("memory to align", megabytes((4 * 4 + 4 + 8) * parameters) + " for policy, gradients, moments and reference, and activations");
+}
+
+void inspect_gguf(const InspectOptions& o) {
+  const auto file = io::GgufFile::open(o.what);
+  line("file", o.what + " (GGUF)");
+  const auto shape = model::read_shape(file);
+  double parameters = 0;
+  std::map<std::string, int> types;
+  for (const auto& tensor : file.tensors()) {
+    parameters += static_cast<double>(tensor.size);
+    ++types[std::string(block_format(tensor.type).name)];
+  }
+  print_shape(shape, parameters);
+  std::string list;
+  for (const auto& [type, tensors] : types) list += (list.empty() ? "" : ", ") + message(tensors, " ", type);
+  line("tensors", list);
+  print_tokenizer(text::Tokenizer::from_gguf(file));
+  if (o.tensors)
+    for (const auto& tensor : file.tensors()) line(block_format(tensor.type).name, tensor.name + "  " + dimensions(tensor.shape));
+}
+
+void inspect_folder(const InspectOptions& o) {
+  const std::filesystem::path folder = o.what;
+  const auto config_path = folder / "config.json";
+  const io::Json config = io::read_json(config_path);
+  line("folder", o.what);
+  line("architecture", config.value("architectures", io::Json::array({"not said"})).at(0).get<std::string>());
+  const auto file = io::ShardedSafetensors::open(folder);
+  double parameters = 0;
+  std::map<std::string, int> types;
+  for (const auto& name : file.names()) {
+    const auto& info = file.info(name);
+    parameters += static_cast<double>(info.size);
+    ++types[std::string(io::dtype_format(info.dtype).name)];
+  }
+  try {
+    print_shape(model::read_shape(model::ConfigReader(config, config_path.string())), parameters);
+  } catch (const ConfigError& error) {  // an encoder, or a family that is not known as a causal model
+    line("parameters", message(static_cast<std::int64_t>(parameters)));
+    line("as a policy", std::string("no: ") + error.what());
+  }
+  std::string list;
+  for (const auto& [type, tensors] : types) list += (list.empty() ? "" : ", ") + message(tensors, " ", type);
+  line("tensors", list);
+  if (std::filesystem::exists(folder / "tokenizer.json")) print_tokenizer(text::Tokenizer::from_json(folder));
+  if (o.tensors)
+    for (const auto& name : file.names()) line(io::dtype_format(file.info(name).dtype).name, std::string(name) + "  " + dimensions(file.info(name).shape));
+}
+
+void inspect_run(const InspectOptions& o) {
+  const auto run = io::read_json(std::filesystem::path(o.what) / "run.json");
+  line("run", o.what + (run.value("finished", false) ? " (finished)" : " (not finished: the same command goes on with it)"));
+  for (const auto& [name, value] : run.at("settings").items()) line(name, value.is_string() ? value.get<std::string>() : value.dump());
+  const auto report = std::filesystem::path(o.what) / "report.json";
+  if (!std::filesystem::exists(report)) return;
+  const auto result = io::read_json(report);
+  line("win rate", message(result.at("win_rate").at("value").get<double>(), " [", result.at("win_rate").at("low_95").get<double>(), ", ",
+                           result.at("win_rate").at("high_95").get<double>(), "]"));
+  line("KL", message(result.at("kl").at("value").get<double>(), " nats"));
+}
+
+void inspect_cache(const InspectOptions& o) {
+  const auto cache = rollout::ReferenceCache::load(o.what);
+  double responses = 0, sum = 0;
+  for (const auto& entry : cache.entries())
+    for (const double r : entry.reward) ++responses, sum += r;
+  line("reference cache", o.what);
+  line("prompts", message(cache.prompts()));
+  line("responses", message(responses, ", mean reward ", sum / responses));
+  line("tokens", cache.entries()[0].token.empty() ? "none, texts only" : "yes");
+  line("sampler", cache.entries()[0].sampler.is_null() ? "not said" : cache.entries()[0].sampler.dump());
+}
+
+int inspect(const InspectOptions& o) {
+  begin(o.common);
+  if (same_name(o.what, "objectives")) return print_line(list_objectives()), 0;
+  if (same_name(o.what, "estimators")) return print_line(list_estimators()), 0;
+  if (same_name(o.what, "rewards")) return print_line(list_rewards()), 0;
+  InspectOptions target = o;
+  if (target.what.empty()) target.what = cached(default_model, "a path").string();
+  const std::filesystem::path path = target.what;
+  require<RunError>(std::filesystem::exists(path), path.string(), " does not exist; give a GGUF file, a model folder, a run folder, a reference cache, or one of "
+                                                                  "objectives, estimators, rewards");
+  if (std::filesystem::is_directory(path)) {
+    if (std::filesystem::exists(path / "run.json")) inspect_run(target);
+    else inspect_folder(target);
+  } else if (path.extension() == ".gguf") {
+    inspect_gguf(target);
+  } else {
+    require<FormatError>(path.extension() == ".jsonl", path.string(), " is neither a GGUF file (.gguf) nor a reference cache (.jsonl)");
+    inspect_cache(target);
+  }
+  return 0;
+}
+}  // namespace
+
+void add_inspect(CLI::App& program, Job& job) {
+  auto* c = program.add_subcommand("inspect", "What a model, run or cache holds; names of objectives, estimators, rewards");
+  auto o = std::make_shared<InspectOptions>();
+  c->add_option("what", o->what, "GGUF file, model folder, run folder, reference cache (.jsonl), or objectives, estimators, rewards; empty: the fetched model");
+  c->add_flag("--tensors", o->tensors, "list every tensor");
+  add_common(*c, o->common);
+  c->callback([o, &job] { job = [o] { return inspect(*o); }; });
+}
+}  // namespace vbon::program

@@ -1,0 +1,82 @@
+#include "models.hpp"
+
+#include "vbon/policy/load.hpp"
+#include "vbon/rollout/prompts.hpp"
+#include "vbon/text/chat_template.hpp"
+
+namespace vbon::program {
+struct Policy::Model {
+  policy::CausalLmPolicy<Cpu> policy;
+
+  rollout::PromptOptions prompt_options() const {
+    rollout::PromptOptions options;
+    options.tokenizer = [this](const std::string& text, bool templated) { return policy.tokenizer().encode(text, !templated); };
+    if (policy.has_tokenizer() && !policy.tokenizer().chat_template().empty())
+      options.chat = [this](std::span<const text::ChatMessage> messages) {
+        const auto& tokenizer = policy.tokenizer();
+        std::map<std::string, std::string> names;
+        if (tokenizer.bos()) names["bos_token"] = tokenizer.token(*tokenizer.bos());
+        if (tokenizer.eos()) names["eos_token"] = tokenizer.token(*tokenizer.eos());
+        return text::ChatTemplate(tokenizer.chat_template()).render(messages, true, names);
+      };
+    return options;
+  }
+};
+
+Policy::Policy(std::unique_ptr<Model> model) : model_(std::move(model)) {}
+Policy::Policy(Policy&&) noexcept = default;
+Policy& Policy::operator=(Policy&&) noexcept = default;
+Policy::~Policy() = default;
+
+Policy Policy::load(const std::filesystem::path& path) {
+  return Policy(std::make_unique<Model>(Model{policy::load<Cpu>(path.empty() ? cached(default_model, "--model") : path)}));
+}
+Policy Policy::clone() const { return Policy(std::make_unique<Model>(Model{model_->policy.clone()})); }
+void Policy::save(const std::filesystem::path& folder) const { policy::save(model_->policy, folder); }
+
+policy::Sampler& Policy::sampler() { return model_->policy.sampler; }
+Index Policy::vocabulary() const { return model_->policy.shape().vocab; }
+Index Policy::context() const { return model_->policy.shape().context; }
+
+RolloutBatch Policy::sample(std::span<const Prompt> prompts, Index samples, RngKey key) { return model_->policy.sample(prompts, samples, key); }
+Array Policy::log_prob(const RolloutBatch& batch) { return model_->policy.log_prob(batch); }
+void Policy::backward(const RolloutBatch& batch, const Array& dlog_prob) { model_->policy.backward(batch, dlog_prob); }
+Array Policy::kl(const RolloutBatch& batch, Policy& reference) { return model_->policy.kl(batch, reference.model_->policy); }
+View<float> Policy::parameters() { return model_->policy.parameters(); }
+View<float> Policy::gradients() { return model_->policy.gradients(); }
+void Policy::zero_gradients() { model_->policy.zero_gradients(); }
+void Policy::parameters_changed() { model_->policy.parameters_changed(); }
+
+std::vector<Prompt> Policy::load_prompts(const std::filesystem::path& path) const {
+  auto prompts = rollout::load_prompts(path, model_->prompt_options());
+  require_room(prompts);
+  return prompts;
+}
+
+Prompt Policy::encoded(std::string text, std::uint64_t id) const { return model_->policy.encoded({.id = id, .text = std::move(text), .tokens = {}}); }
+
+Prompt Policy::chat(const std::string& message, std::uint64_t id) const {
+  const auto options = model_->prompt_options();
+  require<ConfigError>(static_cast<bool>(options.chat), "this model has no chat template; use --prompt instead of --chat");
+  const text::ChatMessage messages[] = {{"user", message}};
+  Prompt prompt{.id = id, .text = options.chat(messages), .tokens = {}};
+  prompt.tokens = options.tokenizer(prompt.text, true);
+  return prompt;
+}
+
+void Policy::require_room(std::span<const Prompt> prompts) const {
+  const Index most = model_->policy.sampler.max_new_tokens, room = std::max<Index>(0, context() - most);
+  for (const auto& prompt : prompts)
+    require<DomainError>(static_cast<Index>(prompt.tokens.size()) <= room, ErrorCode{"prompt_too_long"}, "prompt ", prompt.id, " ('",
+                         prompt.text.substr(0, 40), "...') has ", prompt.tokens.size(), " tokens; with --max-new-tokens ", most,
+                         " the model's context of ", context(), " leaves room for ", room, ": shorten the prompt or lower --max-new-tokens");
+}
+
+io::Json Policy::sampler_settings() const {
+  const auto& sampler = model_->policy.sampler;
+  return {{"temperature", sampler.temperature},       {"top_k", sampler.top_k},
+          {"top_p", sampler.top_p},                   {"min_p", sampler.min_p},
+          {"min_new_tokens", sampler.min_new_tokens}, {"max_new_tokens", sampler.max_new_tokens},
+          {"repetition_penalty", sampler.repetition_penalty}};
+}
+}  // namespace vbon::program

@@ -1,0 +1,82 @@
+// Models, rewards and prompts as the commands load them. The networks are behind this header: a command that includes it
+// compiles in seconds.
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "program.hpp"
+#include "vbon/io/json.hpp"
+#include "vbon/policy/concept.hpp"
+#include "vbon/policy/sampler.hpp"
+#include "vbon/reward/any.hpp"
+
+namespace vbon::program {
+/// A causal language model of any family with its tokenizer.
+class Policy {
+ public:
+  using device_type = Cpu;
+
+  /// @param path  a GGUF file or a Hugging Face folder; empty: the fetched SmolLM2
+  /// @throws RunError, FormatError, ConfigError; a folder that holds another kind of model is named as such
+  static Policy load(const std::filesystem::path& path);
+  Policy(Policy&&) noexcept;
+  Policy& operator=(Policy&&) noexcept;
+  ~Policy();
+  Policy clone() const;
+  /// Writes a folder that transformers loads.
+  void save(const std::filesystem::path& folder) const;
+
+  policy::Sampler& sampler();
+  Index vocabulary() const;
+  Index context() const;
+
+  RolloutBatch sample(std::span<const Prompt> prompts, Index samples, RngKey key);
+  Array log_prob(const RolloutBatch& batch);
+  void backward(const RolloutBatch& batch, const Array& dlog_prob);
+  Array kl(const RolloutBatch& batch, Policy& reference);
+  View<float> parameters();
+  View<float> gradients();
+  void zero_gradients();
+  void parameters_changed();
+
+  /// Prompts of a JSONL file with their tokens; messages go through the model's chat template.
+  std::vector<Prompt> load_prompts(const std::filesystem::path& path) const;
+  /// Tokens for a prompt that goes to the model as it stands.
+  Prompt encoded(std::string text, std::uint64_t id) const;
+  /// The prompt that one message of a user becomes.
+  Prompt chat(const std::string& message, std::uint64_t id) const;
+  /// @throws DomainError prompt_too_long, naming the prompt, its length, the context and the remedy
+  void require_room(std::span<const Prompt> prompts) const;
+  /// How responses are drawn, for the reference cache.
+  io::Json sampler_settings() const;
+
+ private:
+  struct Model;
+  explicit Policy(std::unique_ptr<Model> model);
+  std::unique_ptr<Model> model_;
+};
+static_assert(TrainablePolicy<Policy>);
+inline constexpr const char* default_model = "smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
+
+/// @param spec  "name" or "name:argument", as in length:24, lexicon:words.txt, encoder_head:FOLDER, process:COMMAND
+/// @throws ConfigError listing the known names
+reward::Any open_reward(const std::string& spec);
+/// One line on every reward, for --help.
+extern const char* const reward_help;
+std::string list_rewards();
+
+/// How well a reward model agrees with texts it has not seen.
+struct RewardQuality {
+  Index trained_on = 0, judged_on = 0;
+  double sign_accuracy = 0, pearson = 0, spearman = 0;
+};
+struct ScoredTexts {
+  std::vector<std::string> texts;
+  std::vector<double> scores;
+};
+/// Trains a linear head on a sentence encoder and keeps it in a folder that open_reward("encoder_head:FOLDER") reads.
+RewardQuality train_reward(const std::filesystem::path& encoder, const ScoredTexts& training, const ScoredTexts& unseen, const std::filesystem::path& folder);
+}  // namespace vbon::program

@@ -1,0 +1,66 @@
+#include "objectives.hpp"
+
+#include "option_value.hpp"
+#include "program.hpp"
+#include "vbon/bon/registry.hpp"
+#include "vbon/objective/likelihood.hpp"
+#include "vbon/objective/registry.hpp"
+
+namespace vbon::program {
+namespace {
+using Objectives = decltype(std::tuple_cat(objective::Registry{}, std::tuple<objective::Likelihood>{}));
+
+/// Sets the options that the text names; each must be one of the objective's.
+template <class O>
+void set_options(O& rule, const std::string& text) {
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find(',', begin), text.size());
+    const std::string part = text.substr(begin, end - begin);
+    const auto equals = part.find('=');
+    require<ConfigError>(equals != part.npos, "objective ", O::name, ": option=value expected, got '", part, "'");
+    const std::string name = part.substr(0, equals);
+    bool found = false;
+    std::string known;
+    rule.each_option([&](std::string_view option, auto& field, std::string_view) {
+      known += (known.empty() ? "" : ", ") + std::string(option);
+      if (!found && same_name(option, name)) set_option(option, field, part.substr(equals + 1)), found = true;
+    });
+    require<ConfigError>(found, "objective ", O::name, ": unknown option '", name, "'; known: ", known.empty() ? "none" : known);
+    begin = end + 1;
+  }
+}
+}  // namespace
+
+train::AnyObjective make_objective(const std::string& spec, double n) {
+  const auto [name, options] = name_and_argument(spec);
+  train::AnyObjective chosen;
+  with_name<Objectives>("objective", name, [&](auto rule) {
+    rule.each_option([&](std::string_view option, auto& field, std::string_view) {
+      if constexpr (std::is_arithmetic_v<std::remove_cvref_t<decltype(field)>>)
+        if (option == "n") field = static_cast<std::remove_cvref_t<decltype(field)>>(n);
+    });
+    set_options(rule, options);
+    chosen = train::AnyObjective(std::move(rule));
+  });
+  return chosen;
+}
+
+rollout::AnyCdf make_cdf(const std::string& name) {
+  rollout::AnyCdf chosen;
+  with_name<bon::Estimators>("estimator", name, [&](const auto& estimator) { chosen = rollout::AnyCdf(estimator); });
+  return chosen;
+}
+
+std::string list_objectives() {
+  std::string out;
+  for_each_entry<Objectives>([&](auto rule) {
+    out += std::string(rule.name) + "\n";
+    rule.each_option([&](std::string_view option, auto& field, std::string_view help) {
+      out += "    " + std::string(option) + " = " + option_text(field) + "   " + std::string(help) + "\n";
+    });
+  });
+  return out;
+}
+
+std::string list_estimators() { return known_names<bon::Estimators>(); }
+}  // namespace vbon::program

@@ -1,0 +1,51 @@
+// What the commands of the vbon program share. Light on purpose: each command is a source file of its own and only the
+// headers it needs are compiled with it.
+#pragma once
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace vbon::program {
+/// The command that the command line chose; returns the exit code.
+using Job = std::function<int()>;
+
+/// Each command adds itself to the program and, when it is chosen, puts its work into `job`.
+void add_align(CLI::App& program, Job& job);
+void add_sample(CLI::App& program, Job& job);
+void add_score(CLI::App& program, Job& job);
+void add_evaluate(CLI::App& program, Job& job);
+void add_inspect(CLI::App& program, Job& job);
+
+/// Options that every command has.
+struct Common {
+  std::uint64_t seed = 1;
+  int threads = 0;  // 0: as many as the machine lets this process use
+  bool quiet = false;
+};
+void add_common(CLI::App& command, Common& common);
+/// Starts the threads. Call it first thing in a job.
+void begin(const Common& common);
+
+/// True once SIGINT or SIGTERM came: finish what is going on, save, and return stopped().
+bool stop_requested();
+inline constexpr int stopped = 130;
+
+/// The folder of fetched models and data: $VBON_CACHE, else $XDG_CACHE_HOME/vbon, else ~/.cache/vbon.
+std::filesystem::path cache_folder();
+/// A file or folder in there.
+/// @throws RunError saying how to fetch it and which flag takes another
+std::filesystem::path cached(const std::filesystem::path& relative, std::string_view flag);
+
+/// Splits "name:argument".
+std::pair<std::string, std::string> name_and_argument(const std::string& text);
+
+/// Progress and remarks go to standard error, results to standard output.
+void remark(const Common& common, const std::string& text);
+/// Appends a line to standard output and ends the program's job when nobody reads it any more.
+void print_line(const std::string& line);
+}  // namespace vbon::program

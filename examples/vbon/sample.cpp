@@ -1,0 +1,87 @@
+// vbon sample: draws responses and prints them.
+#include <fstream>
+
+#include "models.hpp"
+#include "vbon/io/jsonl.hpp"
+#include "vbon/rollout/collect.hpp"
+
+namespace vbon::program {
+namespace {
+struct SampleOptions {
+  Common common;
+  std::string model, prompts_file, reward;
+  std::vector<std::string> prompts, chats;
+  Index samples = 1;
+  policy::Sampler sampler = {.max_new_tokens = 64};
+  bool greedy = false, json = false;
+};
+
+int sample(const SampleOptions& o) {
+  begin(o.common);
+  require<ConfigError>(!o.prompts.empty() || !o.chats.empty() || !o.prompts_file.empty(), "what shall it continue? give --prompt TEXT, --chat TEXT or --prompts FILE");
+  require<ConfigError>(o.samples >= 1, "--samples >= 1 expected, got ", o.samples);
+  Policy policy = Policy::load(o.model);
+  auto& sampler = policy.sampler();
+  const auto eos = sampler.eos;
+  sampler = o.sampler;
+  sampler.eos = eos;
+  if (o.greedy) sampler.temperature = 0;
+  sampler.check();
+  std::vector<Prompt> prompts;
+  if (!o.prompts_file.empty()) prompts = policy.load_prompts(o.prompts_file);
+  for (const auto& text : o.prompts) prompts.push_back(policy.encoded(text, prompts.size()));
+  for (const auto& message : o.chats) prompts.push_back(policy.chat(message, prompts.size()));
+  policy.require_room(prompts);
+  reward::Any reward;
+  if (!o.reward.empty()) reward = open_reward(o.reward);
+
+  const std::size_t chunk = static_cast<std::size_t>(std::max<Index>(1, 64 / o.samples));
+  for (std::size_t first = 0; first < prompts.size() && !stop_requested(); first += chunk) {
+    const auto part = std::span(prompts).subspan(first, std::min(chunk, prompts.size() - first));
+    RolloutBatch batch = policy.sample(part, o.samples, RngKey{o.common.seed, 0});
+    if (!o.reward.empty()) rollout::score(reward, batch);
+    const Array log_prob = per_response(batch, batch.old_log_prob);
+    for (Index p = 0; p < batch.prompts(); ++p)
+      for (Index m = 0; m < batch.samples(p); ++m) {
+        const Index i = batch.group_offset[static_cast<std::size_t>(p)] + m;
+        const auto& prompt = part[static_cast<std::size_t>(p)].text;
+        const auto& text = batch.text[static_cast<std::size_t>(i)];
+        if (!o.json) {
+          print_line((o.reward.empty() ? "" : message("[", batch.reward[i], "] ")) + prompt + text);
+          continue;
+        }
+        nlohmann::ordered_json row = {{"prompt", prompt}, {"text", text}};
+        if (!o.reward.empty()) row["reward"] = batch.reward[i];
+        row["log_prob"] = log_prob[i];
+        row["tokens"] = batch.length(i);
+        row["finished"] = batch.finished[static_cast<std::size_t>(i)] != 0;
+        print_line(io::to_json_line(row));
+      }
+  }
+  return stop_requested() ? stopped : 0;
+}
+}  // namespace
+
+void add_sample(CLI::App& program, Job& job) {
+  auto* c = program.add_subcommand("sample", "Draws responses of a model");
+  auto o = std::make_shared<SampleOptions>();
+  c->footer("Example: vbon sample --model vbon-run/model --prompt 'This film is' --samples 4 --max-new-tokens 24");
+  c->add_option("--model", o->model, "GGUF file or Hugging Face folder; empty: the fetched SmolLM2-135M-Instruct");
+  c->add_option("--prompt", o->prompts, "text to continue, as it stands; may be given again");
+  c->add_option("--chat", o->chats, "message of a user, put through the model's chat template; may be given again");
+  c->add_option("--prompts", o->prompts_file, "JSON lines {\"prompt\": ...} or {\"messages\": [...]}");
+  c->add_option("--samples", o->samples, "responses per prompt")->capture_default_str();
+  c->add_option("--max-new-tokens", o->sampler.max_new_tokens, "tokens of a response at most")->capture_default_str();
+  c->add_option("--min-new-tokens", o->sampler.min_new_tokens, "no end of the response before")->capture_default_str();
+  c->add_option("--temperature", o->sampler.temperature, "0: always the most probable token")->capture_default_str();
+  c->add_option("--top-k", o->sampler.top_k, "only the k most probable tokens; 0: all")->capture_default_str();
+  c->add_option("--top-p", o->sampler.top_p, "only the most probable tokens of this mass together")->capture_default_str();
+  c->add_option("--min-p", o->sampler.min_p, "only tokens with this share of the highest probability")->capture_default_str();
+  c->add_option("--repetition-penalty", o->sampler.repetition_penalty, "above 1: tokens that stand already become less probable")->capture_default_str();
+  c->add_flag("--greedy", o->greedy, "the same as --temperature 0");
+  c->add_option("--reward", o->reward, std::string("also print the reward; ") + reward_help);
+  c->add_flag("--json", o->json, "JSON lines with text, log-prob and length (and reward); readable as a reference cache");
+  add_common(*c, o->common);
+  c->callback([o, &job] { job = [o] { return sample(*o); }; });
+}
+}  // namespace vbon::program

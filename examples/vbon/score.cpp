@@ -1,0 +1,69 @@
+// vbon score: rewards of texts.
+#include "models.hpp"
+#include "vbon/io/jsonl.hpp"
+#include "vbon/rollout/cache_file.hpp"
+#include "vbon/rollout/collect.hpp"
+
+namespace vbon::program {
+namespace {
+struct ScoreOptions {
+  Common common;
+  std::string reward, input;
+  std::vector<std::string> texts;
+};
+
+/// Appends one text as a prompt with one response.
+void add(RolloutBatch& batch, std::string prompt, std::string response) {
+  const std::uint64_t id = batch.prompt.size();
+  batch.add_prompt({.id = id, .text = std::move(prompt), .tokens = {}});
+  batch.add_response({}, true);
+  batch.text.push_back(std::move(response));
+}
+
+int score(const ScoreOptions& o) {
+  begin(o.common);
+  require<ConfigError>(!o.reward.empty(), "--reward is missing; ", reward_help);
+  require<ConfigError>(!o.texts.empty() || !o.input.empty(), "what shall be scored? give --text TEXT or --input FILE");
+  const reward::Any reward = open_reward(o.reward);
+  RolloutBatch batch;
+  for (const auto& text : o.texts) add(batch, "", text);
+  if (!o.input.empty())
+    io::read_jsonl(o.input, [&](const io::Json& row, std::size_t line) {
+      const std::string where = message(o.input, " line ", line);
+      const auto prompt = io::json_get_or<std::string>(row, "prompt", "", where);
+      if (const auto* responses = io::json_find(row, "responses")) {
+        require<FormatError>(responses->is_array(), where, ": \"responses\" must be a list");
+        for (const auto& response : *responses) add(batch, prompt, io::json_as<std::string>(response, where + ": responses"));
+        return;
+      }
+      const bool has_text = io::json_find(row, "text") != nullptr;
+      require<FormatError>(has_text || io::json_find(row, "response") != nullptr, where, ": \"text\", \"response\" or \"responses\" expected");
+      add(batch, prompt, io::json_get<std::string>(row, has_text ? "text" : "response", where));
+    });
+  require<FormatError>(batch.responses() > 0, o.input, ": no text in the file");
+  rollout::score(reward, batch);
+  for (Index i = 0; i < batch.responses(); ++i) {
+    const auto& prompt = batch.prompt[static_cast<std::size_t>(i)].text;
+    nlohmann::ordered_json row;
+    if (!prompt.empty()) row["prompt"] = prompt;
+    row["text"] = batch.text[static_cast<std::size_t>(i)];
+    row["reward"] = batch.reward[i];
+    print_line(io::to_json_line(row));
+  }
+  const double mean = batch.reward.mean();
+  remark(o.common, message(batch.responses(), " texts, mean reward ", mean, ", from ", batch.reward.minCoeff(), " to ", batch.reward.maxCoeff()));
+  return 0;
+}
+}  // namespace
+
+void add_score(CLI::App& program, Job& job) {
+  auto* c = program.add_subcommand("score", "Rewards of texts, as JSON lines");
+  auto o = std::make_shared<ScoreOptions>();
+  c->footer("Example: vbon score --reward encoder_head:vbon-run/reward --text 'A warm and funny film.'");
+  c->add_option("--reward", o->reward, reward_help);
+  c->add_option("--text", o->texts, "a text; may be given again");
+  c->add_option("--input", o->input, "JSON lines with \"text\" or \"response\" (and \"prompt\"), or \"responses\"");
+  add_common(*c, o->common);
+  c->callback([o, &job] { job = [o] { return score(*o); }; });
+}
+}  // namespace vbon::program
