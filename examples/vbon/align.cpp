@@ -89,12 +89,19 @@ train::Metrics glance(Policy& policy, const reward::Any& reward, std::span<const
   return {{"reward", batch.reward.mean()}, {"win_rate", win / static_cast<double>(batch.prompts())}};
 }
 
+train::Draw warm_draw(const std::string& name) {
+  if (name == "outer") return train::Draw::outer;
+  if (name == "best") return train::Draw::best;
+  require<ConfigError>(name == "uniform", "unknown --warm-draw '", name, "'; known: outer, best, uniform");
+  return train::Draw::uniform;
+}
+
 std::vector<train::Phase> phases(const AlignOptions& o) {
   std::vector<train::Phase> all;
   if (o.warm_steps > 0)
     all.push_back({.name = "warm_start",
                    .source = train::Source::cache,
-                   .draw = same_name(name_and_argument(o.warm_objective).first, "likelihood") ? train::Draw::best : train::Draw::uniform,
+                   .draw = warm_draw(o.warm_draw),
                    .objective = make_objective(o.warm_objective, o.n),
                    .steps = o.warm_steps,
                    .prompts = o.warm_prompts,

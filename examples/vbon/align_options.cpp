@@ -37,7 +37,9 @@ void AlignOptions::add_to(CLI::App& c) {
   add("--evaluation-samples", evaluation_samples, "responses of the aligned policy per held-out prompt", data);
   add("--evaluation-references", evaluation_references, "responses of the reference per held-out prompt", data);
   const char* warm = "Offline warm start (from the reference cache)";
-  add("--warm-objective", warm_objective, "likelihood: of draws from the best-of-N law over the cache; quantile-regression: of the log-ratio; others by name", warm);
+  add("--warm-objective", warm_objective,
+      "quantile-regression:centred=true compares cached responses, likelihood imitates them (with --warm-draw best); others by name", warm);
+  add("--warm-draw", warm_draw, "cached responses a step takes: outer (worst and best quarter), best (as best-of-N would), uniform", warm);
   add("--warm-steps", warm_steps, "optimiser steps; 0: none", warm);
   add("--warm-prompts", warm_prompts, "prompts per step", warm);
   add("--warm-samples", warm_samples, "cached responses per prompt and step", warm);
@@ -95,6 +97,7 @@ io::Json AlignOptions::settings() const {
           {"evaluation-samples", evaluation_samples},
           {"evaluation-references", evaluation_references},
           {"warm-objective", warm_objective},
+          {"warm-draw", warm_draw},
           {"warm-steps", warm_steps},
           {"warm-prompts", warm_prompts},
           {"warm-samples", warm_samples},

@@ -25,12 +25,12 @@ struct AlignOptions {
   Index training_prompts = 128, references = 32;
   Index evaluation_count = 128, evaluation_samples = 8, evaluation_references = 16;
   // offline warm start
-  std::string warm_objective = "likelihood";
-  Index warm_steps = 16, warm_prompts = 16, warm_samples = 4;
+  std::string warm_objective = "quantile-regression:centred=true", warm_draw = "outer";
+  Index warm_steps = 40, warm_prompts = 16, warm_samples = 4;
   double warm_learning_rate = 2e-5;
   // training on the policy's own samples
-  Index steps = 40, step_prompts = 16, samples = 4, updates = 1;
-  double learning_rate = 2e-5;
+  Index steps = 16, step_prompts = 16, samples = 4, updates = 1;
+  double learning_rate = 1e-5;
   std::string decay = "linear";
   Index warmup = 2;
   double weight_decay = 0, clip = 1;

@@ -1,8 +1,52 @@
 // vbon/vbon.hpp
 //
-// The table of contents: every header, in the order of the story. A prompt comes in, the reference policy
-// samples responses, a reward scores them, the law of best-of-N follows in closed form, an objective turns
-// it into a gradient, an optimiser moves the policy, and an evaluation reports what was gained.
+// The table of contents: all of the library, in the order of the story.
 #pragma once
 
+// The version and what this build can do.
 #include "vbon/core/config.hpp"
+
+// A prompt comes in, from a file or as a chat.
+#include "vbon/rollout/prompts.hpp"
+#include "vbon/rollout/snippets.hpp"
+#include "vbon/text/chat_template.hpp"
+#include "vbon/text/write_gguf_tokenizer.hpp"
+
+// A policy samples responses: a causal language model from a file, or an enumerable table.
+#include "vbon/policy/load.hpp"
+#include "vbon/policy/tabular_policy.hpp"
+
+// A reward scores them.
+#include "vbon/model/score.hpp"
+#include "vbon/reward/callable.hpp"
+#include "vbon/reward/ensemble.hpp"
+#include "vbon/reward/registry.hpp"
+
+// The empirical CDF of the rewards is built, and the law of best-of-N follows in closed form.
+#include "vbon/bon.hpp"
+
+// An objective turns log-probabilities into a gradient.
+#include "vbon/objective.hpp"
+
+// An optimiser moves the policy.
+#include "vbon/optim/sgd.hpp"
+#include "vbon/train/progress.hpp"
+#include "vbon/train/run_folder.hpp"
+#include "vbon/train/trainer.hpp"
+
+// The same aim met at inference time: decoders and their exact laws.
+#include "vbon/decode/controlled_law.hpp"
+#include "vbon/decode/hedge.hpp"
+#include "vbon/decode/iad_law.hpp"
+#include "vbon/decode/prune.hpp"
+#include "vbon/decode/registry.hpp"
+#include "vbon/decode/rejection_law.hpp"
+#include "vbon/decode/smc_law.hpp"
+#include "vbon/decode/soft_bon_law.hpp"
+#include "vbon/decode/tree_law.hpp"
+
+// The evaluation reports KL, win rate and the frontier.
+#include "vbon/eval/pareto.hpp"
+#include "vbon/eval/report_html.hpp"
+#include "vbon/eval/report_json.hpp"
+#include "vbon/eval/rmb.hpp"

@@ -1,0 +1,100 @@
+#include "cli/support.hpp"
+
+namespace vbon::test {
+namespace {
+/// One finished run that the cases compare with.
+const std::filesystem::path& finished_run() {
+  static const TemporaryFolder folder;
+  static const std::filesystem::path path = folder / "run";
+  static const Finished run = vbon(tiny_align(path));
+  INFO(run.err);
+  REQUIRE(run.code == 0);
+  return path;
+}
+}  // namespace
+
+TEST_CASE("align leaves a model, a report, metrics and no checkpoint", "[cli]") {
+  const auto& run = finished_run();
+  for (const char* name : {"report.html", "times.json", "timing.jsonl", "plots/frontier.gp", "model/tokenizer_config.json"}) CHECK(std::filesystem::exists(run / name));
+  for (const auto& name : reproducible) CHECK(std::filesystem::exists(run / name));
+  CHECK_FALSE(std::filesystem::exists(run / "checkpoint.0"));
+  const auto sampled = vbon({"sample", "--model", (run / "model").string(), "--prompt", "the film", "--quiet"});
+  CHECK(sampled.code == 0);
+  CHECK(has(sampled.out, "the film"));
+  const auto inspected = vbon({"inspect", run.string()});
+  CHECK(has(inspected.out, "(finished)"));
+  CHECK(has(vbon({"inspect", (run / "references.jsonl").string()}).out, "temperature"));
+}
+
+TEST_CASE("the number of threads changes no bit", "[cli]") {
+  TemporaryFolder folder;
+  const auto run = vbon(tiny_align(folder / "run", {"--threads", "2"}));
+  INFO(run.err);
+  REQUIRE(run.code == 0);
+  check_equal_runs(folder / "run", finished_run());
+}
+
+TEST_CASE("another seed gives another run", "[cli]") {
+  TemporaryFolder folder;
+  REQUIRE(vbon(tiny_align(folder / "run", {"--seed", "2"})).code == 0);
+  CHECK(text_of(folder / "run" / "references.jsonl") != text_of(finished_run() / "references.jsonl"));
+}
+
+TEST_CASE("a run killed again and again ends like one that was not", "[cli][resume]") {
+  TemporaryFolder folder;
+  int kills = 0;
+  std::uint64_t draw = 88172645463325252ULL;
+  for (int attempt = 0;; ++attempt) {
+    draw ^= draw << 13, draw ^= draw >> 7, draw ^= draw << 17;
+    const long after = 30000 + static_cast<long>(draw % 250000) + 20000L * attempt;  // later and later, so that it ends
+    const auto run = vbon(tiny_align(folder / "run"), {.signal = SIGKILL, .after = after});
+    if (run.code == 0) break;
+    REQUIRE(run.code == 128 + SIGKILL);
+    REQUIRE(++kills < 100);
+  }
+  CAPTURE(kills);
+  CHECK(kills >= 3);
+  check_equal_runs(folder / "run", finished_run());
+}
+
+TEST_CASE("a run that is asked to stop says how to go on, and goes on", "[cli][resume]") {
+  TemporaryFolder folder;
+  bool stopped = false;
+  for (long after = 60000; !stopped && after < 2000000; after += 60000) {
+    const auto run = vbon(tiny_align(folder / "run"), {.signal = SIGTERM, .after = after});
+    if (run.code == 0) break;
+    INFO(run.err);
+    if (run.code == 128 + SIGTERM) continue;  // before main() could ask to be told
+    CHECK(run.code == 130);
+    CHECK(has(run.err, "same command goes on"));
+    stopped = true;
+  }
+  CHECK(stopped);
+  REQUIRE(vbon(tiny_align(folder / "run")).code == 0);
+  check_equal_runs(folder / "run", finished_run());
+}
+
+TEST_CASE("a finished run and other settings are refused; --overwrite starts anew", "[cli][error]") {
+  TemporaryFolder folder;
+  REQUIRE(vbon(tiny_align(folder / "run")).code == 0);
+  check_refused(vbon(tiny_align(folder / "run")), "vbon align", {"is finished", "--overwrite", (folder / "run").string()});
+  check_refused(vbon(tiny_align(folder / "run", {"--n", "8"})), "vbon align", {"n = 4.0", "n = 8.0", "--overwrite"});
+  CHECK(vbon(tiny_align(folder / "run", {"--overwrite"})).code == 0);
+  check_equal_runs(folder / "run", finished_run());
+}
+
+TEST_CASE("every objective of the main job aligns, with its options", "[cli]") {
+  for (const std::string objective : {"vbon-bound:side=mid", "vbon_bound", "vbon:published=true"}) {
+    TemporaryFolder folder;
+    const auto run = vbon(tiny_align(folder / "run", {"--objective", objective, "--steps", "3", "--estimator", "add-one"}));
+    INFO(objective << ": " << run.err);
+    CHECK(run.code == 0);
+  }
+  for (const std::string objective : {"quantile-regression", "bon_sft"}) {
+    TemporaryFolder folder;
+    const auto run = vbon(tiny_align(folder / "run", {"--warm-objective", objective, "--steps", "2", "--warm-samples", "8"}));
+    INFO(objective << ": " << run.err);
+    CHECK(run.code == 0);
+  }
+}
+}  // namespace vbon::test

@@ -1,0 +1,97 @@
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "cli/support.hpp"
+
+namespace vbon::test {
+namespace {
+std::vector<nlohmann::json> rows(const std::string& text) {
+  std::vector<nlohmann::json> out;
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);) out.push_back(nlohmann::json::parse(line));
+  return out;
+}
+const Arguments sample = {"sample", "--model", tiny_model, "--quiet"};
+}  // namespace
+
+TEST_CASE("the same seed samples the same texts, with hyphens or underscores, on any number of threads", "[cli]") {
+  const auto a = vbon(sample + Arguments{"--prompt", "the film", "--samples", "5", "--max-new-tokens", "8", "--threads", "1"});
+  const auto b = vbon(sample + Arguments{"--prompt", "the film", "--samples", "5", "--max_new_tokens=8", "--threads", "2"});
+  const auto c = vbon(sample + Arguments{"--prompt", "the film", "--samples", "5", "--max-new-tokens", "8", "--seed", "2"});
+  INFO(a.err);
+  CHECK(a.code == 0);
+  CHECK(a.out == b.out);
+  CHECK(a.out != c.out);
+}
+
+TEST_CASE("sample prints JSON lines that are a reference cache", "[cli]") {
+  TemporaryFolder folder;
+  const auto run = vbon(sample + Arguments{"--prompts", tiny_prompts, "--samples", "3", "--max-new-tokens", "6", "--json", "--reward", tiny_reward});
+  INFO(run.err);
+  REQUIRE(run.code == 0);
+  for (const auto& row : rows(run.out)) {
+    CHECK(row["log_prob"].get<double>() < 0);
+    CHECK(row["tokens"].get<int>() <= 6);
+    CHECK(row["reward"].is_number());
+  }
+  std::ofstream(folder / "cache.jsonl") << run.out;
+  CHECK(has(vbon({"inspect", (folder / "cache.jsonl").string()}).out, "prompts"));
+}
+
+TEST_CASE("sampling options do what they say", "[cli]") {
+  const Arguments prompt = {"--prompt", "the film", "--samples", "6", "--max-new-tokens", "8", "--json"};
+  const auto greedy = rows(vbon(sample + prompt + Arguments{"--greedy"}).out);
+  for (const auto& row : greedy) CHECK(row["text"] == greedy[0]["text"]);
+  const auto top1 = rows(vbon(sample + prompt + Arguments{"--top-k", "1"}).out);
+  for (const auto& row : top1) CHECK(row["text"] == greedy[0]["text"]);
+  for (const auto& row : rows(vbon(sample + prompt + Arguments{"--min-new-tokens", "8"}).out)) CHECK(row["tokens"] == 8);
+  check_refused(vbon(sample + prompt + Arguments{"--top-p", "1.5"}), "vbon sample", {"top_p", "1.5"});
+}
+
+TEST_CASE("a chat message goes through the model's template", "[cli]") {
+  const auto run = vbon(sample + Arguments{"--chat", "the film", "--max-new-tokens", "4", "--json"});
+  INFO(run.err);
+  REQUIRE(run.code == 0);
+  CHECK(rows(run.out)[0]["prompt"] == "<|user|>the film<|assistant|>");
+}
+
+TEST_CASE("score prints the reward of each text", "[cli]") {
+  TemporaryFolder folder;
+  const auto run = vbon({"score", "--reward", tiny_reward, "--text", "a good film", "--text", "the bad film", "--quiet"});
+  INFO(run.err);
+  REQUIRE(run.code == 0);
+  const auto scored = rows(run.out);
+  CHECK(scored[0]["reward"] == 2.1);
+  CHECK(scored[1]["reward"] == -1.75);
+  std::ofstream(folder / "in.jsonl") << "{\"prompt\":\"p\",\"response\":\"great\"}\n{\"prompt\":\"q\",\"responses\":[\"dull\",\"fine\"]}\n";
+  const auto many = rows(vbon({"score", "--reward", tiny_reward, "--input", (folder / "in.jsonl").string(), "--quiet"}).out);
+  REQUIRE(many.size() == 3);
+  CHECK(many[0]["reward"] == 3);
+  CHECK(many[1]["reward"] == -1);
+  CHECK(many[2]["prompt"] == "q");
+}
+
+TEST_CASE("a model evaluated against itself wins half at no divergence", "[cli]") {
+  TemporaryFolder folder;
+  const auto run = vbon({"evaluate", "--model", tiny_model, "--reference", tiny_model, "--reward", tiny_reward, "--prompts", tiny_prompts, "--out",
+                         (folder / "e").string(), "--samples", "16", "--references", "16", "--max-new-tokens", "8", "--quiet"});
+  INFO(run.err);
+  REQUIRE(run.code == 0);
+  const auto report = nlohmann::json::parse(text_of(folder / "e" / "report.json"));
+  CHECK(report["kl"]["value"] == 0.0);
+  CHECK(report["win_rate"]["low_95"] < 0.5);
+  CHECK(report["win_rate"]["high_95"] > 0.5);
+  CHECK(report["best_of_n"]["win_rate"]["value"] > 0.6);
+  CHECK(has(text_of(folder / "e" / "report.html"), "</html>"));
+}
+
+TEST_CASE("inspect tells family, sizes and tokenizer, and what is known by name", "[cli]") {
+  const auto model = vbon({"inspect", tiny_model, "--tensors"});
+  INFO(model.err);
+  CHECK(model.code == 0);
+  for (const std::string part : {"llama", "2 of width 32", "model.embed_tokens.weight", "64 tokens"}) CHECK(has(model.out, part));
+  CHECK(has(vbon({"inspect", "objectives"}).out, "vbon_bound"));
+  CHECK(has(vbon({"inspect", "estimators"}).out, "harmonic"));
+  CHECK(has(vbon({"inspect", "rewards"}).out, "process"));
+}
+}  // namespace vbon::test

@@ -1,0 +1,58 @@
+// The tiny checkpoint and a short alignment that the tests of the program share.
+#pragma once
+#include <algorithm>
+
+#include "support/catch.hpp"
+#include "support/program.hpp"
+
+namespace vbon::test {
+using Arguments = std::vector<std::string>;
+
+inline const std::string data_folder = VBON_TEST_DATA;
+inline const std::string tiny_model = data_folder + "/tiny_llama";
+inline const std::string tiny_prompts = data_folder + "/tiny_prompts.jsonl";
+inline const std::string tiny_reward = "lexicon:" + data_folder + "/tiny_lexicon.txt";
+
+inline Finished vbon(Arguments arguments, const RunOptions& options = {}) { return run_program(VBON_PROGRAM, std::move(arguments), options); }
+
+inline Arguments operator+(Arguments a, const Arguments& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+/// A whole `vbon align` of about a second.
+inline Arguments tiny_align(const std::filesystem::path& out, const Arguments& more = {}) {
+  return Arguments{"align", "--model", tiny_model, "--reward", tiny_reward, "--prompts", tiny_prompts, "--out", out.string(), "--references", "16",
+                   "--evaluation-samples", "4", "--evaluation-references", "8", "--max-new-tokens", "12", "--warm-steps", "4", "--steps", "10",
+                   "--step-prompts", "8", "--learning-rate", "1e-3", "--warm-learning-rate", "1e-3", "--checkpoint-every", "2", "--evaluate-every", "5",
+                   "--threads", "1", "--quiet"} +
+         more;
+}
+
+/// Files of a finished run that must not depend on threads, kills and resumes.
+inline const std::vector<std::string> reproducible = {"references.jsonl", "held_out.jsonl", "metrics.jsonl", "metrics.csv", "report.json", "run.json",
+                                                      "model/model.safetensors", "model/config.json", "model/tokenizer.json"};
+inline void check_equal_runs(const std::filesystem::path& a, const std::filesystem::path& b) {
+  for (const auto& name : reproducible) {
+    INFO(name);
+    REQUIRE(std::filesystem::exists(a / name));
+    REQUIRE(std::filesystem::exists(b / name));
+    CHECK(text_of(a / name) == text_of(b / name));
+  }
+}
+
+inline bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+/// An error is one line on standard error that begins with the command and says every part.
+inline void check_refused(const Finished& run, const std::string& who, const Arguments& parts) {
+  INFO(run.err);
+  CHECK(run.code != 0);
+  CHECK(run.code < 128);
+  CHECK(std::count(run.err.begin(), run.err.end(), '\n') == 1);
+  CHECK(run.err.starts_with(who + ": "));
+  for (const auto& part : parts) {
+    INFO("expected: " << part);
+    CHECK(has(run.err, part));
+  }
+}
+}  // namespace vbon::test
