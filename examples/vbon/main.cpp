@@ -83,6 +83,7 @@ int run(int argc, char** argv) {
   program.require_subcommand(1);
   program.footer("Start here:\n  vbon align --out run           aligns the fetched model under the fetched reward and writes run/report.html\n"
                  "  vbon COMMAND --help            what a command does, with every flag and its default");
+  program.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);  // a flag given again overrides
   Job job;
   add_align(program, job);
   add_sample(program, job);

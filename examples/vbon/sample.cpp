@@ -67,8 +67,8 @@ void add_sample(CLI::App& program, Job& job) {
   auto o = std::make_shared<SampleOptions>();
   c->footer("Example: vbon sample --model vbon-run/model --prompt 'This film is' --samples 4 --max-new-tokens 24");
   c->add_option("--model", o->model, "GGUF file or Hugging Face folder; empty: the fetched SmolLM2-135M-Instruct");
-  c->add_option("--prompt", o->prompts, "text to continue, as it stands; may be given again");
-  c->add_option("--chat", o->chats, "message of a user, put through the model's chat template; may be given again");
+  c->add_option("--prompt", o->prompts, "text to continue, as it stands; may be given again")->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  c->add_option("--chat", o->chats, "message of a user, put through the model's chat template; may be given again")->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   c->add_option("--prompts", o->prompts_file, "JSON lines {\"prompt\": ...} or {\"messages\": [...]}");
   c->add_option("--samples", o->samples, "responses per prompt")->capture_default_str();
   c->add_option("--max-new-tokens", o->sampler.max_new_tokens, "tokens of a response at most")->capture_default_str();

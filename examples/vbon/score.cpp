@@ -61,7 +61,7 @@ void add_score(CLI::App& program, Job& job) {
   auto o = std::make_shared<ScoreOptions>();
   c->footer("Example: vbon score --reward encoder_head:vbon-run/reward --text 'A warm and funny film.'");
   c->add_option("--reward", o->reward, reward_help);
-  c->add_option("--text", o->texts, "a text; may be given again");
+  c->add_option("--text", o->texts, "a text; may be given again")->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   c->add_option("--input", o->input, "JSON lines with \"text\" or \"response\" (and \"prompt\"), or \"responses\"");
   add_common(*c, o->common);
   c->callback([o, &job] { job = [o] { return score(*o); }; });
