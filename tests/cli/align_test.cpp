@@ -18,7 +18,7 @@ TEST_CASE("align leaves a model, a report, metrics and no checkpoint", "[cli]") 
   for (const char* name : {"report.html", "times.json", "timing.jsonl", "plots/frontier.gp", "model/tokenizer_config.json"}) CHECK(std::filesystem::exists(run / name));
   for (const auto& name : reproducible) CHECK(std::filesystem::exists(run / name));
   CHECK_FALSE(std::filesystem::exists(run / "checkpoint.0"));
-  const auto sampled = vbon({"sample", "--model", (run / "model").string(), "--prompt", "the film", "--quiet"});
+  const auto sampled = vbon({"sample", "--model", (run / "model").string(), "--prompt", "the film", "--max-new-tokens", "8", "--quiet"});
   CHECK(sampled.code == 0);
   CHECK(has(sampled.out, "the film"));
   const auto inspected = vbon({"inspect", run.string()});
@@ -46,7 +46,7 @@ TEST_CASE("a run killed again and again ends like one that was not", "[cli][resu
   std::uint64_t draw = 88172645463325252ULL;
   for (int attempt = 0;; ++attempt) {
     draw ^= draw << 13, draw ^= draw >> 7, draw ^= draw << 17;
-    const long after = 30000 + static_cast<long>(draw % 250000) + 20000L * attempt;  // later and later, so that it ends
+    const long after = 15000 + static_cast<long>(draw % 60000) + 6000L * attempt;  // later and later, so that it ends
     const auto run = vbon(tiny_align(folder / "run"), {.signal = SIGKILL, .after = after});
     if (run.code == 0) break;
     REQUIRE(run.code == 128 + SIGKILL);
