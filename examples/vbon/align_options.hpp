@@ -26,10 +26,10 @@ struct AlignOptions {
   Index evaluation_count = 128, evaluation_samples = 8, evaluation_references = 16;
   // offline warm start
   std::string warm_objective = "quantile-regression:centred=true", warm_draw = "outer";
-  Index warm_steps = 48, warm_prompts = 16, warm_samples = 4;
-  double warm_learning_rate = 1.8e-5;
+  Index warm_steps = 40, warm_prompts = 16, warm_samples = 4;
+  double warm_learning_rate = 2e-5;
   // training on the policy's own samples
-  Index steps = 12, step_prompts = 16, samples = 4, updates = 1;
+  Index steps = 16, step_prompts = 16, samples = 4, updates = 1;
   double learning_rate = 1e-5;
   std::string decay = "linear";
   Index warmup = 2;
