@@ -32,15 +32,28 @@ int main() try {
   const Digits reward;
   const rollout::ReferenceCache cache(reference, reward, prompts, {.samples = 256, .key = {1, 1}});
   policy::TabularPolicy policy = reference;
-  train::Trainer trainer(policy, reference, reward, cache, rollout::AnyCdf(bon::Harmonic{}), optim::AdamW{.weight_decay = 0}, {.seed = 2});
+  train::Trainer trainer(policy, reference, reward, cache, rollout::AnyCdf(bon::Harmonic{}), optim::AdamW{.weight_decay = 0},
+                         {.seed = 2});
   const auto evaluate = [&](const char* when) {
     const auto e = eval::evaluate(policy, reference, reward, prompts, cache, {.samples = 400, .n = 4, .key = {3, 0}});
-    std::printf("%-18s win rate %.3f   KL %.3f nats   efficiency %.2f\n", when, e.aligned.win_rate.value, e.kl.value, e.efficiency);
+    std::printf("%-18s win rate %.3f   KL %.3f nats   efficiency %.2f\n", when, e.aligned.win_rate.value, e.kl.value,
+                e.efficiency);
   };
-  trainer.run(prompts, {{.name = "warm start", .source = train::Source::cache, .draw = train::Draw::best, .objective = objective::Likelihood{},
-                         .steps = 60, .prompts = 8, .samples = 8, .rate = 0.03}});
+  trainer.run(prompts, {{.name = "warm start",
+                         .source = train::Source::cache,
+                         .draw = train::Draw::best,
+                         .objective = objective::Likelihood{},
+                         .steps = 60,
+                         .prompts = 8,
+                         .samples = 8,
+                         .rate = 0.03}});
   evaluate("after warm start");
-  trainer.run(prompts, {{.name = "vbon", .objective = objective::Vbon<>{.n = 4}, .steps = 300, .prompts = 8, .samples = 8, .rate = 0.02,
+  trainer.run(prompts, {{.name = "vbon",
+                         .objective = objective::Vbon<>{.n = 4},
+                         .steps = 300,
+                         .prompts = 8,
+                         .samples = 8,
+                         .rate = 0.02,
                          .schedule = {.decay = optim::Decay::linear, .total = 301}}});
   evaluate("after vbon");
   std::printf("%-18s win rate %.3f   KL %.3f nats\n", "best of 4, theory", 4.0 / 5, std::log(4.0) - 3.0 / 4);

@@ -17,7 +17,8 @@ using namespace vbon;
 int main() {
   const double n = 4;
   policy::TabularPolicy reference({.prompts = 1, .vocabulary = 64});
-  for (Index k = 0; k < 64; ++k) reference.logits(0)(0, k) = static_cast<float>(RngKey{1, 0}.normal(static_cast<std::uint64_t>(k)));
+  for (Index k = 0; k < 64; ++k)
+    reference.logits(0)(0, k) = static_cast<float>(RngKey{1, 0}.normal(static_cast<std::uint64_t>(k)));
 
   // Every response with its probability, reward, and exact place in the reference's reward law.
   const auto annotated = [&](const policy::TabularPolicy& policy, const RolloutBatch& law) {
@@ -33,10 +34,10 @@ int main() {
   const Array bon = log_bon.exp();
   std::printf("best of %g over 64 responses\n", n);
   std::printf("  probabilities sum to       %.15f\n", bon.sum());
-  std::printf("  KL(bon || ref)             %.4f nats   (continuous rewards: %.4f)\n", (bon * (log_bon - law.log_prob)).sum(),
-              bon::kl_to_reference(n));
-  std::printf("  win rate against ref       %.4f        (continuous rewards: %.4f)\n", (bon * (law.log_cdf.exp() + 0.5 * law.log_tie.exp())).sum(),
-              bon::win_rate(n));
+  std::printf("  KL(bon || ref)             %.4f nats   (continuous rewards: %.4f)\n",
+              (bon * (log_bon - law.log_prob)).sum(), bon::kl_to_reference(n));
+  std::printf("  win rate against ref       %.4f        (continuous rewards: %.4f)\n",
+              (bon * (law.log_cdf.exp() + 0.5 * law.log_tie.exp())).sum(), bon::win_rate(n));
 
   std::printf("\nvariational best-of-N from the reference on\n");
   policy::TabularPolicy policy = reference;

@@ -17,7 +17,8 @@ double short_words(std::string_view, std::string_view response) {
 }
 
 int main(int argc, char** argv) try {
-  require<ConfigError>(argc == 4, "usage: own_reward MODEL PROMPTS.jsonl OUTPUT_FOLDER  (MODEL: a GGUF file or a Hugging Face folder)");
+  require<ConfigError>(argc == 4,
+                       "usage: own_reward MODEL PROMPTS.jsonl OUTPUT_FOLDER  (MODEL: a GGUF file or a Hugging Face folder)");
   auto reference = policy::load<Cpu>(argv[1]);
   reference.sampler.max_new_tokens = 16;
   const auto prompts = rollout::load_prompts(argv[2]);
@@ -26,10 +27,11 @@ int main(int argc, char** argv) try {
 
   auto policy = reference.clone();
   train::Trainer trainer(policy, reference, reward, cache, rollout::AnyCdf(), optim::AdamW{.weight_decay = 0}, {.seed = 1});
-  const train::Phase phase{.name = "vbon", .objective = objective::Vbon<>{.n = 4}, .steps = 10, .prompts = 8, .samples = 4, .rate = 1e-4};
+  const train::Phase phase{
+      .name = "vbon", .objective = objective::Vbon<>{.n = 4}, .steps = 10, .prompts = 8, .samples = 4, .rate = 1e-4};
   trainer.run(prompts, {phase}, {.step = [](const train::StepReport& report) {
-                std::printf("step %2td   reward %7.3f   KL %.3f nats\n", report.step, train::metric(report.metrics, "reward"),
-                            train::metric(report.metrics, "kl_k1"));
+                std::printf("step %2td   reward %7.3f   KL %.3f nats\n", report.step,
+                            train::metric(report.metrics, "reward"), train::metric(report.metrics, "kl_k1"));
               }});
   policy::save(policy, argv[3]);
 } catch (const Error& error) {

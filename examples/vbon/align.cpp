@@ -39,7 +39,8 @@ class Stages {
   }
   /// A bar for the stage that runs.
   std::unique_ptr<Progress> bar(Index total, Index done = 0) const {
-    return std::make_unique<Progress>(stderr, common_.quiet ? Progress::Style::silent : Progress::style_for(stderr), name_, total, done);
+    return std::make_unique<Progress>(stderr, common_.quiet ? Progress::Style::silent : Progress::style_for(stderr), name_,
+                                      total, done);
   }
   const std::vector<std::pair<std::string, double>>& times() const { return times_; }
   std::vector<std::pair<std::string, std::string>> in_words() const {
@@ -60,15 +61,22 @@ class Stages {
 std::string figures(const train::Metrics& metrics) {
   char text[96];
   const double kl = train::metric(metrics, "kl_k1");
-  if (std::isnan(kl)) std::snprintf(text, sizeof(text), "loss %.3f", train::metric(metrics, "loss"));
-  else std::snprintf(text, sizeof(text), "reward %.3f  win rate %.3f  KL %.3f", train::metric(metrics, "reward"), train::metric(metrics, "win_rate"), kl);
+  if (std::isnan(kl))
+    std::snprintf(text, sizeof(text), "loss %.3f", train::metric(metrics, "loss"));
+  else
+    std::snprintf(text, sizeof(text), "reward %.3f  win rate %.3f  KL %.3f", train::metric(metrics, "reward"),
+                  train::metric(metrics, "win_rate"), kl);
   return text;
 }
 
-rollout::ReferenceCache references(Policy& reference, const reward::Any& reward, const std::vector<Prompt>& prompts, const std::filesystem::path& file,
-                                   Index samples, RngKey key, const Stages& stages) {
+rollout::ReferenceCache references(Policy& reference, const reward::Any& reward, const std::vector<Prompt>& prompts,
+                                   const std::filesystem::path& file, Index samples, RngKey key, const Stages& stages) {
   std::unique_ptr<Progress> bar;
-  const rollout::CacheOptions options{.samples = samples, .key = key, .sampler = reference.sampler_settings(), .file = file, .batch = 256,
+  const rollout::CacheOptions options{.samples = samples,
+                                      .key = key,
+                                      .sampler = reference.sampler_settings(),
+                                      .file = file,
+                                      .batch = 256,
                                       .progress = [&](Index done, Index total) {
                                         if (!bar) bar = stages.bar(total, done);
                                         bar->update(done);
@@ -78,7 +86,8 @@ rollout::ReferenceCache references(Policy& reference, const reward::Any& reward,
 }
 
 /// Reward and win rate on a few held-out prompts: the row of a periodic evaluation.
-train::Metrics glance(Policy& policy, const reward::Any& reward, std::span<const Prompt> prompts, const rollout::ReferenceCache& pool, RngKey key) {
+train::Metrics glance(Policy& policy, const reward::Any& reward, std::span<const Prompt> prompts,
+                      const rollout::ReferenceCache& pool, RngKey key) {
   const RolloutBatch batch = rollout::collect(policy, reward, prompts, 4, key);
   double win = 0;
   for (Index p = 0; p < batch.prompts(); ++p) {
@@ -118,7 +127,8 @@ std::vector<train::Phase> phases(const AlignOptions& o) {
                  .rate = o.learning_rate,
                  .schedule = {.decay = optim::decay_from_name(o.decay), .warmup = o.warmup, .total = o.steps + 1},
                  .n = o.n});
-  if (const auto& objective = all.back().objective; !objective.streams && objective.needs.min_group == 0) all.back().source = train::Source::cache;
+  if (const auto& objective = all.back().objective; !objective.streams && objective.needs.min_group == 0)
+    all.back().source = train::Source::cache;
   return all;
 }
 
@@ -141,13 +151,20 @@ int align(const AlignOptions& o) {
 
   const RngKey seed{o.common.seed, 0};
   stages.begin("references");
-  const auto cache = references(reference, data.reward, data.training, run.path() / "references.jsonl", o.references, seed.fold(101), stages);
+  const auto cache = references(reference, data.reward, data.training, run.path() / "references.jsonl", o.references,
+                                seed.fold(101), stages);
   stages.begin("held-out references");
-  const auto pool = references(reference, data.reward, data.held_out, run.path() / "held_out.jsonl", o.evaluation_references, seed.fold(102), stages);
+  const auto pool = references(reference, data.reward, data.held_out, run.path() / "held_out.jsonl", o.evaluation_references,
+                               seed.fold(102), stages);
 
-  train::Trainer trainer(policy, reference, data.reward, cache, cdf, optim::AdamW{.beta2 = 0.99, .weight_decay = o.weight_decay},
-                         {.seed = o.common.seed, .clip = o.clip, .micro_batch = o.micro_batch, .checkpoint_every = o.checkpoint_every,
-                          .evaluate_every = o.evaluate_every, .folder = run.path()});
+  train::Trainer trainer(policy, reference, data.reward, cache, cdf,
+                         optim::AdamW{.beta2 = 0.99, .weight_decay = o.weight_decay},
+                         {.seed = o.common.seed,
+                          .clip = o.clip,
+                          .micro_batch = o.micro_batch,
+                          .checkpoint_every = o.checkpoint_every,
+                          .evaluate_every = o.evaluate_every,
+                          .folder = run.path()});
   std::unique_ptr<Progress> bar;
   std::string current;
   const auto few = std::span(data.held_out).first(std::min<std::size_t>(data.held_out.size(), 32));
@@ -161,15 +178,14 @@ int align(const AlignOptions& o) {
     }
     bar->update(report.step, figures(report.metrics));
   };
-  callbacks.evaluate = [&](Index step) { return glance(policy, data.reward, few, pool, seed.fold(104).fold(static_cast<std::uint64_t>(step))); };
+  callbacks.evaluate = [&](Index step) {
+    return glance(policy, data.reward, few, pool, seed.fold(104).fold(static_cast<std::uint64_t>(step)));
+  };
   callbacks.stop = [] { return stop_requested(); };
   stages.begin("start training");
   const auto outcome = trainer.run(data.training, plan, callbacks);
   bar.reset();
-  if (outcome == train::Outcome::stopped) {
-    remark(o.common, "stopped and saved; the same command goes on from here");
-    return stopped;
-  }
+  if (outcome == train::Outcome::stopped) throw RunError("stopped in training, everything is saved", ErrorCode{"stopped"});
 
   stages.begin("save");
   policy.save(run.path() / "model");
@@ -183,7 +199,10 @@ int align(const AlignOptions& o) {
   const auto result = eval::evaluate(policy, reference, data.reward, data.held_out, pool, evaluation);
   bar.reset();
   stages.end();
-  eval::ReportContext context{.title = data.title, .curves = training_curves(run.path() / "metrics.jsonl"), .settings = o.texts(), .times = stages.in_words()};
+  eval::ReportContext context{.title = data.title,
+                              .curves = training_curves(run.path() / "metrics.jsonl"),
+                              .settings = o.texts(),
+                              .times = stages.in_words()};
   write_report(o.common, run.path(), result, context);
   nlohmann::ordered_json times;
   for (const auto& [name, seconds] : stages.times()) times["seconds"][name] = seconds;
@@ -197,7 +216,8 @@ int align(const AlignOptions& o) {
 }  // namespace
 
 void add_align(CLI::App& program, Job& job) {
-  auto* command = program.add_subcommand("align", "Trains a model so that one sample reads like the best of N under a reward");
+  auto* command =
+      program.add_subcommand("align", "Trains a model so that one sample reads like the best of N under a reward");
   auto options = std::make_shared<AlignOptions>();
   options->add_to(*command);
   command->callback([options, &job] { job = [options] { return align(*options); }; });

@@ -12,11 +12,14 @@ namespace vbon::program {
 namespace {
 struct SnippetData {
   rollout::SnippetSplit split;
-  SnippetData() : split(rollout::split_snippets(rollout::load_snippets(cached("snippets/movieReviewSnippets_GroundTruth.txt", "--prompts and --reward")))) {}
+  SnippetData()
+      : split(rollout::split_snippets(
+            rollout::load_snippets(cached("snippets/movieReviewSnippets_GroundTruth.txt", "--prompts and --reward")))) {}
 };
 
 /// The sentiment head: trained on the reward part of the snippets, judged on the held-out part, kept in the run.
-reward::Any sentiment(const SnippetData& data, const std::filesystem::path& folder, const std::function<void(const std::string&)>& stage, std::string& summary) {
+reward::Any sentiment(const SnippetData& data, const std::filesystem::path& folder,
+                      const std::function<void(const std::string&)>& stage, std::string& summary) {
   const auto quality = folder / "quality.json";
   const auto encoder = cached("minilm", "--reward");
   if (!std::filesystem::exists(quality)) {
@@ -27,16 +30,19 @@ reward::Any sentiment(const SnippetData& data, const std::filesystem::path& fold
       return out;
     };
     const auto q = train_reward(encoder, columns(data.split.reward_train), columns(data.split.held_out), folder);
-    const nlohmann::ordered_json json = {{"trained_on", q.trained_on}, {"judged_on", q.judged_on}, {"sign_accuracy", q.sign_accuracy},
-                                         {"pearson", q.pearson}, {"spearman", q.spearman}};
+    const nlohmann::ordered_json json = {{"trained_on", q.trained_on},
+                                         {"judged_on", q.judged_on},
+                                         {"sign_accuracy", q.sign_accuracy},
+                                         {"pearson", q.pearson},
+                                         {"spearman", q.spearman}};
     io::write_file_atomically(quality, json.dump(1) + "\n");
   }
   const auto json = io::read_json(quality);
-  summary += message("reward: sentiment head, trained on ", json.at("trained_on").get<Index>(), " snippets; on ", json.at("judged_on").get<Index>(),
-                     " unseen ones sign accuracy ");
+  summary += message("reward: sentiment head, trained on ", json.at("trained_on").get<Index>(), " snippets; on ",
+                     json.at("judged_on").get<Index>(), " unseen ones sign accuracy ");
   char figures[96];
-  std::snprintf(figures, sizeof(figures), "%.3f, Pearson %.3f, Spearman %.3f\n", json.at("sign_accuracy").get<double>(), json.at("pearson").get<double>(),
-                json.at("spearman").get<double>());
+  std::snprintf(figures, sizeof(figures), "%.3f, Pearson %.3f, Spearman %.3f\n", json.at("sign_accuracy").get<double>(),
+                json.at("pearson").get<double>(), json.at("spearman").get<double>());
   summary += figures;
   return open_reward("encoder_head:" + folder.string());
 }
@@ -49,7 +55,8 @@ void require_disjoint(const std::vector<Prompt>& training, const std::vector<Pro
   std::unordered_map<std::string_view, std::uint64_t> seen;
   for (const auto& prompt : training) seen.emplace(prompt.text, prompt.id);
   for (const auto& prompt : held_out)
-    require<ConfigError>(!seen.contains(prompt.text), "held-out prompt ", prompt.id, " ('", prompt.text.substr(0, 40), "') is a training prompt too; remove it from --evaluation-prompts");
+    require<ConfigError>(!seen.contains(prompt.text), "held-out prompt ", prompt.id, " ('", prompt.text.substr(0, 40),
+                         "') is a training prompt too; remove it from --evaluation-prompts");
 }
 std::vector<Prompt> distinct(std::vector<Prompt> prompts) {
   std::unordered_map<std::string, bool> seen;
@@ -58,7 +65,8 @@ std::vector<Prompt> distinct(std::vector<Prompt> prompts) {
 }
 }  // namespace
 
-AlignData prepare_data(const AlignOptions& o, const std::filesystem::path& run, const Policy& policy, const std::function<void(const std::string&)>& stage) {
+AlignData prepare_data(const AlignOptions& o, const std::filesystem::path& run, const Policy& policy,
+                       const std::function<void(const std::string&)>& stage) {
   AlignData data;
   std::optional<SnippetData> snippets;
   if (o.reward.empty() || o.prompts.empty()) snippets.emplace();
@@ -73,7 +81,8 @@ AlignData prepare_data(const AlignOptions& o, const std::filesystem::path& run, 
       for (const auto& prompt : data.training)
         if (stable_hash(prompt.text) % 5 == 0) data.held_out.push_back(prompt);
       std::erase_if(data.training, [](const Prompt& prompt) { return stable_hash(prompt.text) % 5 == 0; });
-      require<ConfigError>(!data.held_out.empty() && !data.training.empty(), o.prompts, " has too few prompts to hold some out; give --evaluation-prompts");
+      require<ConfigError>(!data.held_out.empty() && !data.training.empty(), o.prompts,
+                           " has too few prompts to hold some out; give --evaluation-prompts");
     }
   }
   if (!o.evaluation_prompts.empty()) {
@@ -86,7 +95,8 @@ AlignData prepare_data(const AlignOptions& o, const std::filesystem::path& run, 
   policy.require_room(data.held_out);
   data.reward = o.reward.empty() ? sentiment(*snippets, run / "reward", stage, data.summary) : open_reward(o.reward);
   data.summary += message(data.training.size(), " training prompts, ", data.held_out.size(), " held out; best of ", o.n);
-  const std::string name = o.model.empty() ? "SmolLM2-135M-Instruct" : std::filesystem::path(o.model).lexically_normal().filename().string();
+  const std::string name =
+      o.model.empty() ? "SmolLM2-135M-Instruct" : std::filesystem::path(o.model).lexically_normal().filename().string();
   data.title = message(name, ", aligned to the best of ", o.n);
   return data;
 }

@@ -10,14 +10,20 @@ void AlignOptions::add_to(CLI::App& c) {
   const auto add = [&](const char* flag, auto& value, const std::string& help, const char* group) {
     c.add_option(flag, value, help)->capture_default_str()->group(group);
   };
-  c.footer("Without --model, --reward and --prompts the fetched SmolLM2-135M learns to continue film reviews kindly: a reward is trained on review snippets\n"
-           "with human scores, prompts are the first words of other snippets, and further snippets are held out for the evaluation.\n"
-           "Stop with Ctrl-C at any time; the same command goes on where it stopped.");
+  c.footer(
+      "Without --model, --reward and --prompts the fetched SmolLM2-135M learns to continue film reviews kindly: a reward is "
+      "trained on review snippets\n"
+      "with human scores, prompts are the first words of other snippets, and further snippets are held out for the "
+      "evaluation.\n"
+      "Stop with Ctrl-C at any time; the same command goes on where it stopped.");
   const char* what = "What to align";
   add("--model", model, "GGUF file or Hugging Face folder; empty: the fetched SmolLM2-135M-Instruct", what);
-  add("--reward", reward, std::string(reward_help) + "; empty: a sentiment head, trained here on the fetched snippets", what);
-  add("--prompts", prompts, "training prompts, JSON lines {\"prompt\": ...} or {\"messages\": [...]}; empty: snippet beginnings", what);
-  add("--evaluation-prompts", evaluation_prompts, "held-out prompts; empty: a fifth of --prompts, chosen by a hash of the text", what);
+  add("--reward", reward, std::string(reward_help) + "; empty: a sentiment head, trained here on the fetched snippets",
+      what);
+  add("--prompts", prompts,
+      "training prompts, JSON lines {\"prompt\": ...} or {\"messages\": [...]}; empty: snippet beginnings", what);
+  add("--evaluation-prompts", evaluation_prompts,
+      "held-out prompts; empty: a fifth of --prompts, chosen by a hash of the text", what);
   add("--out", out, "folder of the run: model/, report.html, metrics, caches, checkpoints", what);
   c.add_flag("--overwrite", overwrite, "remove an earlier run in --out first")->group(what);
   const char* target = "The target";
@@ -38,8 +44,11 @@ void AlignOptions::add_to(CLI::App& c) {
   add("--evaluation-references", evaluation_references, "responses of the reference per held-out prompt", data);
   const char* warm = "Offline warm start (from the reference cache)";
   add("--warm-objective", warm_objective,
-      "quantile-regression:centred=true compares cached responses, likelihood imitates them (with --warm-draw best); others by name", warm);
-  add("--warm-draw", warm_draw, "cached responses a step takes: outer (worst and best quarter), best (as best-of-N would), uniform", warm);
+      "quantile-regression:centred=true compares cached responses, likelihood imitates them (with --warm-draw best); others "
+      "by name",
+      warm);
+  add("--warm-draw", warm_draw,
+      "cached responses a step takes: outer (worst and best quarter), best (as best-of-N would), uniform", warm);
   add("--warm-steps", warm_steps, "optimiser steps; 0: none", warm);
   add("--warm-prompts", warm_prompts, "prompts per step", warm);
   add("--warm-samples", warm_samples, "cached responses per prompt and step", warm);
@@ -61,30 +70,43 @@ void AlignOptions::add_to(CLI::App& c) {
 }
 
 void AlignOptions::check() const {
-  require<ConfigError>(top_k == 0 && top_p == 1 && min_p == 0,
-                       "--top-k, --top-p and --min-p cannot be used in training: a token outside the kept set has log pi_ref = -inf, so the "
-                       "log-ratio that is learnt would not exist; truncate when you sample the aligned model (vbon sample)");
+  require<ConfigError>(
+      top_k == 0 && top_p == 1 && min_p == 0,
+      "--top-k, --top-p and --min-p cannot be used in training: a token outside the kept set has log pi_ref = -inf, so the "
+      "log-ratio that is learnt would not exist; truncate when you sample the aligned model (vbon sample)");
   require<ConfigError>(temperature > 0 && std::isfinite(temperature), "--temperature > 0 expected, got ", temperature);
   require<ConfigError>(n >= 1 && std::isfinite(n), "--n >= 1 expected, got ", n);
-  const std::pair<const char*, Index> positive[] = {{"--max-new-tokens", max_new_tokens}, {"--training-prompts", training_prompts},
-                                                    {"--evaluation-count", evaluation_count}, {"--evaluation-samples", evaluation_samples},
-                                                    {"--step-prompts", step_prompts}, {"--samples", samples}, {"--updates", updates},
-                                                    {"--warm-prompts", warm_prompts}, {"--warm-samples", warm_samples}, {"--micro-batch", micro_batch}};
+  const std::pair<const char*, Index> positive[] = {{"--max-new-tokens", max_new_tokens},
+                                                    {"--training-prompts", training_prompts},
+                                                    {"--evaluation-count", evaluation_count},
+                                                    {"--evaluation-samples", evaluation_samples},
+                                                    {"--step-prompts", step_prompts},
+                                                    {"--samples", samples},
+                                                    {"--updates", updates},
+                                                    {"--warm-prompts", warm_prompts},
+                                                    {"--warm-samples", warm_samples},
+                                                    {"--micro-batch", micro_batch}};
   for (const auto& [name, value] : positive) require<ConfigError>(value >= 1, name, " >= 1 expected, got ", value);
-  const std::pair<const char*, Index> not_negative[] = {{"--steps", steps}, {"--warm-steps", warm_steps}, {"--warmup", warmup},
-                                                        {"--checkpoint-every", checkpoint_every}, {"--evaluate-every", evaluate_every}};
+  const std::pair<const char*, Index> not_negative[] = {{"--steps", steps},
+                                                        {"--warm-steps", warm_steps},
+                                                        {"--warmup", warmup},
+                                                        {"--checkpoint-every", checkpoint_every},
+                                                        {"--evaluate-every", evaluate_every}};
   for (const auto& [name, value] : not_negative) require<ConfigError>(value >= 0, name, " >= 0 expected, got ", value);
-  require<ConfigError>(references >= 2 && evaluation_references >= 2, "--references and --evaluation-references >= 2 expected, got ", references,
-                       " and ", evaluation_references);
+  require<ConfigError>(references >= 2 && evaluation_references >= 2,
+                       "--references and --evaluation-references >= 2 expected, got ", references, " and ",
+                       evaluation_references);
   require<ConfigError>(steps == 0 || warmup < steps + 1, "--warmup < --steps expected, got ", warmup, " and ", steps);
   require<ConfigError>(learning_rate >= 0 && warm_learning_rate >= 0 && weight_decay >= 0 && clip > 0,
                        "learning rates and --weight-decay >= 0 and --clip > 0 expected");
 }
 
 io::Json AlignOptions::settings() const {
-  return {{"model", model.empty() ? std::string("SmolLM2-135M-Instruct") : std::filesystem::absolute(model).lexically_normal().string()},
+  return {{"model", model.empty() ? std::string("SmolLM2-135M-Instruct")
+                                  : std::filesystem::absolute(model).lexically_normal().string()},
           {"reward", reward.empty() ? std::string("snippets") : reward},
-          {"prompts", prompts.empty() ? std::string("snippets") : std::filesystem::absolute(prompts).lexically_normal().string()},
+          {"prompts",
+           prompts.empty() ? std::string("snippets") : std::filesystem::absolute(prompts).lexically_normal().string()},
           {"evaluation-prompts", evaluation_prompts},
           {"n", n},
           {"objective", objective},
@@ -118,7 +140,8 @@ io::Json AlignOptions::settings() const {
 std::vector<std::pair<std::string, std::string>> AlignOptions::texts() const {
   std::vector<std::pair<std::string, std::string>> pairs;
   const io::Json all = settings();  // named: a range-for would not keep the temporary behind items() alive
-  for (const auto& [name, value] : all.items()) pairs.emplace_back(name, value.is_string() ? value.get<std::string>() : value.dump());
+  for (const auto& [name, value] : all.items())
+    pairs.emplace_back(name, value.is_string() ? value.get<std::string>() : value.dump());
   return pairs;
 }
 }  // namespace vbon::program

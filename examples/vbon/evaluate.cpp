@@ -1,7 +1,7 @@
 // vbon evaluate: an aligned model against its reference on held-out prompts.
+#include "vbon/eval/evaluate.hpp"
 #include "models.hpp"
 #include "reporting.hpp"
-#include "vbon/eval/evaluate.hpp"
 #include "vbon/io/atomic_file.hpp"
 #include "vbon/train/progress.hpp"
 
@@ -18,15 +18,16 @@ int evaluate(const EvaluateOptions& o) {
   begin(o.common);
   for (const auto& [flag, value] : {std::pair{"--model", &o.model}, {"--reward", &o.reward}, {"--prompts", &o.prompts}})
     require<ConfigError>(!value->empty(), flag, " is missing; see 'vbon evaluate --help'");
-  require<ConfigError>(o.references >= 2 && o.samples >= 1, "--samples >= 1 and --references >= 2 expected, got ", o.samples, " and ", o.references);
+  require<ConfigError>(o.references >= 2 && o.samples >= 1, "--samples >= 1 and --references >= 2 expected, got ", o.samples,
+                       " and ", o.references);
   const reward::Any reward = open_reward(o.reward);
   Policy policy = Policy::load(o.model), reference = Policy::load(o.reference);
   for (Policy* one : {&policy, &reference}) {
     one->sampler().temperature = o.temperature;
     one->sampler().max_new_tokens = o.max_new_tokens;
   }
-  require<ConfigError>(policy.vocabulary() == reference.vocabulary(), "--model has ", policy.vocabulary(), " tokens and --reference ",
-                       reference.vocabulary(), "; they must share a vocabulary");
+  require<ConfigError>(policy.vocabulary() == reference.vocabulary(), "--model has ", policy.vocabulary(),
+                       " tokens and --reference ", reference.vocabulary(), "; they must share a vocabulary");
   auto prompts = policy.load_prompts(o.prompts);
   if (o.count > 0 && static_cast<std::size_t>(o.count) < prompts.size()) prompts.resize(static_cast<std::size_t>(o.count));
 
@@ -41,14 +42,21 @@ int evaluate(const EvaluateOptions& o) {
       return !stop_requested();
     };
   };
-  const rollout::ReferenceCache pool(reference, reward, prompts, {.samples = o.references, .key = seed.fold(102), .sampler = reference.sampler_settings(),
-                                                                  .file = std::filesystem::path(o.out) / "references.jsonl", .batch = 256,
-                                                                  .progress = progress("references")});
+  const rollout::ReferenceCache pool(reference, reward, prompts,
+                                     {.samples = o.references,
+                                      .key = seed.fold(102),
+                                      .sampler = reference.sampler_settings(),
+                                      .file = std::filesystem::path(o.out) / "references.jsonl",
+                                      .batch = 256,
+                                      .progress = progress("references")});
   bar.reset();
-  const auto result = eval::evaluate(policy, reference, reward, prompts, pool, {.samples = o.samples, .n = o.n, .key = seed.fold(103), .progress = progress("evaluate")});
+  const auto result =
+      eval::evaluate(policy, reference, reward, prompts, pool,
+                     {.samples = o.samples, .n = o.n, .key = seed.fold(103), .progress = progress("evaluate")});
   bar.reset();
-  write_report(o.common, o.out, result, {.title = "Evaluation of " + std::filesystem::path(o.model).filename().string(),
-                                         .settings = {{"model", o.model}, {"reference", o.reference}, {"reward", o.reward}, {"prompts", o.prompts}}});
+  write_report(o.common, o.out, result,
+               {.title = "Evaluation of " + std::filesystem::path(o.model).filename().string(),
+                .settings = {{"model", o.model}, {"reference", o.reference}, {"reward", o.reward}, {"prompts", o.prompts}}});
   return 0;
 }
 }  // namespace
@@ -56,7 +64,9 @@ int evaluate(const EvaluateOptions& o) {
 void add_evaluate(CLI::App& program, Job& job) {
   auto* c = program.add_subcommand("evaluate", "Win rate and KL of an aligned model against its reference, with a report");
   auto o = std::make_shared<EvaluateOptions>();
-  c->footer("Example: vbon evaluate --model vbon-run/model --reward encoder_head:vbon-run/reward --prompts held_out.jsonl --out evaluation");
+  c->footer(
+      "Example: vbon evaluate --model vbon-run/model --reward encoder_head:vbon-run/reward --prompts held_out.jsonl --out "
+      "evaluation");
   c->add_option("--model", o->model, "the aligned model: GGUF file or Hugging Face folder");
   c->add_option("--reference", o->reference, "what it was aligned from; empty: the fetched SmolLM2-135M-Instruct");
   c->add_option("--reward", o->reward, reward_help);

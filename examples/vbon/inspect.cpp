@@ -35,9 +35,12 @@ std::string dimensions(const std::vector<Index>& shape) {
 }
 
 void print_tokenizer(const text::Tokenizer& tokenizer) {
-  const auto name = [&](std::optional<TokenId> id) { return id ? message(*id, " ", tokenizer.token(*id)) : std::string("none"); };
+  const auto name = [&](std::optional<TokenId> id) {
+    return id ? message(*id, " ", tokenizer.token(*id)) : std::string("none");
+  };
   line("tokenizer", message(tokenizer.vocab_size(), " ids, begin ", name(tokenizer.bos()), ", end ", name(tokenizer.eos())));
-  line("chat template", tokenizer.chat_template().empty() ? "none" : message(tokenizer.chat_template().size(), " characters"));
+  line("chat template",
+       tokenizer.chat_template().empty() ? "none" : message(tokenizer.chat_template().size(), " characters"));
 }
 
 /// @param bytes  of a stored parameter on average
@@ -49,7 +52,8 @@ void print_shape(const model::Shape& shape, double parameters) {
   line("vocabulary", message(shape.vocab, shape.tied ? ", head tied to the embedding" : ""));
   line("context", message(shape.context, " tokens"));
   line("memory to sample", megabytes(8 * parameters) + " for weights and their packed copy, and the KV cache");
-  line("memory to align", megabytes((4 * 4 + 4 + 8) * parameters) + " for policy, gradients, moments and reference, and activations");
+  line("memory to align",
+       megabytes((4 * 4 + 4 + 8) * parameters) + " for policy, gradients, moments and reference, and activations");
 }
 
 void inspect_gguf(const InspectOptions& o) {
@@ -68,7 +72,8 @@ void inspect_gguf(const InspectOptions& o) {
   line("tensors", list);
   print_tokenizer(text::Tokenizer::from_gguf(file));
   if (o.tensors)
-    for (const auto& tensor : file.tensors()) line(block_format(tensor.type).name, tensor.name + "  " + dimensions(tensor.shape));
+    for (const auto& tensor : file.tensors())
+      line(block_format(tensor.type).name, tensor.name + "  " + dimensions(tensor.shape));
 }
 
 void inspect_folder(const InspectOptions& o) {
@@ -96,18 +101,21 @@ void inspect_folder(const InspectOptions& o) {
   line("tensors", list);
   if (std::filesystem::exists(folder / "tokenizer.json")) print_tokenizer(text::Tokenizer::from_json(folder));
   if (o.tensors)
-    for (const auto& name : file.names()) line(io::dtype_format(file.info(name).dtype).name, std::string(name) + "  " + dimensions(file.info(name).shape));
+    for (const auto& name : file.names())
+      line(io::dtype_format(file.info(name).dtype).name, std::string(name) + "  " + dimensions(file.info(name).shape));
 }
 
 void inspect_run(const InspectOptions& o) {
   const auto run = io::read_json(std::filesystem::path(o.what) / "run.json");
   line("run", o.what + (run.value("finished", false) ? " (finished)" : " (not finished: the same command goes on with it)"));
-  for (const auto& [name, value] : run.at("settings").items()) line(name, value.is_string() ? value.get<std::string>() : value.dump());
+  for (const auto& [name, value] : run.at("settings").items())
+    line(name, value.is_string() ? value.get<std::string>() : value.dump());
   const auto report = std::filesystem::path(o.what) / "report.json";
   if (!std::filesystem::exists(report)) return;
   const auto result = io::read_json(report);
-  line("win rate", message(result.at("win_rate").at("value").get<double>(), " [", result.at("win_rate").at("low_95").get<double>(), ", ",
-                           result.at("win_rate").at("high_95").get<double>(), "]"));
+  line("win rate",
+       message(result.at("win_rate").at("value").get<double>(), " [", result.at("win_rate").at("low_95").get<double>(), ", ",
+               result.at("win_rate").at("high_95").get<double>(), "]"));
   line("KL", message(result.at("kl").at("value").get<double>(), " nats"));
 }
 
@@ -131,15 +139,19 @@ int inspect(const InspectOptions& o) {
   InspectOptions target = o;
   if (target.what.empty()) target.what = cached(default_model, "a path").string();
   const std::filesystem::path path = target.what;
-  require<RunError>(std::filesystem::exists(path), path.string(), " does not exist; give a GGUF file, a model folder, a run folder, a reference cache, or one of "
-                                                                  "objectives, estimators, rewards");
+  require<RunError>(std::filesystem::exists(path), path.string(),
+                    " does not exist; give a GGUF file, a model folder, a run folder, a reference cache, or one of "
+                    "objectives, estimators, rewards");
   if (std::filesystem::is_directory(path)) {
-    if (std::filesystem::exists(path / "run.json")) inspect_run(target);
-    else inspect_folder(target);
+    if (std::filesystem::exists(path / "run.json"))
+      inspect_run(target);
+    else
+      inspect_folder(target);
   } else if (path.extension() == ".gguf") {
     inspect_gguf(target);
   } else {
-    require<FormatError>(path.extension() == ".jsonl", path.string(), " is neither a GGUF file (.gguf) nor a reference cache (.jsonl)");
+    require<FormatError>(path.extension() == ".jsonl", path.string(),
+                         " is neither a GGUF file (.gguf) nor a reference cache (.jsonl)");
     inspect_cache(target);
   }
   return 0;
@@ -149,7 +161,9 @@ int inspect(const InspectOptions& o) {
 void add_inspect(CLI::App& program, Job& job) {
   auto* c = program.add_subcommand("inspect", "What a model, run or cache holds; names of objectives, estimators, rewards");
   auto o = std::make_shared<InspectOptions>();
-  c->add_option("what", o->what, "GGUF file, model folder, run folder, reference cache (.jsonl), or objectives, estimators, rewards; empty: the fetched model");
+  c->add_option("what", o->what,
+                "GGUF file, model folder, run folder, reference cache (.jsonl), or objectives, estimators, rewards; empty: "
+                "the fetched model");
   c->add_flag("--tensors", o->tensors, "list every tensor");
   add_common(*c, o->common);
   c->callback([o, &job] { job = [o] { return inspect(*o); }; });

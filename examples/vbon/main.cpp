@@ -52,7 +52,8 @@ std::string unknown(const std::string& what, const std::string& word, const std:
     list += (list.empty() ? "" : ", ") + name;
     if (const auto distance = edit_distance(word, name); distance < least) least = distance, nearest = name;
   }
-  return "unknown " + what + " '" + word + "'" + (nearest.empty() ? "" : "; did you mean " + nearest + "?") + (nearest.empty() ? "; known: " : " known: ") + list;
+  return "unknown " + what + " '" + word + "'" + (nearest.empty() ? "" : "; did you mean " + nearest + "?") +
+         (nearest.empty() ? "; known: " : " known: ") + list;
 }
 
 std::string one_line(std::string text) {
@@ -73,7 +74,8 @@ std::string unknown_flag(CLI::App& command, const std::vector<std::string>& extr
     if (const auto name = option->get_name(); name.starts_with("--")) known.push_back(name);
   std::string word = extras.empty() ? std::string() : extras.front();
   word = word.substr(0, word.find('='));
-  if (!word.starts_with("-")) return "unexpected argument '" + word + "'; flags begin with --, see '" + command.get_name() + " --help'";
+  if (!word.starts_with("-"))
+    return "unexpected argument '" + word + "'; flags begin with --, see '" + command.get_name() + " --help'";
   return unknown("flag", word, known);
 }
 
@@ -81,8 +83,10 @@ int run(int argc, char** argv) {
   CLI::App program{"Makes one sample of a language model read like the best of N: variational Best-of-N alignment.", "vbon"};
   program.set_version_flag("--version", std::string(VBON_VERSION));
   program.require_subcommand(1);
-  program.footer("Start here:\n  vbon align --out run           aligns the fetched model under the fetched reward and writes run/report.html\n"
-                 "  vbon COMMAND --help            what a command does, with every flag and its default");
+  program.footer(
+      "Start here:\n  vbon align --out run           aligns the fetched model under the fetched reward and writes "
+      "run/report.html\n"
+      "  vbon COMMAND --help            what a command does, with every flag and its default");
   program.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);  // a flag given again overrides
   Job job;
   add_align(program, job);
@@ -99,7 +103,8 @@ int run(int argc, char** argv) {
     return EXIT_FAILURE;
   }
   const bool is_command = std::find(commands.begin(), commands.end(), arguments.front()) != commands.end();
-  if (!is_command && !arguments.front().starts_with("-")) return fail("vbon", unknown("command", arguments.front(), commands));
+  if (!is_command && !arguments.front().starts_with("-"))
+    return fail("vbon", unknown("command", arguments.front(), commands));
   CLI::App& chosen = is_command ? *program.get_subcommand(arguments.front()) : program;
   const std::string who = is_command ? "vbon " + arguments.front() : "vbon";
   std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
@@ -129,8 +134,12 @@ int run(int argc, char** argv) {
 bool stop_requested() { return stop_flag != 0; }
 
 void add_common(CLI::App& command, Common& common) {
-  command.add_option("--seed", common.seed, "seed of every random draw; the same seed gives the same result on any number of threads")->capture_default_str();
-  command.add_option("--threads", common.threads, "threads to compute with; 0: all this process may use")->capture_default_str();
+  command
+      .add_option("--seed", common.seed,
+                  "seed of every random draw; the same seed gives the same result on any number of threads")
+      ->capture_default_str();
+  command.add_option("--threads", common.threads, "threads to compute with; 0: all this process may use")
+      ->capture_default_str();
   command.add_flag("--quiet", common.quiet, "no progress, only results and errors");
 }
 
@@ -151,7 +160,8 @@ std::filesystem::path cache_folder() {
 
 std::filesystem::path cached(const std::filesystem::path& relative, std::string_view flag) {
   const auto path = cache_folder() / relative;
-  require<RunError>(std::filesystem::exists(path), path.string(), " is not there; fetch it with examples/setup/fetch_data.sh, or give your own with ", flag);
+  require<RunError>(std::filesystem::exists(path), path.string(),
+                    " is not there; fetch it with examples/setup/fetch_data.sh, or give your own with ", flag);
   return path;
 }
 
@@ -165,7 +175,8 @@ void remark(const Common& common, const std::string& text) {
 }
 
 void print_line(const std::string& line) {
-  require<RunError>(std::fprintf(stdout, "%s\n", line.c_str()) >= 0 && std::fflush(stdout) == 0, "cannot write to standard output");
+  require<RunError>(std::fprintf(stdout, "%s\n", line.c_str()) >= 0 && std::fflush(stdout) == 0,
+                    "cannot write to standard output");
 }
 }  // namespace vbon::program
 

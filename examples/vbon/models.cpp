@@ -10,7 +10,9 @@ struct Policy::Model {
 
   rollout::PromptOptions prompt_options() const {
     rollout::PromptOptions options;
-    options.tokenizer = [this](const std::string& text, bool templated) { return policy.tokenizer().encode(text, !templated); };
+    options.tokenizer = [this](const std::string& text, bool templated) {
+      return policy.tokenizer().encode(text, !templated);
+    };
     if (policy.has_tokenizer() && !policy.tokenizer().chat_template().empty())
       options.chat = [this](std::span<const text::ChatMessage> messages) {
         const auto& tokenizer = policy.tokenizer();
@@ -38,7 +40,9 @@ policy::Sampler& Policy::sampler() { return model_->policy.sampler; }
 Index Policy::vocabulary() const { return model_->policy.shape().vocab; }
 Index Policy::context() const { return model_->policy.shape().context; }
 
-RolloutBatch Policy::sample(std::span<const Prompt> prompts, Index samples, RngKey key) { return model_->policy.sample(prompts, samples, key); }
+RolloutBatch Policy::sample(std::span<const Prompt> prompts, Index samples, RngKey key) {
+  return model_->policy.sample(prompts, samples, key);
+}
 Array Policy::log_prob(const RolloutBatch& batch) { return model_->policy.log_prob(batch); }
 void Policy::backward(const RolloutBatch& batch, const Array& dlog_prob) { model_->policy.backward(batch, dlog_prob); }
 Array Policy::kl(const RolloutBatch& batch, Policy& reference) { return model_->policy.kl(batch, reference.model_->policy); }
@@ -53,7 +57,9 @@ std::vector<Prompt> Policy::load_prompts(const std::filesystem::path& path) cons
   return prompts;
 }
 
-Prompt Policy::encoded(std::string text, std::uint64_t id) const { return model_->policy.encoded({.id = id, .text = std::move(text), .tokens = {}}); }
+Prompt Policy::encoded(std::string text, std::uint64_t id) const {
+  return model_->policy.encoded({.id = id, .text = std::move(text), .tokens = {}});
+}
 
 Prompt Policy::chat(const std::string& message, std::uint64_t id) const {
   const auto options = model_->prompt_options();
@@ -67,16 +73,20 @@ Prompt Policy::chat(const std::string& message, std::uint64_t id) const {
 void Policy::require_room(std::span<const Prompt> prompts) const {
   const Index most = model_->policy.sampler.max_new_tokens, room = std::max<Index>(0, context() - most);
   for (const auto& prompt : prompts)
-    require<DomainError>(static_cast<Index>(prompt.tokens.size()) <= room, ErrorCode{"prompt_too_long"}, "prompt ", prompt.id, " ('",
-                         prompt.text.substr(0, 40), "...') has ", prompt.tokens.size(), " tokens; with --max-new-tokens ", most,
-                         " the model's context of ", context(), " leaves room for ", room, ": shorten the prompt or lower --max-new-tokens");
+    require<DomainError>(static_cast<Index>(prompt.tokens.size()) <= room, ErrorCode{"prompt_too_long"}, "prompt ",
+                         prompt.id, " ('", prompt.text.substr(0, 40), "...') has ", prompt.tokens.size(),
+                         " tokens; with --max-new-tokens ", most, " the model's context of ", context(), " leaves room for ",
+                         room, ": shorten the prompt or lower --max-new-tokens");
 }
 
 io::Json Policy::sampler_settings() const {
   const auto& sampler = model_->policy.sampler;
-  return {{"temperature", sampler.temperature},       {"top_k", sampler.top_k},
-          {"top_p", sampler.top_p},                   {"min_p", sampler.min_p},
-          {"min_new_tokens", sampler.min_new_tokens}, {"max_new_tokens", sampler.max_new_tokens},
+  return {{"temperature", sampler.temperature},
+          {"top_k", sampler.top_k},
+          {"top_p", sampler.top_p},
+          {"min_p", sampler.min_p},
+          {"min_new_tokens", sampler.min_new_tokens},
+          {"max_new_tokens", sampler.max_new_tokens},
           {"repetition_penalty", sampler.repetition_penalty}};
 }
 }  // namespace vbon::program

@@ -78,5 +78,6 @@ struct ScoredTexts {
   std::vector<double> scores;
 };
 /// Trains a linear head on a sentence encoder and keeps it in a folder that open_reward("encoder_head:FOLDER") reads.
-RewardQuality train_reward(const std::filesystem::path& encoder, const ScoredTexts& training, const ScoredTexts& unseen, const std::filesystem::path& folder);
+RewardQuality train_reward(const std::filesystem::path& encoder, const ScoredTexts& training, const ScoredTexts& unseen,
+                           const std::filesystem::path& folder);
 }  // namespace vbon::program

@@ -25,7 +25,8 @@ void set_options(O& rule, const std::string& text) {
       known += (known.empty() ? "" : ", ") + std::string(option);
       if (!found && same_name(option, name)) set_option(option, field, part.substr(equals + 1)), found = true;
     });
-    require<ConfigError>(found, "objective ", O::name, ": unknown option '", name, "'; known: ", known.empty() ? "none" : known);
+    require<ConfigError>(found, "objective ", O::name, ": unknown option '", name,
+                         "'; known: ", known.empty() ? "none" : known);
     begin = end + 1;
   }
 }

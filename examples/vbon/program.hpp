@@ -31,7 +31,7 @@ void add_common(CLI::App& command, Common& common);
 /// Starts the threads. Call it first thing in a job.
 void begin(const Common& common);
 
-/// True once SIGINT or SIGTERM came: finish what is going on, save, and return stopped().
+/// True once SIGINT or SIGTERM came: finish what is going on, save, and end with a RunError "stopped".
 bool stop_requested();
 inline constexpr int stopped = 130;
 

@@ -8,7 +8,8 @@
 
 namespace vbon::program {
 /// Writes FOLDER/report.json and FOLDER/report.html with its pictures in FOLDER/plots, and prints the figures.
-void write_report(const Common& common, const std::filesystem::path& folder, const eval::Evaluation& evaluation, const eval::ReportContext& context);
+void write_report(const Common& common, const std::filesystem::path& folder, const eval::Evaluation& evaluation,
+                  const eval::ReportContext& context);
 
 /// Curves of reward, win rate and KL from a run's metrics.jsonl.
 std::vector<eval::Curve> training_curves(const std::filesystem::path& metrics);

@@ -4,7 +4,8 @@
 
 namespace vbon::program {
 const char* const reward_help =
-    "what to reward, as NAME or NAME:ARGUMENT: length or length:WORDS (near that many), lexicon:FILE (word<TAB>score lines), "
+    "what to reward, as NAME or NAME:ARGUMENT: length or length:WORDS (near that many), lexicon:FILE (word<TAB>score "
+    "lines), "
     "table:FILE (rewards by text), encoder_head:FOLDER (as align keeps it), classifier:FOLDER (a Hugging Face "
     "sequence classifier), process:COMMAND (JSON lines on its standard input and output)";
 
@@ -15,12 +16,14 @@ reward::Any open_reward(const std::string& spec) {
 
 std::string list_rewards() { return known_names<reward::Rewards>(); }
 
-RewardQuality train_reward(const std::filesystem::path& encoder, const ScoredTexts& training, const ScoredTexts& unseen, const std::filesystem::path& folder) {
+RewardQuality train_reward(const std::filesystem::path& encoder, const ScoredTexts& training, const ScoredTexts& unseen,
+                           const std::filesystem::path& folder) {
   reward::EncoderHead head(std::make_shared<const reward::SentenceEncoder>(reward::SentenceEncoder::load(encoder)));
   head.train(training.texts, training.scores);
   const Array predicted = head.score(unseen.texts);
   const auto agreement = reward::agreement({predicted.data(), static_cast<std::size_t>(predicted.size())}, unseen.scores);
   head.save(folder);
-  return {static_cast<Index>(training.texts.size()), static_cast<Index>(unseen.texts.size()), agreement.sign_accuracy, agreement.pearson, agreement.spearman};
+  return {static_cast<Index>(training.texts.size()), static_cast<Index>(unseen.texts.size()), agreement.sign_accuracy,
+          agreement.pearson, agreement.spearman};
 }
 }  // namespace vbon::program

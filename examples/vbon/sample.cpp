@@ -18,7 +18,8 @@ struct SampleOptions {
 
 int sample(const SampleOptions& o) {
   begin(o.common);
-  require<ConfigError>(!o.prompts.empty() || !o.chats.empty() || !o.prompts_file.empty(), "what shall it continue? give --prompt TEXT, --chat TEXT or --prompts FILE");
+  require<ConfigError>(!o.prompts.empty() || !o.chats.empty() || !o.prompts_file.empty(),
+                       "what shall it continue? give --prompt TEXT, --chat TEXT or --prompts FILE");
   require<ConfigError>(o.samples >= 1, "--samples >= 1 expected, got ", o.samples);
   Policy policy = Policy::load(o.model);
   auto& sampler = policy.sampler();
@@ -67,8 +68,10 @@ void add_sample(CLI::App& program, Job& job) {
   auto o = std::make_shared<SampleOptions>();
   c->footer("Example: vbon sample --model vbon-run/model --prompt 'This film is' --samples 4 --max-new-tokens 24");
   c->add_option("--model", o->model, "GGUF file or Hugging Face folder; empty: the fetched SmolLM2-135M-Instruct");
-  c->add_option("--prompt", o->prompts, "text to continue, as it stands; may be given again")->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  c->add_option("--chat", o->chats, "message of a user, put through the model's chat template; may be given again")->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  c->add_option("--prompt", o->prompts, "text to continue, as it stands; may be given again")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  c->add_option("--chat", o->chats, "message of a user, put through the model's chat template; may be given again")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   c->add_option("--prompts", o->prompts_file, "JSON lines {\"prompt\": ...} or {\"messages\": [...]}");
   c->add_option("--samples", o->samples, "responses per prompt")->capture_default_str();
   c->add_option("--max-new-tokens", o->sampler.max_new_tokens, "tokens of a response at most")->capture_default_str();
@@ -76,8 +79,11 @@ void add_sample(CLI::App& program, Job& job) {
   c->add_option("--temperature", o->sampler.temperature, "0: always the most probable token")->capture_default_str();
   c->add_option("--top-k", o->sampler.top_k, "only the k most probable tokens; 0: all")->capture_default_str();
   c->add_option("--top-p", o->sampler.top_p, "only the most probable tokens of this mass together")->capture_default_str();
-  c->add_option("--min-p", o->sampler.min_p, "only tokens with this share of the highest probability")->capture_default_str();
-  c->add_option("--repetition-penalty", o->sampler.repetition_penalty, "above 1: tokens that stand already become less probable")->capture_default_str();
+  c->add_option("--min-p", o->sampler.min_p, "only tokens with this share of the highest probability")
+      ->capture_default_str();
+  c->add_option("--repetition-penalty", o->sampler.repetition_penalty,
+                "above 1: tokens that stand already become less probable")
+      ->capture_default_str();
   c->add_flag("--greedy", o->greedy, "the same as --temperature 0");
   c->add_option("--reward", o->reward, std::string("also print the reward; ") + reward_help);
   c->add_flag("--json", o->json, "JSON lines with text, log-prob and length (and reward); readable as a reference cache");

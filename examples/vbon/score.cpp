@@ -33,11 +33,13 @@ int score(const ScoreOptions& o) {
       const auto prompt = io::json_get_or<std::string>(row, "prompt", "", where);
       if (const auto* responses = io::json_find(row, "responses")) {
         require<FormatError>(responses->is_array(), where, ": \"responses\" must be a list");
-        for (const auto& response : *responses) add(batch, prompt, io::json_as<std::string>(response, where + ": responses"));
+        for (const auto& response : *responses)
+          add(batch, prompt, io::json_as<std::string>(response, where + ": responses"));
         return;
       }
       const bool has_text = io::json_find(row, "text") != nullptr;
-      require<FormatError>(has_text || io::json_find(row, "response") != nullptr, where, ": \"text\", \"response\" or \"responses\" expected");
+      require<FormatError>(has_text || io::json_find(row, "response") != nullptr, where,
+                           ": \"text\", \"response\" or \"responses\" expected");
       add(batch, prompt, io::json_get<std::string>(row, has_text ? "text" : "response", where));
     });
   require<FormatError>(batch.responses() > 0, o.input, ": no text in the file");
@@ -51,7 +53,8 @@ int score(const ScoreOptions& o) {
     print_line(io::to_json_line(row));
   }
   const double mean = batch.reward.mean();
-  remark(o.common, message(batch.responses(), " texts, mean reward ", mean, ", from ", batch.reward.minCoeff(), " to ", batch.reward.maxCoeff()));
+  remark(o.common, message(batch.responses(), " texts, mean reward ", mean, ", from ", batch.reward.minCoeff(), " to ",
+                           batch.reward.maxCoeff()));
   return 0;
 }
 }  // namespace

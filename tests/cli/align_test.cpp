@@ -15,10 +15,12 @@ const std::filesystem::path& finished_run() {
 
 TEST_CASE("align leaves a model, a report, metrics and no checkpoint", "[cli]") {
   const auto& run = finished_run();
-  for (const char* name : {"report.html", "times.json", "timing.jsonl", "plots/frontier.gp", "model/tokenizer_config.json"}) CHECK(std::filesystem::exists(run / name));
+  for (const char* name : {"report.html", "times.json", "timing.jsonl", "plots/frontier.gp", "model/tokenizer_config.json"})
+    CHECK(std::filesystem::exists(run / name));
   for (const auto& name : reproducible) CHECK(std::filesystem::exists(run / name));
   CHECK_FALSE(std::filesystem::exists(run / "checkpoint.0"));
-  const auto sampled = vbon({"sample", "--model", (run / "model").string(), "--prompt", "the film", "--max-new-tokens", "8", "--quiet"});
+  const auto sampled =
+      vbon({"sample", "--model", (run / "model").string(), "--prompt", "the film", "--max-new-tokens", "8", "--quiet"});
   CHECK(sampled.code == 0);
   CHECK(has(sampled.out, "the film"));
   const auto inspected = vbon({"inspect", run.string()});
@@ -92,7 +94,8 @@ TEST_CASE("every objective of the main job aligns, with its options", "[cli]") {
   }
   for (const std::string objective : {"quantile-regression", "bon_sft"}) {
     TemporaryFolder folder;
-    const auto run = vbon(tiny_align(folder / "run", {"--warm-objective", objective, "--steps", "2", "--warm-samples", "8"}));
+    const auto run =
+        vbon(tiny_align(folder / "run", {"--warm-objective", objective, "--steps", "2", "--warm-samples", "8"}));
     INFO(objective << ": " << run.err);
     CHECK(run.code == 0);
   }

@@ -4,7 +4,9 @@ namespace vbon::test {
 namespace {
 void write(const std::filesystem::path& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
 
-void copy_model(const std::filesystem::path& to) { std::filesystem::copy(tiny_model, to, std::filesystem::copy_options::recursive); }
+void copy_model(const std::filesystem::path& to) {
+  std::filesystem::copy(tiny_model, to, std::filesystem::copy_options::recursive);
+}
 void replace_in(const std::filesystem::path& path, const std::string& what, const std::string& with) {
   std::string text = text_of(path);
   const auto at = text.find(what);
@@ -22,10 +24,13 @@ TEST_CASE("a missing file is named with what to do", "[cli][error]") {
   const auto align = tiny_align(folder / "run");
   check_refused(vbon(replaced(align, "--model", "/absent/model.gguf")), "vbon align", {"/absent/model.gguf"});
   check_refused(vbon(replaced(align, "--model", "/absent/folder")), "vbon align", {"/absent/folder"});
-  check_refused(vbon(replaced(align, "--prompts", "/absent/prompts.jsonl") + Arguments{"--overwrite"}), "vbon align", {"/absent/prompts.jsonl"});
-  check_refused(vbon(replaced(align, "--reward", "lexicon:/absent/words.txt") + Arguments{"--overwrite"}), "vbon align", {"/absent/words.txt"});
-  check_refused(vbon({"align", "--out", (folder / "other").string()}, {.environment = {{"VBON_CACHE", (folder / "cache").string()}}}), "vbon align",
-                {"SmolLM2", "fetch_data.sh", "--model"});
+  check_refused(vbon(replaced(align, "--prompts", "/absent/prompts.jsonl") + Arguments{"--overwrite"}), "vbon align",
+                {"/absent/prompts.jsonl"});
+  check_refused(vbon(replaced(align, "--reward", "lexicon:/absent/words.txt") + Arguments{"--overwrite"}), "vbon align",
+                {"/absent/words.txt"});
+  check_refused(
+      vbon({"align", "--out", (folder / "other").string()}, {.environment = {{"VBON_CACHE", (folder / "cache").string()}}}),
+      "vbon align", {"SmolLM2", "fetch_data.sh", "--model"});
   check_refused(vbon({"inspect", "/absent"}), "vbon inspect", {"/absent does not exist"});
   check_refused(vbon({"score", "--reward", tiny_reward, "--input", "/absent.jsonl"}), "vbon score", {"/absent.jsonl"});
 }
@@ -41,10 +46,12 @@ TEST_CASE("a model of another kind is named as what it is", "[cli][error]") {
 TEST_CASE("a truncated GGUF file and broken weights are told", "[cli][error]") {
   TemporaryFolder folder;
   write(folder / "cut.gguf", std::string("GGUF\x03\x00\x00\x00\x10\x00\x00\x00\x00\x00\x00\x00\x05", 17));
-  check_refused(vbon({"sample", "--model", (folder / "cut.gguf").string(), "--prompt", "a"}), "vbon sample", {"cut.gguf", "byte"});
+  check_refused(vbon({"sample", "--model", (folder / "cut.gguf").string(), "--prompt", "a"}), "vbon sample",
+                {"cut.gguf", "byte"});
   copy_model(folder / "model");
   std::filesystem::resize_file(folder / "model" / "model.safetensors", 40000);
-  check_refused(vbon({"sample", "--model", (folder / "model").string(), "--prompt", "a"}), "vbon sample", {"model.safetensors"});
+  check_refused(vbon({"sample", "--model", (folder / "model").string(), "--prompt", "a"}), "vbon sample",
+                {"model.safetensors"});
 }
 
 TEST_CASE("a prompt longer than the context is named with its length", "[cli][error]") {
@@ -60,7 +67,8 @@ TEST_CASE("a NaN reward names the prompt and the sample; what was computed stays
   TemporaryFolder folder;
   write(folder / "reward.sh",
         "#!/bin/sh\nn=0\nwhile read -r line; do n=$((n+1)); id=${line#*\\\"id\\\":}; id=${id%%[,\\}]*}\n"
-        "if [ \"$n\" -gt 300 ]; then echo \"{\\\"id\\\": $id, \\\"reward\\\": NaN}\"; else echo \"{\\\"id\\\": $id, \\\"reward\\\": $((n % 7))}\"; fi\ndone\n");
+        "if [ \"$n\" -gt 300 ]; then echo \"{\\\"id\\\": $id, \\\"reward\\\": NaN}\"; else echo \"{\\\"id\\\": $id, "
+        "\\\"reward\\\": $((n % 7))}\"; fi\ndone\n");
   const auto run = vbon(replaced(tiny_align(folder / "run"), "--reward", "process:sh " + (folder / "reward.sh").string()));
   check_refused(run, "vbon align", {"NaN", "prompt", "sample"});
   CHECK(std::filesystem::file_size(folder / "run" / "references.jsonl") > 0);
@@ -75,17 +83,20 @@ TEST_CASE("a reward process that dies is named", "[cli][error]") {
 TEST_CASE("wrong lines of a prompts file are named", "[cli][error]") {
   TemporaryFolder folder;
   write(folder / "p.jsonl", "{\"prompt\":\"the film\"}\n{\"text\":\"x\"}\n");
-  check_refused(vbon(replaced(tiny_align(folder / "run"), "--prompts", (folder / "p.jsonl").string())), "vbon align", {"p.jsonl line 2", "\"prompt\""});
+  check_refused(vbon(replaced(tiny_align(folder / "run"), "--prompts", (folder / "p.jsonl").string())), "vbon align",
+                {"p.jsonl line 2", "\"prompt\""});
 }
 
 TEST_CASE("a prompt in both files is refused", "[cli][error]") {
   TemporaryFolder folder;
-  check_refused(vbon(tiny_align(folder / "run", {"--evaluation-prompts", tiny_prompts})), "vbon align", {"is a training prompt too"});
+  check_refused(vbon(tiny_align(folder / "run", {"--evaluation-prompts", tiny_prompts})), "vbon align",
+                {"is a training prompt too"});
 }
 
 TEST_CASE("a full disk stops with what is needed, and nothing computed is lost", "[cli][error]") {
   TemporaryFolder folder;
-  const auto early = vbon(tiny_align(folder / "run"), {.file_size_limit = 200000});  // room for the caches, not for a checkpoint
+  const auto early =
+      vbon(tiny_align(folder / "run"), {.file_size_limit = 200000});  // room for the caches, not for a checkpoint
   check_refused(early, "vbon align", {"no room for checkpoints", "MB", "free space", (folder / "run").string()});
   const auto references = text_of(folder / "run" / "references.jsonl");
   CHECK(std::count(references.begin(), references.end(), '\n') > 10);

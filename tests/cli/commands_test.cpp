@@ -15,7 +15,8 @@ const Arguments sample = {"sample", "--model", tiny_model, "--quiet"};
 }  // namespace
 
 TEST_CASE("the same seed samples the same texts, with hyphens or underscores, on any number of threads", "[cli]") {
-  const auto a = vbon(sample + Arguments{"--prompt", "the film", "--samples", "5", "--max-new-tokens", "8", "--threads", "1"});
+  const auto a =
+      vbon(sample + Arguments{"--prompt", "the film", "--samples", "5", "--max-new-tokens", "8", "--threads", "1"});
   const auto b = vbon(sample + Arguments{"--prompt", "the film", "--samples", "5", "--max_new_tokens=8", "--threads", "2"});
   const auto c = vbon(sample + Arguments{"--prompt", "the film", "--samples", "5", "--max-new-tokens", "8", "--seed", "2"});
   INFO(a.err);
@@ -26,7 +27,8 @@ TEST_CASE("the same seed samples the same texts, with hyphens or underscores, on
 
 TEST_CASE("sample prints JSON lines that are a reference cache", "[cli]") {
   TemporaryFolder folder;
-  const auto run = vbon(sample + Arguments{"--prompts", tiny_prompts, "--samples", "3", "--max-new-tokens", "6", "--json", "--reward", tiny_reward});
+  const auto run = vbon(sample + Arguments{"--prompts", tiny_prompts, "--samples", "3", "--max-new-tokens", "6", "--json",
+                                           "--reward", tiny_reward});
   INFO(run.err);
   REQUIRE(run.code == 0);
   for (const auto& row : rows(run.out)) {
@@ -63,7 +65,8 @@ TEST_CASE("score prints the reward of each text", "[cli]") {
   const auto scored = rows(run.out);
   CHECK(scored[0]["reward"] == 2.1);
   CHECK(scored[1]["reward"] == -1.75);
-  std::ofstream(folder / "in.jsonl") << "{\"prompt\":\"p\",\"response\":\"great\"}\n{\"prompt\":\"q\",\"responses\":[\"dull\",\"fine\"]}\n";
+  std::ofstream(folder / "in.jsonl")
+      << "{\"prompt\":\"p\",\"response\":\"great\"}\n{\"prompt\":\"q\",\"responses\":[\"dull\",\"fine\"]}\n";
   const auto many = rows(vbon({"score", "--reward", tiny_reward, "--input", (folder / "in.jsonl").string(), "--quiet"}).out);
   REQUIRE(many.size() == 3);
   CHECK(many[0]["reward"] == 3);
@@ -73,8 +76,9 @@ TEST_CASE("score prints the reward of each text", "[cli]") {
 
 TEST_CASE("a model evaluated against itself wins half at no divergence", "[cli]") {
   TemporaryFolder folder;
-  const auto run = vbon({"evaluate", "--model", tiny_model, "--reference", tiny_model, "--reward", tiny_reward, "--prompts", tiny_prompts, "--out",
-                         (folder / "e").string(), "--samples", "16", "--references", "16", "--max-new-tokens", "8", "--quiet"});
+  const auto run =
+      vbon({"evaluate", "--model", tiny_model, "--reference", tiny_model, "--reward", tiny_reward, "--prompts", tiny_prompts,
+            "--out", (folder / "e").string(), "--samples", "16", "--references", "16", "--max-new-tokens", "8", "--quiet"});
   INFO(run.err);
   REQUIRE(run.code == 0);
   const auto report = nlohmann::json::parse(text_of(folder / "e" / "report.json"));
@@ -89,7 +93,8 @@ TEST_CASE("inspect tells family, sizes and tokenizer, and what is known by name"
   const auto model = vbon({"inspect", tiny_model, "--tensors"});
   INFO(model.err);
   CHECK(model.code == 0);
-  for (const std::string part : {"llama", "2 of width 32", "model.embed_tokens.weight", "64 tokens"}) CHECK(has(model.out, part));
+  for (const std::string part : {"llama", "2 of width 32", "model.embed_tokens.weight", "64 tokens"})
+    CHECK(has(model.out, part));
   CHECK(has(vbon({"inspect", "objectives"}).out, "vbon_bound"));
   CHECK(has(vbon({"inspect", "estimators"}).out, "harmonic"));
   CHECK(has(vbon({"inspect", "rewards"}).out, "process"));

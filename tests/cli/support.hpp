@@ -13,7 +13,9 @@ inline const std::string tiny_model = data_folder + "/tiny_llama";
 inline const std::string tiny_prompts = data_folder + "/tiny_prompts.jsonl";
 inline const std::string tiny_reward = "lexicon:" + data_folder + "/tiny_lexicon.txt";
 
-inline Finished vbon(Arguments arguments, const RunOptions& options = {}) { return run_program(VBON_PROGRAM, std::move(arguments), options); }
+inline Finished vbon(Arguments arguments, const RunOptions& options = {}) {
+  return run_program(VBON_PROGRAM, std::move(arguments), options);
+}
 
 inline Arguments operator+(Arguments a, const Arguments& b) {
   a.insert(a.end(), b.begin(), b.end());
@@ -22,16 +24,30 @@ inline Arguments operator+(Arguments a, const Arguments& b) {
 
 /// A whole `vbon align` of about a second.
 inline Arguments tiny_align(const std::filesystem::path& out, const Arguments& more = {}) {
-  return Arguments{"align", "--model", tiny_model, "--reward", tiny_reward, "--prompts", tiny_prompts, "--out", out.string(), "--references", "16",
-                   "--evaluation-samples", "4", "--evaluation-references", "8", "--max-new-tokens", "12", "--warm-steps", "4", "--steps", "10",
-                   "--step-prompts", "8", "--learning-rate", "1e-3", "--warm-learning-rate", "1e-3", "--checkpoint-every", "2", "--evaluate-every", "5",
-                   "--threads", "1", "--quiet"} +
+  return Arguments{"align",      "--model",
+                   tiny_model,   "--reward",
+                   tiny_reward,  "--prompts",
+                   tiny_prompts, "--out",
+                   out.string(), "--references",
+                   "16",         "--evaluation-samples",
+                   "4",          "--evaluation-references",
+                   "8",          "--max-new-tokens",
+                   "12",         "--warm-steps",
+                   "4",          "--steps",
+                   "10",         "--step-prompts",
+                   "8",          "--learning-rate",
+                   "1e-3",       "--warm-learning-rate",
+                   "1e-3",       "--checkpoint-every",
+                   "2",          "--evaluate-every",
+                   "5",          "--threads",
+                   "1",          "--quiet"} +
          more;
 }
 
 /// Files of a finished run that must not depend on threads, kills and resumes.
-inline const std::vector<std::string> reproducible = {"references.jsonl", "held_out.jsonl", "metrics.jsonl", "metrics.csv", "report.json", "run.json",
-                                                      "model/model.safetensors", "model/config.json", "model/tokenizer.json"};
+inline const std::vector<std::string> reproducible = {
+    "references.jsonl", "held_out.jsonl",          "metrics.jsonl",     "metrics.csv",         "report.json",
+    "run.json",         "model/model.safetensors", "model/config.json", "model/tokenizer.json"};
 inline void check_equal_runs(const std::filesystem::path& a, const std::filesystem::path& b) {
   for (const auto& name : reproducible) {
     INFO(name);

@@ -30,12 +30,14 @@ struct World {
   World(double n) {
     for (auto& prompt : prompts) prompt.text = "prompt " + std::to_string(prompt.id);
     std::vector<double> best(vocabulary);  // best-of-n of the uniform law
-    for (int k = 0; k < vocabulary; ++k) best[static_cast<std::size_t>(k)] = std::pow((k + 1.0) / vocabulary, n) - std::pow(k / double(vocabulary), n);
+    for (int k = 0; k < vocabulary; ++k)
+      best[static_cast<std::size_t>(k)] = std::pow((k + 1.0) / vocabulary, n) - std::pow(k / double(vocabulary), n);
     for (Index p = 0; p < 12; ++p) policy.set_law(p, 0, best);
   }
   Evaluation evaluate(double n, Index samples) {
     const rollout::ReferenceCache pool(reference, TokenValue{}, prompts, {.samples = 200, .key = {5, 0}});
-    return eval::evaluate(policy, reference, TokenValue{}, prompts, pool, {.samples = samples, .n = n, .key = {6, 0}, .batch = 5});
+    return eval::evaluate(policy, reference, TokenValue{}, prompts, pool,
+                          {.samples = samples, .n = n, .key = {6, 0}, .batch = 5});
   }
 };
 std::string text_of(const std::filesystem::path& path) {
@@ -89,7 +91,11 @@ TEST_CASE("best-of-N against its own pool is the mean over all subsets", "[eval]
       for (int i = 0; i < m; ++i)
         if (mask >> i & 1) best = std::max(best, pool[static_cast<std::size_t>(i)]);
       for (int j = 0; j < m; ++j)
-        if (!(mask >> j & 1)) win += best > pool[static_cast<std::size_t>(j)] ? 1 : best == pool[static_cast<std::size_t>(j)] ? 0.5 : 0, count += 1;
+        if (!(mask >> j & 1))
+          win += best > pool[static_cast<std::size_t>(j)]    ? 1
+                 : best == pool[static_cast<std::size_t>(j)] ? 0.5
+                                                             : 0,
+              count += 1;
     }
     CHECK(eval::detail::best_against_pool(pool, n) == Approx(win / count));
   }
@@ -100,8 +106,10 @@ TEST_CASE("the report holds its figures and pictures in one file, with every tex
   Evaluation e = world.evaluate(4, 20);
   e.text = {{"a <b>&\"prompt\"</b>", "<script>alert(1)</script>", "aligned\xff text", "best", 1, -2.5, 3}};
   TemporaryFolder folder;
-  const eval::ReportContext context{.curves = {{.name = "curve-reward", .title = "Reward", .y_label = "reward", .x = {1, 2, 3}, .y = {0.1, NAN, 0.3}}},
-                                    .settings = {{"n", "4"}}, .times = {{"training", "3 s"}}};
+  const eval::ReportContext context{
+      .curves = {{.name = "curve-reward", .title = "Reward", .y_label = "reward", .x = {1, 2, 3}, .y = {0.1, NAN, 0.3}}},
+      .settings = {{"n", "4"}},
+      .times = {{"training", "3 s"}}};
   const auto report = eval::report_html(e, context, folder / "plots");
   CHECK(report.html.find("<script") == std::string::npos);
   CHECK(report.html.find("&lt;script&gt;") != std::string::npos);
@@ -125,7 +133,8 @@ TEST_CASE("without gnuplot the report says what to do and keeps data and script"
   TemporaryFolder folder;
   const std::string path = std::getenv("PATH") != nullptr ? std::getenv("PATH") : "";
   ::setenv("PATH", folder.path().c_str(), 1);
-  const auto drawn = eval::draw({.name = "p", .title = "it's", .series = {{.title = "a", .x = {0, 1}, .y = {1, 2}}}}, folder / "plots");
+  const auto drawn =
+      eval::draw({.name = "p", .title = "it's", .series = {{.title = "a", .x = {0, 1}, .y = {1, 2}}}}, folder / "plots");
   ::setenv("PATH", path.c_str(), 1);
   CHECK(drawn.svg.empty());
   CHECK(drawn.problem.find("gnuplot is not installed") != std::string::npos);

@@ -21,7 +21,8 @@ std::string render(std::span<const rollout::ChatMessage> messages) {
 
 TEST_CASE("a plain prompt stays as it is, messages go through the template", "[rollout]") {
   TemporaryFolder folder;
-  const auto path = file_with(folder, "{\"prompt\":\"  A film about\"}\n\n{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}\n");
+  const auto path =
+      file_with(folder, "{\"prompt\":\"  A film about\"}\n\n{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"}]}\n");
   std::vector<bool> templated;
   const auto prompts = rollout::load_prompts(path, {.chat = render, .tokenizer = [&](const std::string& text, bool chat) {
                                                       templated.push_back(chat);

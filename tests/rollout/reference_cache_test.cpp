@@ -42,7 +42,8 @@ std::vector<Prompt> named_prompts(const policy::TabularPolicy& policy) {
 policy::TabularPolicy small_policy() {
   policy::TabularPolicy policy({.prompts = 5, .vocabulary = 4, .length = 3});
   auto values = policy.parameters();
-  for (Index i = 0; i < values.size(); ++i) values[i] = static_cast<float>(RngKey{3, 0}.normal(static_cast<std::uint64_t>(i)));
+  for (Index i = 0; i < values.size(); ++i)
+    values[i] = static_cast<float>(RngKey{3, 0}.normal(static_cast<std::uint64_t>(i)));
   return policy;
 }
 std::string text_of(const std::filesystem::path& path) {
@@ -58,7 +59,8 @@ TEST_CASE("a cache read from its file holds what was drawn, bit for bit", "[roll
   TemporaryFolder folder;
   auto policy = small_policy();
   const auto prompts = named_prompts(policy);
-  const CacheOptions options{.samples = 6, .key = {1, 2}, .sampler = {{"temperature", 1.0}}, .file = folder / "cache.jsonl", .batch = 12};
+  const CacheOptions options{
+      .samples = 6, .key = {1, 2}, .sampler = {{"temperature", 1.0}}, .file = folder / "cache.jsonl", .batch = 12};
   const ReferenceCache drawn(policy, TokenSum{}, prompts, options);
   const ReferenceCache read = ReferenceCache::load(folder / "cache.jsonl");
   REQUIRE(read.prompts() == 5);
@@ -106,8 +108,9 @@ TEST_CASE("both published layouts are read", "[rollout]") {
   write(folder / "lines.jsonl",
         "{\"prompt\":\"a\",\"text\":\"x\",\"reward\":0.5}\n{\"prompt\":\"b\",\"text\":\"y\",\"reward\":1}\n"
         "{\"prompt\":\"a\",\"text\":\"z\",\"reward\":-Infinity}\n");
-  write(folder / "groups.jsonl", "{\"prompt\":\"a\",\"responses\":[\"x\",\"z\"],\"rewards\":[0.5,-Infinity]}\n"
-                                 "{\"prompt\":\"b\",\"responses\":[\"y\"],\"rewards\":[1]}\n");
+  write(folder / "groups.jsonl",
+        "{\"prompt\":\"a\",\"responses\":[\"x\",\"z\"],\"rewards\":[0.5,-Infinity]}\n"
+        "{\"prompt\":\"b\",\"responses\":[\"y\"],\"rewards\":[1]}\n");
   for (const char* name : {"lines.jsonl", "groups.jsonl"}) {
     const auto cache = ReferenceCache::load(folder / name);
     REQUIRE(cache.prompts() == 2);
@@ -200,8 +203,9 @@ TEST_CASE("errors of a cache name the place and the remedy", "[rollout][error]")
   has(code([&] { ReferenceCache().find("a"); }), "unknown_prompt");
   const auto file = folder / "cache.jsonl";
   ReferenceCache(policy, TokenSum{}, prompts, {.samples = 4, .key = {}, .sampler = {{"temperature", 1.0}}, .file = file});
-  const auto mismatch =
-      code([&] { ReferenceCache(policy, TokenSum{}, prompts, {.samples = 4, .key = {}, .sampler = {{"temperature", 0.5}}, .file = file}); });
+  const auto mismatch = code([&] {
+    ReferenceCache(policy, TokenSum{}, prompts, {.samples = 4, .key = {}, .sampler = {{"temperature", 0.5}}, .file = file});
+  });
   has(mismatch, "sampler_mismatch");
   has(mismatch, "temperature = 1.0");
   write(folder / "text.jsonl", "{\"prompt\":\"prompt 0\",\"responses\":[\"x\"],\"rewards\":[1]}\n");

@@ -24,9 +24,9 @@ struct Finished {
 };
 struct RunOptions {
   std::vector<std::pair<std::string, std::string>> environment = {};
-  int signal = 0;             // sent after `after` microseconds
+  int signal = 0;  // sent after `after` microseconds
   long after = 0;
-  long file_size_limit = 0;   // bytes a file may grow to; 0: no limit
+  long file_size_limit = 0;  // bytes a file may grow to; 0: no limit
 };
 
 inline std::string text_of(const std::filesystem::path& path) {
@@ -62,7 +62,8 @@ class Process {
   Finished wait() {
     int status = 0;
     ::waitpid(pid_, &status, 0);
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), text_of(folder_ / "out"), text_of(folder_ / "err")};
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), text_of(folder_ / "out"),
+            text_of(folder_ / "err")};
   }
 
  private:

@@ -52,7 +52,8 @@ struct Likelihood {
   static constexpr Needs needs = {};
   ObjectiveResult operator()(const RolloutBatch& batch) const {
     const double prompts = static_cast<double>(batch.prompts());
-    return {-(batch.weight * per_response(batch, batch.log_prob)).sum() / prompts, per_token(batch, -batch.weight / prompts)};
+    return {-(batch.weight * per_response(batch, batch.log_prob)).sum() / prompts,
+            per_token(batch, -batch.weight / prompts)};
   }
 };
 
@@ -65,16 +66,28 @@ struct World {
 
   World() {
     auto values = reference.parameters();
-    for (Index i = 0; i < values.size(); ++i) values[i] = static_cast<float>(RngKey{11, 0}.normal(static_cast<std::uint64_t>(i)));
+    for (Index i = 0; i < values.size(); ++i)
+      values[i] = static_cast<float>(RngKey{11, 0}.normal(static_cast<std::uint64_t>(i)));
     policy = reference;
     prompts = reference.prompts();
     for (auto& prompt : prompts) prompt.text = "prompt " + std::to_string(prompt.id);
     cache = rollout::ReferenceCache(reference, reward, prompts, {.samples = 64, .key = {1, 0}});
   }
   std::vector<Phase> phases(Index steps = 12) const {
-    return {{.name = "warm", .source = train::Source::cache, .draw = train::Draw::best, .objective = Likelihood{}, .steps = 5, .prompts = 4,
-             .samples = 8, .rate = 0.02},
-            {.name = "align", .objective = Bound{}, .steps = steps, .prompts = 3, .samples = 4, .rate = 0.05,
+    return {{.name = "warm",
+             .source = train::Source::cache,
+             .draw = train::Draw::best,
+             .objective = Likelihood{},
+             .steps = 5,
+             .prompts = 4,
+             .samples = 8,
+             .rate = 0.02},
+            {.name = "align",
+             .objective = Bound{},
+             .steps = steps,
+             .prompts = 3,
+             .samples = 4,
+             .rate = 0.05,
              .schedule = {.decay = optim::Decay::linear, .warmup = 2, .total = steps + 1}}};
   }
   train::Trainer<TabularPolicy, Digits> trainer(train::TrainerOptions options) {
@@ -107,7 +120,8 @@ TEST_CASE("training raises the win rate over the reference", "[train]") {
   World world;
   auto trainer = world.trainer({.seed = 5});
   std::vector<double> win;
-  CHECK(trainer.run(world.prompts, {{.name = "align", .objective = Bound{}, .steps = 150, .prompts = 6, .samples = 8, .rate = 0.03}},
+  CHECK(trainer.run(world.prompts,
+                    {{.name = "align", .objective = Bound{}, .steps = 150, .prompts = 6, .samples = 8, .rate = 0.03}},
                     {.step = [&](const train::StepReport& r) { win.push_back(train::metric(r.metrics, "win_rate")); }}) ==
         train::Outcome::finished);
   REQUIRE(win.size() == 150);
@@ -132,13 +146,18 @@ TEST_CASE("a run stopped after any step ends with the same bits and the same met
   TemporaryFolder whole_folder;
   World whole;
   whole.trainer({.seed = 5, .checkpoint_every = 4, .evaluate_every = 3, .folder = whole_folder.path()})
-      .run(whole.prompts, whole.phases(), {.evaluate = [](Index done) { return train::Metrics{{"reward", double(done)}}; }});
+      .run(whole.prompts, whole.phases(), {.evaluate = [](Index done) {
+             return train::Metrics{{"reward", double(done)}};
+           }});
   for (int stop_at : {1, 4, 5, 6, 9, 16}) {
     CAPTURE(stop_at);
     TemporaryFolder folder;
     int done = 0;
     const train::TrainerOptions options{.seed = 5, .checkpoint_every = 4, .evaluate_every = 3, .folder = folder.path()};
-    train::Callbacks callbacks{.evaluate = [](Index step) { return train::Metrics{{"reward", double(step)}}; },
+    train::Callbacks callbacks{.evaluate =
+                                   [](Index step) {
+                                     return train::Metrics{{"reward", double(step)}};
+                                   },
                                .stop = [&] { return ++done == stop_at; }};
     World first;
     REQUIRE(first.trainer(options).run(first.prompts, first.phases(), callbacks) == train::Outcome::stopped);
@@ -240,20 +259,24 @@ TEST_CASE("a full disk is told before anything is computed, and later costs noth
 
 TEST_CASE("a loss that is not finite stops with the step", "[train][error]") {
   World world;
-  const auto text = what([&] { world.trainer({.seed = 1}).run(world.prompts, {{.name = "align", .objective = Bound{.broken = true}, .steps = 3}}); });
+  const auto text = what([&] {
+    world.trainer({.seed = 1}).run(world.prompts, {{.name = "align", .objective = Bound{.broken = true}, .steps = 3}});
+  });
   CHECK(contains(text, "non_finite: the loss is nan in phase 'align' at step 1"));
 }
 
 TEST_CASE("settings that cannot work are refused before the first step", "[train][error]") {
   World world;
   CHECK(contains(what([&] { world.trainer({}).run(world.prompts, {{.name = "x", .steps = 1}}); }), "has no objective"));
-  CHECK(contains(what([&] { world.trainer({}).run(world.prompts, {{.name = "x", .objective = Bound{}, .steps = 1, .samples = 1}}); }),
-                 "group_too_small"));
+  CHECK(contains(
+      what([&] { world.trainer({}).run(world.prompts, {{.name = "x", .objective = Bound{}, .steps = 1, .samples = 1}}); }),
+      "group_too_small"));
   CHECK(contains(what([&] { world.trainer({.micro_batch = 0}); }), "micro_batch"));
   auto unknown = world.prompts;
   unknown[0].text = "never cached";
-  CHECK(contains(what([&] { world.trainer({}).run(unknown, {{.name = "x", .objective = Bound{}, .steps = 2, .prompts = 6}}); }),
-                 "unknown_prompt"));
+  CHECK(contains(
+      what([&] { world.trainer({}).run(unknown, {{.name = "x", .objective = Bound{}, .steps = 2, .prompts = 6}}); }),
+      "unknown_prompt"));
 }
 
 TEST_CASE("an epoch takes every prompt once", "[train]") {
@@ -262,7 +285,8 @@ TEST_CASE("an epoch takes every prompt once", "[train]") {
     for (Index step = 0; static_cast<Index>(all.size()) < 70; ++step)
       for (const auto i : train::prompts_of_step(10, per_step, step, {3, 1})) all.push_back(i);
     for (std::size_t epoch = 0; epoch < 7; ++epoch) {
-      std::vector<std::size_t> part(all.begin() + static_cast<Index>(10 * epoch), all.begin() + static_cast<Index>(10 * epoch + 10));
+      std::vector<std::size_t> part(all.begin() + static_cast<Index>(10 * epoch),
+                                    all.begin() + static_cast<Index>(10 * epoch + 10));
       std::sort(part.begin(), part.end());
       for (std::size_t i = 0; i < 10; ++i) CHECK(part[i] == i);
     }

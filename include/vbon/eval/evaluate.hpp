@@ -22,11 +22,11 @@
 
 namespace vbon::eval {
 struct EvaluationOptions {
-  Index samples = 8;         // responses of the policy per prompt
-  double n = 4;              // N of the best-of-N it is held against
-  RngKey key = {};           // of the responses; the bootstrap has its own stream
-  Index batch = 16;          // prompts per chunk
-  Index texts = 12;          // rows of the table of sample texts
+  Index samples = 8;                                           // responses of the policy per prompt
+  double n = 4;                                                // N of the best-of-N it is held against
+  RngKey key = {};                                             // of the responses; the bootstrap has its own stream
+  Index batch = 16;                                            // prompts per chunk
+  Index texts = 12;                                            // rows of the table of sample texts
   std::function<bool(Index done, Index total)> progress = {};  // false stops (RunError "stopped")
 };
 
@@ -45,9 +45,9 @@ struct Arm {
   std::vector<std::vector<double>> reward;  // [P][samples]
   std::vector<std::vector<double>> weight;  // [P][samples] sums to 1 over a prompt
   Estimate mean_reward;
-  Estimate win_rate;   // against the reference
-  double length = 0;   // tokens per response; NaN when not known
-  double ended = 0;    // share of responses that ended by themselves; NaN when not known
+  Estimate win_rate;  // against the reference
+  double length = 0;  // tokens per response; NaN when not known
+  double ended = 0;   // share of responses that ended by themselves; NaN when not known
 };
 
 /// The first sample of each policy for one prompt.
@@ -59,13 +59,13 @@ struct SampleText {
 struct Evaluation {
   double n = 0;
   Index prompts = 0, samples = 0, reference_samples = 0;
-  Arm reference, aligned, best;     // best: plain best-of-N over the reference pool
-  MeanError kl;                     // KL(policy || reference), nats per response: exact in each step (Rao-Blackwell)
-  MeanError kl_k1, kl_k3;           // the same by sampled log-ratios
-  double theory_win_rate = 0;       // N / (N + 1)
-  double theory_kl = 0;             // log N - (N - 1) / N
-  double ideal_win_rate = 0;        // best-of-N', N' of any size, at the measured KL
-  double efficiency = 0;            // (W - 1/2) / (ideal - 1/2)
+  Arm reference, aligned, best;  // best: plain best-of-N over the reference pool
+  MeanError kl;                  // KL(policy || reference), nats per response: exact in each step (Rao-Blackwell)
+  MeanError kl_k1, kl_k3;        // the same by sampled log-ratios
+  double theory_win_rate = 0;    // N / (N + 1)
+  double theory_kl = 0;          // log N - (N - 1) / N
+  double ideal_win_rate = 0;     // best-of-N', N' of any size, at the measured KL
+  double efficiency = 0;         // (W - 1/2) / (ideal - 1/2)
   std::vector<SampleText> text;
 };
 
@@ -103,7 +103,8 @@ inline double best_against_pool(std::span<const double> pool, double n) {
     const auto counts = bon::count_ranks(std::span<const double>(sorted), reward);
     const Index below = counts.below, not_above = counts.below + counts.equal - 1;
     if (whole)
-      win += 1 - 0.5 * (bon::unbiased_power(below, m - 1, static_cast<Index>(n)) + bon::unbiased_power(not_above, m - 1, static_cast<Index>(n)));
+      win += 1 - 0.5 * (bon::unbiased_power(below, m - 1, static_cast<Index>(n)) +
+                        bon::unbiased_power(not_above, m - 1, static_cast<Index>(n)));
     else
       win += 1 - 0.5 * (std::pow(static_cast<double>(below) / static_cast<double>(m), n) +
                         std::pow(static_cast<double>(below + counts.equal) / static_cast<double>(m), n));
@@ -146,21 +147,23 @@ inline void pool_arms(const std::vector<const rollout::CachedPrompt*>& pool, dou
 }
 
 inline void add_text(const rollout::CachedPrompt& pool, const RolloutBatch& batch, Index p, double n, Evaluation& out) {
-  if (batch.text.empty()) return;
+  if (batch.text.empty() || pool.text.empty()) return;
   const auto i = static_cast<std::size_t>(batch.group_offset[static_cast<std::size_t>(p)]);
   const auto draws = std::min<std::size_t>(pool.reward.size(), static_cast<std::size_t>(std::max(1.0, std::round(n))));
-  const auto best = static_cast<std::size_t>(std::max_element(pool.reward.begin(), pool.reward.begin() + static_cast<Index>(draws)) - pool.reward.begin());
-  out.text.push_back({batch.prompt[static_cast<std::size_t>(p)].text, pool.text[0], batch.text[i], pool.text[best], pool.reward[0],
-                      batch.reward[static_cast<Index>(i)], pool.reward[best]});
+  const auto best = static_cast<std::size_t>(
+      std::max_element(pool.reward.begin(), pool.reward.begin() + static_cast<Index>(draws)) - pool.reward.begin());
+  out.text.push_back({batch.prompt[static_cast<std::size_t>(p)].text, pool.text[0], batch.text[i], pool.text[best],
+                      pool.reward[0], batch.reward[static_cast<Index>(i)], pool.reward[best]});
 }
 }  // namespace detail
 
 /// @param pool  responses of the reference on the same prompts, at least two each, drawn with the same sampler
 /// @throws DomainError unknown_prompt, empty_cache, nan_reward; RunError stopped
 template <TrainablePolicy P, Reward R>
-Evaluation evaluate(P& policy, P& reference, const R& reward, std::span<const Prompt> prompts, const rollout::ReferenceCache& pool,
-                    const EvaluationOptions& options = {}) {
-  require<ConfigError>(!prompts.empty() && options.samples >= 1, "eval::evaluate: at least one prompt and one sample expected");
+Evaluation evaluate(P& policy, P& reference, const R& reward, std::span<const Prompt> prompts,
+                    const rollout::ReferenceCache& pool, const EvaluationOptions& options = {}) {
+  require<ConfigError>(!prompts.empty() && options.samples >= 1,
+                       "eval::evaluate: at least one prompt and one sample expected");
   Evaluation out;
   out.n = options.n;
   out.prompts = static_cast<Index>(prompts.size());
@@ -189,14 +192,16 @@ Evaluation evaluate(P& policy, P& reference, const R& reward, std::span<const Pr
       const auto rewards = batch.reward.segment(begin, size);
       out.aligned.reward.emplace_back(rewards.begin(), rewards.end());
       out.aligned.weight.emplace_back(static_cast<std::size_t>(size), 1 / static_cast<double>(size));
-      if (static_cast<Index>(out.text.size()) < options.texts) detail::add_text(*held[first + static_cast<std::size_t>(p)], batch, p, options.n, out);
+      if (static_cast<Index>(out.text.size()) < options.texts)
+        detail::add_text(*held[first + static_cast<std::size_t>(p)], batch, p, options.n, out);
     }
     tokens += static_cast<double>(batch.tokens());
     responses += static_cast<double>(batch.responses());
     for (const auto flag : batch.finished) ended += flag;
     const auto done = static_cast<Index>(first + part.size());
     if (options.progress && !options.progress(done, out.prompts) && done < out.prompts)
-      throw RunError(message("stopped after ", done, " of ", out.prompts, " prompts of the evaluation"), ErrorCode{"stopped"});
+      throw RunError(message("stopped after ", done, " of ", out.prompts, " prompts of the evaluation"),
+                     ErrorCode{"stopped"});
   }
   out.aligned.length = tokens / responses;
   out.aligned.ended = ended / responses;

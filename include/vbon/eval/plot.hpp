@@ -31,7 +31,7 @@ enum class Mark { line, dashed, points, steps, filled_steps };
 
 /// One curve or cloud of points. Points with a NaN are left out and break a line.
 struct PlotSeries {
-  std::string title = {};      // in the key; empty: not listed
+  std::string title = {};  // in the key; empty: not listed
   std::vector<double> x = {}, y = {};
   Mark mark = Mark::line;
   std::string color = "#3b6ea5";
@@ -55,7 +55,8 @@ inline std::string plot_data(const Plot& plot) {
   std::ostringstream out;
   out.precision(10);
   for (const auto& s : plot.series) {
-    require<ShapeError>(s.x.size() == s.y.size(), "plot '", plot.name, "': ", s.x.size(), " x values and ", s.y.size(), " y values");
+    require<ShapeError>(s.x.size() == s.y.size(), "plot '", plot.name, "': ", s.x.size(), " x values and ", s.y.size(),
+                        " y values");
     out << "# " << s.title << '\n';
     bool any = false;
     for (std::size_t i = 0; i < s.x.size(); ++i) {
@@ -77,10 +78,11 @@ inline std::string plot_script(const Plot& plot) {
   std::replace(identifier.begin(), identifier.end(), '-', '_');
   std::ostringstream out;
   out << "# gnuplot " << plot.name << ".gp  draws " << plot.name << ".svg\n"
-      << "set terminal svg size " << plot.width << ',' << plot.height << " dynamic noenhanced font 'Helvetica,13' name " << gnuplot_text(identifier)
-      << "\nset output '" << plot.name << ".svg'\nset encoding utf8\n"
+      << "set terminal svg size " << plot.width << ',' << plot.height << " dynamic noenhanced font 'Helvetica,13' name "
+      << gnuplot_text(identifier) << "\nset output '" << plot.name << ".svg'\nset encoding utf8\n"
       << "set border 3 lc rgb '#8a8f98'\nset tics nomirror textcolor rgb '#4a4f57'\nset grid lc rgb '#e6e8eb' lt 1 lw 1\n"
-      << "set key top left Left reverse samplen 2 spacing 1.2 textcolor rgb '#23262b'\nset lmargin 8\nset rmargin 3\nset tmargin 1.5\nset bmargin 3.6\n"
+      << "set key top left Left reverse samplen 2 spacing 1.2 textcolor rgb '#23262b'\nset lmargin 8\nset rmargin 3\nset "
+         "tmargin 1.5\nset bmargin 3.6\n"
       << "set xlabel " << gnuplot_text(plot.x_label) << " textcolor rgb '#4a4f57'\nset ylabel " << gnuplot_text(plot.y_label)
       << " textcolor rgb '#4a4f57' offset 1,0\nset style fill transparent solid 0.18 noborder\n"
       << plot.extra << (plot.extra.empty() ? "" : "\n") << "plot \\\n";
@@ -90,14 +92,22 @@ inline std::string plot_script(const Plot& plot) {
     const std::string title = s.title.empty() ? " notitle" : " title " + gnuplot_text(s.title);
     const std::string color = " lc rgb " + gnuplot_text(s.color);
     switch (s.mark) {
-      case Mark::line: out << "  " << file << " using 1:2 with lines lw 2" << color << title; break;
-      case Mark::dashed: out << "  " << file << " using 1:2 with lines lw 1.6 dt 2" << color << title; break;
-      case Mark::steps: out << "  " << file << " using 1:2 with histeps lw 2" << color << title; break;
+      case Mark::line:
+        out << "  " << file << " using 1:2 with lines lw 2" << color << title;
+        break;
+      case Mark::dashed:
+        out << "  " << file << " using 1:2 with lines lw 1.6 dt 2" << color << title;
+        break;
+      case Mark::steps:
+        out << "  " << file << " using 1:2 with histeps lw 2" << color << title;
+        break;
       case Mark::filled_steps:
-        out << "  " << file << " using 1:2 with fillsteps" << color << " notitle, \\\n  " << file << " using 1:2 with steps lw 2" << color << title;
+        out << "  " << file << " using 1:2 with fillsteps" << color << " notitle, \\\n  " << file
+            << " using 1:2 with steps lw 2" << color << title;
         break;
       case Mark::points:
-        if (!s.y_low.empty()) out << "  " << file << " using 1:2:3:4:5:6 with xyerrorbars pt 7 ps 0.1 lw 1.4" << color << " notitle, \\\n";
+        if (!s.y_low.empty())
+          out << "  " << file << " using 1:2:3:4:5:6 with xyerrorbars pt 7 ps 0.1 lw 1.4" << color << " notitle, \\\n";
         out << "  " << file << " using 1:2 with points pt 7 ps 0.9" << color << title;
         break;
     }
@@ -122,9 +132,9 @@ inline std::string run_gnuplot(const std::filesystem::path& folder, const std::s
   if (failure == ENOENT) return "gnuplot is not installed";
   if (failure != 0) return message("gnuplot could not be started: ", std::strerror(failure));
   int status = 0;
-  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {}
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-    return message("gnuplot failed, see ", (folder / log).string());
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) return message("gnuplot failed, see ", (folder / log).string());
   std::error_code ignored;
   std::filesystem::remove(folder / log, ignored);
   return {};
@@ -145,7 +155,9 @@ inline DrawnPlot draw(const Plot& plot, const std::filesystem::path& folder) {
   io::write_file_atomically(folder / (plot.name + ".gp"), detail::plot_script(plot));
   const std::string problem = detail::run_gnuplot(folder, plot.name + ".gp");
   if (!problem.empty())
-    return {{}, message(problem, "; the data and the script are in ", folder.string(), ": run 'gnuplot ", plot.name, ".gp' there")};
+    return {
+        {},
+        message(problem, "; the data and the script are in ", folder.string(), ": run 'gnuplot ", plot.name, ".gp' there")};
   const io::MappedFile file(folder / (plot.name + ".svg"));
   std::string svg(file.text());
   const auto begin = svg.find("<svg");  // the XML prologue has no place inside a page

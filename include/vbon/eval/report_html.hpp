@@ -20,7 +20,7 @@ namespace vbon::eval {
 /// What the program knows beside the evaluation.
 struct ReportContext {
   std::string title = "Best-of-N alignment";
-  std::vector<Curve> curves = {};                               // how training went
+  std::vector<Curve> curves = {};                                  // how training went
   std::vector<std::pair<std::string, std::string>> settings = {};  // names and values, in order
   std::vector<std::pair<std::string, std::string>> times = {};     // phases and how long they took
 };
@@ -29,12 +29,23 @@ namespace detail {
 inline std::string escape_html(std::string_view text) {
   std::string out;
   for (const char c : io::replace_invalid_utf8(text)) switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      case '\'': out += "&#39;"; break;
-      default: out += c;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      case '\'':
+        out += "&#39;";
+        break;
+      default:
+        out += c;
     }
   return out;
 }
@@ -88,23 +99,30 @@ details table{border:0;margin-top:8px;font-size:14px}
 )";
 
 inline std::string card(std::string_view name, const std::string& value, const std::string& note) {
-  return "<div class=\"card\"><span class=\"name\">" + std::string(name) + "</span><b>" + value + "</b><span>" + note + "</span></div>\n";
+  return "<div class=\"card\"><span class=\"name\">" + std::string(name) + "</span><b>" + value + "</b><span>" + note +
+         "</span></div>\n";
 }
-inline std::string figure(const Plot& plot, const std::string& caption, const std::filesystem::path& folder, std::vector<std::string>& problems) {
+inline std::string figure(const Plot& plot, const std::string& caption, const std::filesystem::path& folder,
+                          std::vector<std::string>& problems) {
   const DrawnPlot drawn = draw(plot, folder);
   if (!drawn.problem.empty()) problems.push_back(plot.name + ": " + drawn.problem);
-  return "<figure>" + (drawn.svg.empty() ? "<div class=\"missing\">This picture was not drawn: " + escape_html(drawn.problem) + "</div>" : drawn.svg) +
+  return "<figure>" +
+         (drawn.svg.empty() ? "<div class=\"missing\">This picture was not drawn: " + escape_html(drawn.problem) + "</div>"
+                            : drawn.svg) +
          "<figcaption><b>" + escape_html(plot.title) + "</b>" + caption + "</figcaption></figure>\n";
 }
 inline std::string arm_row(const Arm& arm, const char* color, const std::string& kl, bool reference) {
-  return "<tr><th><span class=\"dot\" style=\"background:" + std::string(color) + "\"></span>" + escape_html(arm.name) + "</th><td class=\"n\">" +
-         fixed(arm.mean_reward.value) + "</td><td class=\"n\">" + range(arm.mean_reward) + "</td><td class=\"n\">" + fixed(arm.win_rate.value) +
-         "</td><td class=\"n\">" + (reference ? "&ndash;" : range(arm.win_rate)) + "</td><td class=\"n\">" + kl + "</td><td class=\"n\">" +
-         fixed(arm.length, 1) + "</td><td class=\"n\">" + (std::isnan(arm.ended) ? "&ndash;" : percent(arm.ended)) + "</td></tr>\n";
+  return "<tr><th><span class=\"dot\" style=\"background:" + std::string(color) + "\"></span>" + escape_html(arm.name) +
+         "</th><td class=\"n\">" + fixed(arm.mean_reward.value) + "</td><td class=\"n\">" + range(arm.mean_reward) +
+         "</td><td class=\"n\">" + fixed(arm.win_rate.value) + "</td><td class=\"n\">" +
+         (reference ? "&ndash;" : range(arm.win_rate)) + "</td><td class=\"n\">" + kl + "</td><td class=\"n\">" +
+         fixed(arm.length, 1) + "</td><td class=\"n\">" + (std::isnan(arm.ended) ? "&ndash;" : percent(arm.ended)) +
+         "</td></tr>\n";
 }
 inline std::string pairs_table(const std::vector<std::pair<std::string, std::string>>& rows) {
   std::string out = "<table><tbody>";
-  for (const auto& [name, value] : rows) out += "<tr><th>" + escape_html(name) + "</th><td>" + escape_html(value) + "</td></tr>\n";
+  for (const auto& [name, value] : rows)
+    out += "<tr><th>" + escape_html(name) + "</th><td>" + escape_html(value) + "</td></tr>\n";
   return out + "</tbody></table>";
 }
 }  // namespace detail
@@ -121,49 +139,72 @@ inline HtmlReport report_html(const Evaluation& e, const ReportContext& context,
   HtmlReport out;
   const auto& w = e.aligned.win_rate;
   std::string& h = out.html;
-  h = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>" +
-      escape_html(context.title) + "</title>\n<style>" + std::string(style) + "</style></head>\n<body><main>\n<h1>" + escape_html(context.title) + "</h1>\n";
-  h += "<p class=\"lead\">On " + std::to_string(e.prompts) + " held-out prompts, one sample of the aligned policy beats one sample of the reference in <b>" +
-       percent(w.value) + "</b> of all pairs (95% interval " + percent(w.low) + " to " + percent(w.high) + "), at a divergence of <b>" + fixed(e.kl.value, 2) +
-       "</b> nats per response. Drawing " + message(e.n) + " and keeping the best wins " + percent(e.best.win_rate.value) + ".</p>\n<div class=\"cards\">\n";
-  h += card("Win rate", fixed(w.value), "95%: " + range(w) + "; best of " + message(e.n) + ": " + fixed(e.best.win_rate.value));
-  h += card("KL to the reference", fixed(e.kl.value, 2), "&plusmn; " + fixed(e.kl.error) + " nats; best of " + message(e.n) + ": " + fixed(e.theory_kl));
-  h += card("Efficiency", percent(e.efficiency), "of the gain that best-of-N has at this KL (win rate " + fixed(e.ideal_win_rate) + ")");
+  h = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
+      "content=\"width=device-width,initial-scale=1\">\n<title>" +
+      escape_html(context.title) + "</title>\n<style>" + std::string(style) + "</style></head>\n<body><main>\n<h1>" +
+      escape_html(context.title) + "</h1>\n";
+  h += "<p class=\"lead\">On " + std::to_string(e.prompts) +
+       " held-out prompts, one sample of the aligned policy beats one sample of the reference in <b>" + percent(w.value) +
+       "</b> of all pairs (95% interval " + percent(w.low) + " to " + percent(w.high) + "), at a divergence of <b>" +
+       fixed(e.kl.value, 2) + "</b> nats per response. Drawing " + message(e.n) + " and keeping the best wins " +
+       percent(e.best.win_rate.value) + ".</p>\n<div class=\"cards\">\n";
+  h += card("Win rate", fixed(w.value),
+            "95%: " + range(w) + "; best of " + message(e.n) + ": " + fixed(e.best.win_rate.value));
+  h += card("KL to the reference", fixed(e.kl.value, 2),
+            "&plusmn; " + fixed(e.kl.error) + " nats; best of " + message(e.n) + ": " + fixed(e.theory_kl));
+  h += card("Efficiency", percent(e.efficiency),
+            "of the gain that best-of-N has at this KL (win rate " + fixed(e.ideal_win_rate) + ")");
   h += card("Mean reward", fixed(e.aligned.mean_reward.value, 2),
-            "reference " + fixed(e.reference.mean_reward.value, 2) + "; best of " + message(e.n) + " " + fixed(e.best.mean_reward.value, 2));
-  h += "</div>\n<h2>Figures</h2>\n<table><thead><tr><th>policy</th><th class=\"n\">mean reward</th><th class=\"n\">95%</th><th class=\"n\">win rate</th>"
-       "<th class=\"n\">95%</th><th class=\"n\">KL, nats</th><th class=\"n\">tokens</th><th class=\"n\">ended</th></tr></thead><tbody>\n";
+            "reference " + fixed(e.reference.mean_reward.value, 2) + "; best of " + message(e.n) + " " +
+                fixed(e.best.mean_reward.value, 2));
+  h += "</div>\n<h2>Figures</h2>\n<table><thead><tr><th>policy</th><th class=\"n\">mean reward</th><th "
+       "class=\"n\">95%</th><th class=\"n\">win rate</th>"
+       "<th class=\"n\">95%</th><th class=\"n\">KL, nats</th><th class=\"n\">tokens</th><th "
+       "class=\"n\">ended</th></tr></thead><tbody>\n";
   h += arm_row(e.reference, reference_color, "0", true);
   h += arm_row(e.aligned, aligned_color, fixed(e.kl.value) + " &plusmn; " + fixed(e.kl.error), false);
   h += arm_row(e.best, best_color, "&le; " + fixed(e.theory_kl), false);
-  h += "<tr><th><span class=\"dot\"></span>theory, N = " + message(e.n) + "</th><td class=\"n\">&ndash;</td><td class=\"n\">&ndash;</td><td class=\"n\">" +
-       fixed(e.theory_win_rate) + "</td><td class=\"n\">&ndash;</td><td class=\"n\">" + fixed(e.theory_kl) +
+  h += "<tr><th><span class=\"dot\"></span>theory, N = " + message(e.n) +
+       "</th><td class=\"n\">&ndash;</td><td class=\"n\">&ndash;</td><td class=\"n\">" + fixed(e.theory_win_rate) +
+       "</td><td class=\"n\">&ndash;</td><td class=\"n\">" + fixed(e.theory_kl) +
        "</td><td class=\"n\">&ndash;</td><td class=\"n\">&ndash;</td></tr>\n</tbody></table>\n";
-  h += "<p class=\"soft\" style=\"margin-top:10px\">Pairs of one prompt are compared with each other only; " + std::to_string(e.samples) + " samples of the policy and " +
-       std::to_string(e.reference_samples) + " of the reference for each prompt. Intervals resample prompts. The KL is exact in every step of the sampled responses; by sampled log-ratios it is " +
-       fixed(e.kl_k1.value) + " &plusmn; " + fixed(e.kl_k1.error) + " (k1) and " + fixed(e.kl_k3.value) + " &plusmn; " + fixed(e.kl_k3.error) +
-       " (k3). Best-of-N is the reference pool, weighted by the probability of being the best of a random N-subset.</p>\n<div class=\"two\" style=\"margin-top:20px\">\n";
-  h += figure(frontier_plot(e), "The curve is what best-of-N reaches as N grows. Closer to it is better at the same divergence.", plots, out.problems);
-  h += figure(reward_plot(e), "Share of responses by reward. The aligned policy draws once; best-of-N pays N draws for each response.", plots, out.problems);
+  h += "<p class=\"soft\" style=\"margin-top:10px\">Pairs of one prompt are compared with each other only; " +
+       std::to_string(e.samples) + " samples of the policy and " + std::to_string(e.reference_samples) +
+       " of the reference for each prompt. Intervals resample prompts. The KL is exact in every step of the sampled "
+       "responses; by sampled log-ratios it is " +
+       fixed(e.kl_k1.value) + " &plusmn; " + fixed(e.kl_k1.error) + " (k1) and " + fixed(e.kl_k3.value) + " &plusmn; " +
+       fixed(e.kl_k3.error) +
+       " (k3). Best-of-N is the reference pool, weighted by the probability of being the best of a random "
+       "N-subset.</p>\n<div class=\"two\" style=\"margin-top:20px\">\n";
+  h += figure(frontier_plot(e),
+              "The curve is what best-of-N reaches as N grows. Closer to it is better at the same divergence.", plots,
+              out.problems);
+  h += figure(reward_plot(e),
+              "Share of responses by reward. The aligned policy draws once; best-of-N pays N draws for each response.",
+              plots, out.problems);
   h += "</div>\n";
   if (!context.curves.empty()) {
     h += "<h2>Training</h2>\n<div class=\"three\">\n";
     for (const auto& curve : context.curves)
-      if (!curve.x.empty()) h += figure(curve_plot(curve), "Each point is one step; the line is a running mean.", plots, out.problems);
+      if (!curve.x.empty())
+        h += figure(curve_plot(curve), "Each point is one step; the line is a running mean.", plots, out.problems);
     h += "</div>\n";
   }
   if (!e.text.empty()) {
-    h += "<h2>Texts</h2>\n<table class=\"texts\"><thead><tr><th>prompt</th><th>reference</th><th>aligned</th><th>" + escape_html(e.best.name) + "</th></tr></thead><tbody>\n";
+    h += "<h2>Texts</h2>\n<table class=\"texts\"><thead><tr><th>prompt</th><th>reference</th><th>aligned</th><th>" +
+         escape_html(e.best.name) + "</th></tr></thead><tbody>\n";
     for (const auto& t : e.text) {
       h += "<tr><td>" + escape_html(t.prompt) + "</td>";
-      for (const auto& [text, reward] : {std::pair{&t.reference, t.reference_reward}, {&t.aligned, t.aligned_reward}, {&t.best, t.best_reward}})
+      for (const auto& [text, reward] :
+           {std::pair{&t.reference, t.reference_reward}, {&t.aligned, t.aligned_reward}, {&t.best, t.best_reward}})
         h += "<td>" + escape_html(*text) + "<span class=\"reward\">reward " + fixed(reward, 2) + "</span></td>";
       h += "</tr>\n";
     }
     h += "</tbody></table>\n";
   }
   if (!context.times.empty()) h += "<h2>Time</h2>\n" + pairs_table(context.times);
-  if (!context.settings.empty()) h += "<details><summary>Settings</summary>" + pairs_table(context.settings) + "</details>\n";
+  if (!context.settings.empty())
+    h += "<details><summary>Settings</summary>" + pairs_table(context.settings) + "</details>\n";
   h += "</main></body></html>\n";
   return out;
 }

@@ -19,7 +19,9 @@ inline nlohmann::ordered_json to_json(const MeanError& e) {
   return {{"value", finite(e.value)}, {"standard_error", finite(e.error)}};
 }
 inline nlohmann::ordered_json to_json(const Arm& arm) {
-  return {{"mean_reward", to_json(arm.mean_reward)}, {"win_rate", to_json(arm.win_rate)}, {"length", finite(arm.length)},
+  return {{"mean_reward", to_json(arm.mean_reward)},
+          {"win_rate", to_json(arm.win_rate)},
+          {"length", finite(arm.length)},
           {"ended", finite(arm.ended)}};
 }
 }  // namespace detail

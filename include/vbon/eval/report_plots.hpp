@@ -29,14 +29,27 @@ inline Plot frontier_plot(const Evaluation& e) {
   }
   const auto& w = e.aligned.win_rate;
   const double half = 1.96 * e.kl.error;
-  PlotSeries best{.title = message("best of ", e.n, ", measured win rate"), .x = {e.theory_kl}, .y = {e.best.win_rate.value}, .mark = Mark::points,
+  PlotSeries best{.title = message("best of ", e.n, ", measured win rate"),
+                  .x = {e.theory_kl},
+                  .y = {e.best.win_rate.value},
+                  .mark = Mark::points,
                   .color = best_color};
-  PlotSeries aligned{.title = "aligned policy, 95% intervals", .x = {e.kl.value}, .y = {w.value}, .mark = Mark::points, .color = aligned_color,
-                     .x_low = {e.kl.value - half}, .x_high = {e.kl.value + half}, .y_low = {w.low}, .y_high = {w.high}};
+  PlotSeries aligned{.title = "aligned policy, 95% intervals",
+                     .x = {e.kl.value},
+                     .y = {w.value},
+                     .mark = Mark::points,
+                     .color = aligned_color,
+                     .x_low = {e.kl.value - half},
+                     .x_high = {e.kl.value + half},
+                     .y_low = {w.low},
+                     .y_high = {w.high}};
   PlotSeries reference{.title = "reference", .x = {0}, .y = {0.5}, .mark = Mark::points, .color = reference_color};
-  return {.name = "frontier", .title = "Win rate against divergence", .x_label = "KL(policy || reference), nats per response",
-          .y_label = "win rate against the reference", .series = {theory, best, aligned, reference},
-          .extra = "set key bottom right\nset yrange [0.45:1]\nset xrange [-0.02:" + std::to_string(last) + "]"};
+  return {.name = "frontier",
+          .title = "Win rate against divergence",
+          .x_label = "KL(policy || reference), nats per response",
+          .y_label = "win rate against the reference",
+          .series = {theory, best, aligned, reference},
+          .extra = "set key below center maxcols 2\nset bmargin 7.5\nset yrange [0.45:1]\nset xrange [-0.02:" + std::to_string(last) + "]"};
 }
 
 /// Shares of rewards in equal bins; the first and last bin take what lies outside the central 99.8%.
@@ -47,7 +60,9 @@ inline Plot reward_plot(const Evaluation& e) {
       for (const double r : group)
         if (std::isfinite(r)) all.push_back(r);
   std::sort(all.begin(), all.end());
-  const auto at = [&](double q) { return all.empty() ? 0.0 : all[static_cast<std::size_t>(q * static_cast<double>(all.size() - 1))]; };
+  const auto at = [&](double q) {
+    return all.empty() ? 0.0 : all[static_cast<std::size_t>(q * static_cast<double>(all.size() - 1))];
+  };
   double low = at(0.001), high = at(0.999);
   if (!(high > low)) low -= 0.5, high += 0.5;
   constexpr int bins = 40;
@@ -70,10 +85,14 @@ inline Plot reward_plot(const Evaluation& e) {
     s.y.push_back(0);
     return s;
   };
-  return {.name = "rewards", .title = "Rewards on the held-out prompts", .x_label = "reward", .y_label = "share of responses",
-          .series = {histogram(e.reference, reference_color, Mark::filled_steps), histogram(e.best, best_color, Mark::filled_steps),
-                     histogram(e.aligned, aligned_color, Mark::filled_steps)},
-          .extra = "set yrange [0:*]"};
+  return {
+      .name = "rewards",
+      .title = "Rewards on the held-out prompts",
+      .x_label = "reward",
+      .y_label = "share of responses",
+      .series = {histogram(e.reference, reference_color, Mark::filled_steps),
+                 histogram(e.best, best_color, Mark::filled_steps), histogram(e.aligned, aligned_color, Mark::filled_steps)},
+      .extra = "set yrange [0:*]"};
 }
 
 /// A quantity by step, as the trainer measured it: raw points and their running mean.
@@ -88,16 +107,25 @@ inline Plot curve_plot(const Curve& curve) {
   const auto window = static_cast<std::ptrdiff_t>(std::clamp<std::size_t>(curve.y.size() / 12, 1, 25));
   for (std::ptrdiff_t i = 0; i < static_cast<std::ptrdiff_t>(curve.y.size()); ++i) {
     double sum = 0, count = 0;
-    for (std::ptrdiff_t k = std::max<std::ptrdiff_t>(0, i - window); k <= std::min<std::ptrdiff_t>(static_cast<std::ptrdiff_t>(curve.y.size()) - 1, i + window); ++k) {
+    for (std::ptrdiff_t k = std::max<std::ptrdiff_t>(0, i - window);
+         k <= std::min<std::ptrdiff_t>(static_cast<std::ptrdiff_t>(curve.y.size()) - 1, i + window); ++k) {
       if (const double y = curve.y[static_cast<std::size_t>(k)]; !std::isnan(y)) sum += y, count += 1;
-      if (const double x = curve.x[static_cast<std::size_t>(k)]; k > i && std::find(curve.phase_starts.begin(), curve.phase_starts.end(), x) != curve.phase_starts.end()) break;
+      if (const double x = curve.x[static_cast<std::size_t>(k)];
+          k > i && std::find(curve.phase_starts.begin(), curve.phase_starts.end(), x) != curve.phase_starts.end())
+        break;
     }
     mean.y.push_back(count > 0 ? sum / count : std::numeric_limits<double>::quiet_NaN());
   }
   std::string extra = "unset key";
   for (const double x : curve.phase_starts)
     extra += message("\nset arrow from ", x, ", graph 0 to ", x, ", graph 1 nohead lc rgb '#8a8f98' dt 3");
-  return {.name = curve.name, .title = curve.title, .x_label = "optimiser step", .y_label = curve.y_label, .series = {raw, mean}, .extra = extra,
-          .width = 380, .height = 270};
+  return {.name = curve.name,
+          .title = curve.title,
+          .x_label = "optimiser step",
+          .y_label = curve.y_label,
+          .series = {raw, mean},
+          .extra = extra,
+          .width = 380,
+          .height = 270};
 }
 }  // namespace vbon::eval

@@ -36,7 +36,8 @@ struct CachedPrompt {
   void sort() {
     sorted = reward;
     std::sort(sorted.begin(), sorted.end());
-    single_precision = std::all_of(sorted.begin(), sorted.end(), [](double r) { return static_cast<double>(static_cast<float>(r)) == r; });
+    single_precision =
+        std::all_of(sorted.begin(), sorted.end(), [](double r) { return static_cast<double>(static_cast<float>(r)) == r; });
   }
 };
 
@@ -63,20 +64,23 @@ inline CachedPrompt cached_prompt(const RolloutBatch& batch, Index p) {
 namespace detail {
 inline double reward_of(const io::Json& value, const std::string& prompt, std::size_t sample, const std::string& where) {
   double reward = NAN;
-  if (value.is_number()) reward = value.get<double>();
-  else if (value.is_string() && (value == "inf" || value == "-inf")) reward = value == "inf" ? INFINITY : -INFINITY;
+  if (value.is_number())
+    reward = value.get<double>();
+  else if (value.is_string() && (value == "inf" || value == "-inf"))
+    reward = value == "inf" ? INFINITY : -INFINITY;
   else
     require<FormatError>(value.is_null() || value == "nan" || value == "NaN", where, ": the reward of sample ", sample,
                          " must be a number");
-  require<DomainError>(!std::isnan(reward), ErrorCode{"nan_reward"}, where, ": the reward of sample ", sample, " of the prompt '",
-                       prompt.substr(0, 60), "' is NaN; remove that sample");
+  require<DomainError>(!std::isnan(reward), ErrorCode{"nan_reward"}, where, ": the reward of sample ", sample,
+                       " of the prompt '", prompt.substr(0, 60), "' is NaN; remove that sample");
   return reward;
 }
 
 template <class T>
 std::vector<T> list_of(const io::Json& row, const char* key, std::size_t count, const std::string& where) {
   const io::Json& value = row.at(key);
-  require<FormatError>(value.is_array() && value.size() == count, where, ": \"", key, "\" must be a list of ", count, " entries");
+  require<FormatError>(value.is_array() && value.size() == count, where, ": \"", key, "\" must be a list of ", count,
+                       " entries");
   try {
     return value.get<std::vector<T>>();
   } catch (const io::Json::exception&) {
@@ -88,16 +92,19 @@ std::vector<T> list_of(const io::Json& row, const char* key, std::size_t count, 
 /// One line of the grouped layout.
 inline CachedPrompt parse_cached_prompt(const io::Json& row, const std::string& where) {
   CachedPrompt entry;
-  require<FormatError>(row.contains("rewards") && row["rewards"].is_array() && !row["rewards"].empty(), where,
-                       ": a list under \"rewards\" expected, with at least one number");
+  require<FormatError>(row.contains("rewards") && row["rewards"].is_array(), where, ": a list under \"rewards\" expected");
+  require<FormatError>(!row["rewards"].empty(), ErrorCode{"empty_cache"}, where,
+                       ": at least one reward expected, the list is empty");
   entry.prompt = row["prompt"].get<std::string>();
   // Rewards alone are enough for an empirical CDF.
   const bool texts = row.contains("responses");
   require<FormatError>(!texts || row["responses"].is_array(), where, ": a list under \"responses\" expected");
   const std::size_t count = row[texts ? "responses" : "rewards"].size();
   if (texts) entry.text = detail::list_of<std::string>(row, "responses", count, where);
-  require<FormatError>(row["rewards"].size() == count, where, ": ", count, " responses but ", row["rewards"].size(), " rewards");
-  for (std::size_t m = 0; m < count; ++m) entry.reward.push_back(detail::reward_of(row["rewards"][m], entry.prompt, m, where));
+  require<FormatError>(row["rewards"].size() == count, where, ": ", count, " responses but ", row["rewards"].size(),
+                       " rewards");
+  for (std::size_t m = 0; m < count; ++m)
+    entry.reward.push_back(detail::reward_of(row["rewards"][m], entry.prompt, m, where));
   if (row.contains("tokens")) {
     entry.token = detail::list_of<std::vector<TokenId>>(row, "tokens", count, where);
     entry.finished = row.contains("finished") ? detail::list_of<std::uint8_t>(row, "finished", count, where)
@@ -139,9 +146,11 @@ inline std::vector<CachedPrompt> read_cache_file(const std::filesystem::path& pa
     entry.text.push_back(row["text"].get<std::string>());
   };
   const io::MappedFile file(path);
-  const bool python = file.text().find("NaN") != std::string_view::npos || file.text().find("Infinity") != std::string_view::npos;
+  const bool python =
+      file.text().find("NaN") != std::string_view::npos || file.text().find("Infinity") != std::string_view::npos;
   const std::string rewritten = python ? io::quote_bare_numbers(file.text()) : std::string();
-  io::parse_jsonl(python ? std::string_view(rewritten) : file.text(), path.string(), visit, {.allow_cut_last_line = allow_cut_last_line});
+  io::parse_jsonl(python ? std::string_view(rewritten) : file.text(), path.string(), visit,
+                  {.allow_cut_last_line = allow_cut_last_line});
   for (auto& entry : entries) entry.sort();
   return entries;
 }
@@ -151,16 +160,18 @@ inline void require_same_sampler(const CachedPrompt& entry, const io::Json& samp
   if (sampler.is_null() || entry.sampler.is_null()) return;
   for (const auto& [key, value] : sampler.items()) {
     const io::Json held = entry.sampler.value(key, io::Json());
-    require<DomainError>(held == value, ErrorCode{"sampler_mismatch"}, path.string(), ": drawn with ", key, " = ", held.dump(), ", now ",
-                         key, " = ", value.dump(), "; use the same setting or another file");
+    require<DomainError>(held == value, ErrorCode{"sampler_mismatch"}, path.string(), ": drawn with ", key, " = ",
+                         held.dump(), ", now ", key, " = ", value.dump(), "; use the same setting or another file");
   }
 }
 
 /// The line of a prompt.
 inline io::Json cache_row(const CachedPrompt& entry) {
-  io::Json row = {{"prompt", entry.prompt}, {"responses", entry.text}, {"tokens", entry.token}, {"finished", entry.finished}};
+  io::Json row = {
+      {"prompt", entry.prompt}, {"responses", entry.text}, {"tokens", entry.token}, {"finished", entry.finished}};
   row["rewards"] = io::Json::array();
-  for (const double r : entry.reward) row["rewards"].push_back(std::isinf(r) ? io::Json(r > 0 ? "inf" : "-inf") : io::Json(r));
+  for (const double r : entry.reward)
+    row["rewards"].push_back(std::isinf(r) ? io::Json(r > 0 ? "inf" : "-inf") : io::Json(r));
   if (!entry.log_prob.empty()) row["log_probs"] = entry.log_prob;
   if (!entry.sampler.is_null()) row["sampler"] = entry.sampler;
   return row;

@@ -27,8 +27,9 @@ struct AnyCdf {
   AnyCdf() : AnyCdf(bon::Harmonic{}) {}
   template <CdfEstimator E>
   explicit AnyCdf(E estimator)
-      : name(E::name),
-        call([estimator](std::span<const double> sorted, double reward) { return bon::estimate_cdf(sorted, reward, estimator); }) {}
+      : name(E::name), call([estimator](std::span<const double> sorted, double reward) {
+          return bon::estimate_cdf(sorted, reward, estimator);
+        }) {}
 
   bon::CdfEstimate operator()(std::span<const double> sorted, double reward) const { return call(sorted, reward); }
 };
@@ -36,8 +37,12 @@ struct AnyCdf {
 /// What a reward is called in messages; one that holds another answers for it.
 template <Reward R>
 std::string_view name_of(const R& reward) {
-  if constexpr (requires { { reward.kind() } -> std::convertible_to<std::string_view>; }) return reward.kind();
-  else return R::name;
+  if constexpr (requires {
+                  { reward.kind() } -> std::convertible_to<std::string_view>;
+                })
+    return reward.kind();
+  else
+    return R::name;
 }
 
 /// Fills batch.reward.
@@ -45,14 +50,15 @@ std::string_view name_of(const R& reward) {
 template <Reward R>
 void score(const R& reward, RolloutBatch& batch) {
   batch.reward = reward(batch);
-  require<ShapeError>(batch.reward.size() == batch.responses(), "reward '", name_of(reward), "' returned ", batch.reward.size(),
-                      " numbers for ", batch.responses(), " responses");
+  require<ShapeError>(batch.reward.size() == batch.responses(), "reward '", name_of(reward), "' returned ",
+                      batch.reward.size(), " numbers for ", batch.responses(), " responses");
   for (Index p = 0; p < batch.prompts(); ++p)
     for (Index m = 0; m < batch.samples(p); ++m) {
       const auto i = batch.group_offset[static_cast<std::size_t>(p)] + m;
-      require<DomainError>(!std::isnan(batch.reward[i]), ErrorCode{"nan_reward"}, "reward '", name_of(reward), "' is NaN for sample ", m,
-                           " of prompt ", batch.prompt[static_cast<std::size_t>(p)].id, " ('",
-                           batch.prompt[static_cast<std::size_t>(p)].text.substr(0, 60), "'); fix the reward or drop the prompt");
+      require<DomainError>(!std::isnan(batch.reward[i]), ErrorCode{"nan_reward"}, "reward '", name_of(reward),
+                           "' is NaN for sample ", m, " of prompt ", batch.prompt[static_cast<std::size_t>(p)].id, " ('",
+                           batch.prompt[static_cast<std::size_t>(p)].text.substr(0, 60),
+                           "'); fix the reward or drop the prompt");
     }
 }
 
@@ -89,11 +95,11 @@ inline RolloutBatch slice(const RolloutBatch& batch, Index first, Index count) {
   out.finished = part(batch.finished, begin, end);
   out.answer = part(batch.answer, begin, end);
   out.ref_reward = part(batch.ref_reward, first, first + count);
-  for (Array RolloutBatch::* field : {&RolloutBatch::weight, &RolloutBatch::reward, &RolloutBatch::log_cdf,
-                                      &RolloutBatch::log_tie, &RolloutBatch::log_cdf_le})
+  for (Array RolloutBatch::*field : {&RolloutBatch::weight, &RolloutBatch::reward, &RolloutBatch::log_cdf,
+                                     &RolloutBatch::log_tie, &RolloutBatch::log_cdf_le})
     out.*field = array(batch.*field, begin, end);
-  for (Array RolloutBatch::* field : {&RolloutBatch::log_prob, &RolloutBatch::ref_log_prob, &RolloutBatch::old_log_prob,
-                                      &RolloutBatch::anchor_log_prob, &RolloutBatch::value})
+  for (Array RolloutBatch::*field : {&RolloutBatch::log_prob, &RolloutBatch::ref_log_prob, &RolloutBatch::old_log_prob,
+                                     &RolloutBatch::anchor_log_prob, &RolloutBatch::value})
     out.*field = array(batch.*field, token_begin, token_end);
   return out;
 }

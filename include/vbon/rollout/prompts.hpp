@@ -27,8 +27,8 @@ using ChatRenderer = std::function<std::string(std::span<const ChatMessage>)>;
 using PromptTokenizer = std::function<std::vector<TokenId>(const std::string& text, bool templated)>;
 
 struct PromptOptions {
-  ChatRenderer chat = {};           // empty: a line with "messages" is an error
-  PromptTokenizer tokenizer = {};   // empty: prompts keep no tokens
+  ChatRenderer chat = {};          // empty: a line with "messages" is an error
+  PromptTokenizer tokenizer = {};  // empty: prompts keep no tokens
 };
 
 namespace detail {
@@ -50,11 +50,13 @@ inline std::vector<ChatMessage> parse_messages(const io::Json& value, const std:
 /// @param id     the prompt's number; it addresses the random draws of its responses
 /// @param where  names the line in errors, "prompts.jsonl line 3"
 /// @throws FormatError naming the line and the key; ConfigError for messages without a chat template
-inline Prompt parse_prompt(const io::Json& row, std::uint64_t id, const std::string& where, const PromptOptions& options = {}) {
+inline Prompt parse_prompt(const io::Json& row, std::uint64_t id, const std::string& where,
+                           const PromptOptions& options = {}) {
   require<FormatError>(row.is_object(), where, ": an object {\"prompt\": ...} or {\"messages\": [...]} expected");
   const bool plain = row.contains("prompt");
   require<FormatError>(plain || row.contains("messages"), where, ": neither \"prompt\" nor \"messages\" is there");
-  require<FormatError>(!(plain && row.contains("messages")), where, ": both \"prompt\" and \"messages\" are there; keep one");
+  require<FormatError>(!(plain && row.contains("messages")), where,
+                       ": both \"prompt\" and \"messages\" are there; keep one");
   Prompt prompt{.id = id, .text = {}, .tokens = {}};
   if (plain) {
     require<FormatError>(row["prompt"].is_string(), where, ": \"prompt\" must be a text");

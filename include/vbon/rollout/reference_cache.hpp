@@ -28,11 +28,11 @@
 
 namespace vbon::rollout {
 struct CacheOptions {
-  Index samples = 32;              // M responses per prompt
-  RngKey key = {};                 // draws depend on (key, prompt id, sample) alone
-  io::Json sampler = {};           // how responses are drawn; a cache drawn otherwise is refused
-  std::filesystem::path file = {}; // where it is kept; empty: in memory only
-  Index batch = 128;               // responses drawn together
+  Index samples = 32;                                          // M responses per prompt
+  RngKey key = {};                                             // draws depend on (key, prompt id, sample) alone
+  io::Json sampler = {};                                       // how responses are drawn; a cache drawn otherwise is refused
+  std::filesystem::path file = {};                             // where it is kept; empty: in memory only
+  Index batch = 128;                                           // responses drawn together
   std::function<bool(Index done, Index total)> progress = {};  // after every batch; false stops (RunError "stopped")
 };
 
@@ -54,7 +54,8 @@ class ReferenceCache {
   /// @throws FormatError (line and key), DomainError nan_reward, empty_cache, RunError
   static ReferenceCache load(const std::filesystem::path& path) {
     ReferenceCache cache(read_cache_file(path, false));
-    require<DomainError>(!cache.entries_.empty(), ErrorCode{"empty_cache"}, path.string(), ": no reference response in the file");
+    require<DomainError>(!cache.entries_.empty(), ErrorCode{"empty_cache"}, path.string(),
+                         ": no reference response in the file");
     return cache;
   }
 
@@ -65,8 +66,9 @@ class ReferenceCache {
   /// @throws DomainError unknown_prompt
   const CachedPrompt& find(const std::string& prompt) const {
     const auto found = index_.find(prompt);
-    require<DomainError>(found != index_.end(), ErrorCode{"unknown_prompt"}, "the reference cache does not hold the prompt '",
-                         prompt.substr(0, 80), "'; draw its references first");
+    require<DomainError>(found != index_.end(), ErrorCode{"unknown_prompt"},
+                         "the reference cache does not hold the prompt '", prompt.substr(0, 80),
+                         "'; draw its references first");
     return entries_[found->second];
   }
   /// Rewards of a prompt's reference samples, ascending.
@@ -91,7 +93,9 @@ class ReferenceCache {
   /// Fills ref_reward, log_cdf, log_tie and log_cdf_le of freshly sampled responses.
   void annotate(RolloutBatch& batch, const AnyCdf& cdf) const {
     prepare(batch);
-    for_each(batch, [&](Index i, const CachedPrompt& entry) { store(batch, i, cdf(entry.sorted, entry.rounded(batch.reward[i]))); });
+    for_each(batch, [&](Index i, const CachedPrompt& entry) {
+      store(batch, i, cdf(entry.sorted, entry.rounded(batch.reward[i])));
+    });
   }
   /// The same for responses that are themselves in the cache: each is left out of its own reference sample.
   /// @throws DomainError empty_cache where a prompt has one response only
@@ -118,8 +122,10 @@ class ReferenceCache {
                          entry.prompt.substr(0, 80), "'");
     if (entry.sorted.empty()) entry.sort();
     const auto [where, fresh] = index_.try_emplace(entry.prompt, entries_.size());
-    if (fresh) entries_.push_back(std::move(entry));
-    else entries_[where->second] = std::move(entry);
+    if (fresh)
+      entries_.push_back(std::move(entry));
+    else
+      entries_[where->second] = std::move(entry);
   }
   void prepare(RolloutBatch& batch) const {
     require<ShapeError>(batch.reward.size() == batch.responses(), "annotate: a reward for each of ", batch.responses(),
@@ -146,18 +152,20 @@ class ReferenceCache {
   std::unordered_map<std::string, std::size_t> index_;
 };
 
-inline RolloutBatch ReferenceCache::batch(std::span<const Prompt> prompts,
-                                          const std::function<std::vector<Index>(Index p, const CachedPrompt&)>& choose) const {
+inline RolloutBatch ReferenceCache::batch(
+    std::span<const Prompt> prompts, const std::function<std::vector<Index>(Index p, const CachedPrompt&)>& choose) const {
   RolloutBatch out;
   std::vector<double> reward, log_prob;
   bool has_log_prob = true;
   for (std::size_t p = 0; p < prompts.size(); ++p) {
     const CachedPrompt& entry = find(prompts[p].text);
-    require<ConfigError>(entry.token.size() == entry.reward.size(),
-                         "the cached responses carry no tokens; give them the policy's tokens first (ReferenceCache::tokenize)");
+    require<ConfigError>(
+        entry.token.size() == entry.reward.size(),
+        "the cached responses carry no tokens; give them the policy's tokens first (ReferenceCache::tokenize)");
     out.add_prompt(prompts[p]);
     std::vector<Index> chosen;
-    if (choose) chosen = choose(static_cast<Index>(p), entry);
+    if (choose)
+      chosen = choose(static_cast<Index>(p), entry);
     else
       for (Index m = 0; m < entry.samples(); ++m) chosen.push_back(m);
     for (const Index m : chosen) {
@@ -165,10 +173,12 @@ inline RolloutBatch ReferenceCache::batch(std::span<const Prompt> prompts,
       require<DomainError>(!entry.token[s].empty(), ErrorCode{"empty_response"}, "response ", m, " of the prompt '",
                            entry.prompt.substr(0, 60), "' has no token; remove it from the cache");
       out.add_response(entry.token[s], entry.finished[s] != 0);
-      out.text.push_back(entry.text[s]);
+      out.text.push_back(entry.text.empty() ? std::string() : entry.text[s]);
       reward.push_back(entry.reward[s]);
-      if (entry.log_prob.empty()) has_log_prob = false;
-      else log_prob.insert(log_prob.end(), entry.log_prob[s].begin(), entry.log_prob[s].end());
+      if (entry.log_prob.empty())
+        has_log_prob = false;
+      else
+        log_prob.insert(log_prob.end(), entry.log_prob[s].begin(), entry.log_prob[s].end());
     }
     out.ref_reward.push_back(entry.sorted);
   }
@@ -209,7 +219,8 @@ void ReferenceCache::fill(P& reference, const R& reward, std::span<const Prompt>
     }
     done += static_cast<Index>(part.size());
     if (options.progress && !options.progress(done, total) && done < total)
-      throw RunError(message("stopped after ", done, " of ", total, " prompts of the reference cache"), ErrorCode{"stopped"});
+      throw RunError(message("stopped after ", done, " of ", total, " prompts of the reference cache"),
+                     ErrorCode{"stopped"});
   }
 }
 }  // namespace vbon::rollout

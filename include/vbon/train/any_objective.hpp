@@ -17,8 +17,8 @@ struct AnyObjective {
 
   AnyObjective() = default;
   template <class O>
-    requires Objective<O> || StreamsObjective<O>
-  AnyObjective(O rule)  // NOLINT(google-explicit-constructor): an objective is one
+  requires Objective<O> || StreamsObjective<O> AnyObjective(
+      O rule)  // NOLINT(google-explicit-constructor): an objective is one
       : name(O::name), needs(O::needs), streams(StreamsObjective<O>) {
     call = [rule = std::move(rule)](const Streams& input) {
       if constexpr (StreamsObjective<O>) {

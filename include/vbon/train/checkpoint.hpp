@@ -133,7 +133,8 @@ class CheckpointStore {
     std::vector<std::pair<int, Header>> found;
     for (int i = 0; i < 2; ++i)
       if (const auto header = header_of(i)) found.emplace_back(i, *header);
-    std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.second.sequence > b.second.sequence; });
+    std::sort(found.begin(), found.end(),
+              [](const auto& a, const auto& b) { return a.second.sequence > b.second.sequence; });
     for (const auto& [i, header] : found) {
       require<ShapeError>(header.array_bytes == bytes_of(arrays), slot(i).string(), ": holds ", header.array_bytes,
                           " bytes of parameters and moments, ", bytes_of(arrays), " expected; it belongs to another model");
@@ -165,7 +166,8 @@ class CheckpointStore {
     const io::FileHandle file = detail::open_file(slot(i), O_RDONLY);
     std::array<std::uint64_t, 5> raw{};
     struct stat info {};
-    if (!file.is_open() || ::fstat(file.get(), &info) != 0 || ::read(file.get(), raw.data(), header_bytes) != static_cast<ssize_t>(header_bytes))
+    if (!file.is_open() || ::fstat(file.get(), &info) != 0 ||
+        ::read(file.get(), raw.data(), header_bytes) != static_cast<ssize_t>(header_bytes))
       return std::nullopt;
     const auto size = static_cast<std::uint64_t>(info.st_size);
     if (raw[0] != magic || raw[2] > json_room || raw[3] > size || header_bytes + raw[2] + raw[3] > size) return std::nullopt;

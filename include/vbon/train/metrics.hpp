@@ -35,7 +35,8 @@ class MetricsWriter {
   /// @param folder  empty: nothing is written
   /// @param sizes   bytes of metrics.jsonl and timing.jsonl to keep from an earlier run; what came after its
   ///                checkpoint is cut off and computed again
-  explicit MetricsWriter(std::filesystem::path folder, const std::vector<std::uint64_t>& sizes = {}) : folder_(std::move(folder)) {
+  explicit MetricsWriter(std::filesystem::path folder, const std::vector<std::uint64_t>& sizes = {})
+      : folder_(std::move(folder)) {
     if (folder_.empty()) return;
     for (std::size_t i = 0; i < names.size(); ++i) {
       const auto path = folder_ / names[i];

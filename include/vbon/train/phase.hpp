@@ -23,25 +23,25 @@ enum class Source { policy, cache };
 
 /// Which cached responses an offline step takes.
 enum class Draw {
-  all,      // every one, weight 1/M
-  weighted, // every one, weighted with its probability of being the best of a random n-subset
-  uniform,  // `samples` of them at random, weight 1/samples
-  outer,    // `samples` at random from the worst and the best quarter, half of each, weight 1/samples
-  best,     // `samples` drawn with the probabilities of `weighted`, each weight 1/samples
+  all,       // every one, weight 1/M
+  weighted,  // every one, weighted with its probability of being the best of a random n-subset
+  uniform,   // `samples` of them at random, weight 1/samples
+  outer,     // `samples` at random from the worst and the best quarter, half of each, weight 1/samples
+  best,      // `samples` drawn with the probabilities of `weighted`, each weight 1/samples
 };
 
 struct Phase {
   std::string name = "train";
   Source source = Source::policy;
-  Draw draw = Draw::all;         // how cached responses are taken
+  Draw draw = Draw::all;  // how cached responses are taken
   AnyObjective objective = {};
   Index steps = 0;
-  Index prompts = 16;            // per step
-  Index samples = 4;             // responses per prompt, drawn from the policy or taken from the cache
-  Index updates = 1;             // optimiser steps per rollout
-  double rate = 1e-5;            // peak learning rate
-  optim::Schedule schedule = {}; // factor of the peak, by step counted from 1
-  double n = 4;                  // N of the subset weights
+  Index prompts = 16;             // per step
+  Index samples = 4;              // responses per prompt, drawn from the policy or taken from the cache
+  Index updates = 1;              // optimiser steps per rollout
+  double rate = 1e-5;             // peak learning rate
+  optim::Schedule schedule = {};  // factor of the peak, by step counted from 1
+  double n = 4;                   // N of the subset weights
 
   bool from_policy() const { return objective.streams ? objective.needs.min_group > 0 : source == Source::policy; }
   bool from_cache() const { return objective.streams ? objective.needs.reference_group > 0 : source == Source::cache; }
@@ -50,7 +50,8 @@ struct Phase {
 /// P(best of n) for every cached reward: of a random n-subset where n is whole and the cache is large enough,
 /// of n draws with replacement otherwise. Sums to 1.
 inline std::vector<double> best_of_n_weights(std::span<const double> rewards, double n) {
-  if (n == std::floor(n) && n <= static_cast<double>(rewards.size())) return bon::subset_max_weights(rewards, static_cast<Index>(n));
+  if (n == std::floor(n) && n <= static_cast<double>(rewards.size()))
+    return bon::subset_max_weights(rewards, static_cast<Index>(n));
   return bon::resampled_max_weights(rewards, n);
 }
 
@@ -115,7 +116,8 @@ inline std::vector<Index> outer_draw(std::span<const double> rewards, Index coun
   const Index quarter = std::min(total / 2, std::max({total / 4, low, high}));
   std::vector<Index> chosen;
   for (const Index i : uniform_draw(quarter, low, key.fold(0))) chosen.push_back(order[static_cast<std::size_t>(i)]);
-  for (const Index i : uniform_draw(quarter, high, key.fold(1))) chosen.push_back(order[static_cast<std::size_t>(total - 1 - i)]);
+  for (const Index i : uniform_draw(quarter, high, key.fold(1)))
+    chosen.push_back(order[static_cast<std::size_t>(total - 1 - i)]);
   std::sort(chosen.begin(), chosen.end());
   return chosen;
 }

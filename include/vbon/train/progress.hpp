@@ -73,11 +73,15 @@ class Progress {
       line += " [" + std::string(full, '#') + std::string(static_cast<std::size_t>(width) - full, '.') + "]";
     }
     line += message(" ", done_, "/", total_);
-    if (last) line += "  took " + in_words(elapsed);
-    else if (done_ > first_) line += "  " + in_words(elapsed * static_cast<double>(total_ - done_) / static_cast<double>(done_ - first_)) + " left";
+    if (last)
+      line += "  took " + in_words(elapsed);
+    else if (done_ > first_)
+      line += "  " + in_words(elapsed * static_cast<double>(total_ - done_) / static_cast<double>(done_ - first_)) + " left";
     if (!note.empty()) line += "  " + note;
-    if (style_ == Style::bar) std::fprintf(out_, "\r%s\x1b[K", line.c_str());
-    else std::fprintf(out_, "%s\n", line.c_str());
+    if (style_ == Style::bar)
+      std::fprintf(out_, "\r%s\x1b[K", line.c_str());
+    else
+      std::fprintf(out_, "%s\n", line.c_str());
     std::fflush(out_);
   }
 

@@ -23,16 +23,20 @@ class RunFolder {
   /// @param settings   what decides the result: one level of names and values
   /// @param overwrite  true: an earlier run in this folder is removed
   /// @throws ConfigError (finished, other settings, foreign folder), RunError (in use, I/O)
-  RunFolder(std::filesystem::path path, const io::Json& settings, bool overwrite) : path_(std::move(path)), settings_(settings) {
+  RunFolder(std::filesystem::path path, const io::Json& settings, bool overwrite)
+      : path_(std::move(path)), settings_(settings) {
     std::error_code failure;
     const bool present = std::filesystem::exists(path_ / "run.json", failure);
-    require<ConfigError>(!std::filesystem::exists(path_) || std::filesystem::is_directory(path_), path_.string(), " is no folder; choose another --out");
+    require<ConfigError>(!std::filesystem::exists(path_) || std::filesystem::is_directory(path_), path_.string(),
+                         " is no folder; choose another --out");
     require<ConfigError>(present || !std::filesystem::exists(path_) || std::filesystem::is_empty(path_), path_.string(),
                          " holds files but no run (run.json is missing); choose another --out");
     io::make_folder(path_);
     lock();
-    if (present && overwrite) clear();
-    else if (present) compare();
+    if (present && overwrite)
+      clear();
+    else if (present)
+      compare();
     if (!resumed_) save(false);
   }
   RunFolder(const RunFolder&) = delete;
@@ -56,8 +60,9 @@ class RunFolder {
     for (const io::Json& one : {settings_, before})
       for (const auto& [key, unused] : one.items()) {
         const io::Json was = before.value(key, io::Json()), is = settings_.value(key, io::Json());
-        require<ConfigError>(was == is, "the run in ", path_.string(), " was started with ", key, " = ", was.dump(), ", this command has ", key,
-                             " = ", is.dump(), "; use the same setting, another --out, or --overwrite");
+        require<ConfigError>(was == is, "the run in ", path_.string(), " was started with ", key, " = ", was.dump(),
+                             ", this command has ", key, " = ", is.dump(),
+                             "; use the same setting, another --out, or --overwrite");
       }
     require<ConfigError>(!held.value("finished", false), "the run in ", path_.string(),
                          " is finished; choose another --out, or --overwrite to do it again");

@@ -30,11 +30,11 @@
 namespace vbon::train {
 struct TrainerOptions {
   std::uint64_t seed = 0;
-  double clip = 1;                     // bound of the global gradient norm; infinity: none
-  Index micro_batch = 64;              // responses per backward pass at most (a group is never cut)
-  Index checkpoint_every = 10;         // steps; 0: at the end of a phase only
-  Index evaluate_every = 0;            // steps; 0: never
-  std::filesystem::path folder = {};   // checkpoints and metrics; empty: nothing is kept
+  double clip = 1;                    // bound of the global gradient norm; infinity: none
+  Index micro_batch = 64;             // responses per backward pass at most (a group is never cut)
+  Index checkpoint_every = 10;        // steps; 0: at the end of a phase only
+  Index evaluate_every = 0;           // steps; 0: never
+  std::filesystem::path folder = {};  // checkpoints and metrics; empty: nothing is kept
 };
 
 /// How a run came to its end.
@@ -46,8 +46,14 @@ class Trainer {
   /// All arguments are kept by reference, except the optimiser and the options.
   Trainer(P& policy, P& reference, const R& reward, const rollout::ReferenceCache& cache, rollout::AnyCdf cdf,
           optim::AdamW optimizer, TrainerOptions options)
-      : policy_(policy), reference_(reference), reward_(reward), cache_(cache), cdf_(std::move(cdf)),
-        optimizer_(std::move(optimizer)), options_(std::move(options)), checkpoints_(options_.folder) {
+      : policy_(policy),
+        reference_(reference),
+        reward_(reward),
+        cache_(cache),
+        cdf_(std::move(cdf)),
+        optimizer_(std::move(optimizer)),
+        options_(std::move(options)),
+        checkpoints_(options_.folder) {
     require<ConfigError>(options_.micro_batch >= 1, "Trainer: micro_batch >= 1 expected, got ", options_.micro_batch);
     require<ConfigError>(options_.checkpoint_every >= 0 && options_.evaluate_every >= 0,
                          "Trainer: checkpoint_every and evaluate_every >= 0 expected");
@@ -69,7 +75,8 @@ class Trainer {
           one_step(phase, prompts);
           report(phase, callbacks);
           const bool stop = callbacks.stop && callbacks.stop();
-          if (stop || position_.step == phase.steps || (options_.checkpoint_every > 0 && position_.step % options_.checkpoint_every == 0)) {
+          if (stop || position_.step == phase.steps ||
+              (options_.checkpoint_every > 0 && position_.step % options_.checkpoint_every == 0)) {
             save();
             if (callbacks.saved) callbacks.saved(phase.name, position_.step);
           }
@@ -81,6 +88,8 @@ class Trainer {
       if (unsaved_ && whole_) save();
       throw;
     }
+    // A kill between the last checkpoint and its table would leave the table short: write it whatever came before.
+    if (!options_.folder.empty()) metrics_.write_csv();
     return Outcome::finished;
   }
 
@@ -107,11 +116,12 @@ class Trainer {
     require<ConfigError>(static_cast<bool>(phase.objective.call), where, " has no objective");
     require<ConfigError>(phase.steps >= 0 && phase.prompts >= 1 && phase.samples >= 1 && phase.updates >= 1, where,
                          ": steps >= 0 and prompts, samples, updates >= 1 expected");
-    require<ConfigError>(!phase.from_policy() || phase.samples >= phase.objective.needs.min_group, ErrorCode{"group_too_small"},
-                         where, ": objective '", phase.objective.name, "' needs at least ", phase.objective.needs.min_group,
-                         " samples of a prompt, got ", phase.samples);
-    require<ConfigError>(!phase.objective.needs.value && !phase.objective.needs.anchor_log_prob && phase.objective.needs.anchor_group == 0, where, ": objective '",
-                         phase.objective.name, "' needs a critic or an anchor, which this trainer does not keep");
+    require<ConfigError>(!phase.from_policy() || phase.samples >= phase.objective.needs.min_group,
+                         ErrorCode{"group_too_small"}, where, ": objective '", phase.objective.name, "' needs at least ",
+                         phase.objective.needs.min_group, " samples of a prompt, got ", phase.samples);
+    require<ConfigError>(
+        !phase.objective.needs.value && !phase.objective.needs.anchor_log_prob && phase.objective.needs.anchor_group == 0,
+        where, ": objective '", phase.objective.name, "' needs a critic or an anchor, which this trainer does not keep");
   }
 
   CheckpointArrays arrays() {
@@ -131,8 +141,8 @@ class Trainer {
       checkpoints_.reserve(arrays());
       if (const std::optional<io::Json> about = checkpoints_.read(arrays())) {
         position_ = {about->at("phase").get<Index>(), about->at("step").get<Index>()};
-        require<ConfigError>(position_.phase < phases, "the checkpoint in ", options_.folder.string(), " is of phase ", position_.phase + 1,
-                             ", this run has ", phases);
+        require<ConfigError>(position_.phase < phases, "the checkpoint in ", options_.folder.string(), " is of phase ",
+                             position_.phase + 1, ", this run has ", phases);
         optimizer_.state.steps = about->at("optimizer_steps").get<Index>();
         policy_.parameters_changed();
         sizes = about->at("sizes").get<std::vector<std::uint64_t>>();
@@ -147,8 +157,13 @@ class Trainer {
   }
   void save() {
     if (options_.folder.empty()) return;
-    checkpoints_.write({{"phase", position_.phase}, {"step", position_.step}, {"optimizer_steps", optimizer_.state.steps},
-                        {"sizes", metrics_.sizes()}, {"row", metric_row_}, {"row_due", row_due_}, {"evaluation_due", evaluation_due_}},
+    checkpoints_.write({{"phase", position_.phase},
+                        {"step", position_.step},
+                        {"optimizer_steps", optimizer_.state.steps},
+                        {"sizes", metrics_.sizes()},
+                        {"row", metric_row_},
+                        {"row_due", row_due_},
+                        {"evaluation_due", evaluation_due_}},
                        arrays());
     unsaved_ = false;
     metrics_.write_csv();
@@ -178,7 +193,8 @@ class Trainer {
   RolloutBatch cached_batch(const Phase& phase, std::span<const Prompt> prompts, RngKey key) const {
     RolloutBatch batch = cache_.batch(prompts, [&](Index p, const rollout::CachedPrompt& entry) {
       const RngKey draw = key.fold(prompts[static_cast<std::size_t>(p)].id);
-      if (phase.draw == Draw::best) return systematic_draw(best_of_n_weights(entry.reward, phase.n), phase.samples, draw.uniform(0));
+      if (phase.draw == Draw::best)
+        return systematic_draw(best_of_n_weights(entry.reward, phase.n), phase.samples, draw.uniform(0));
       if (phase.draw == Draw::outer) return outer_draw(entry.reward, phase.samples, draw);
       return uniform_draw(entry.samples(), phase.draw == Draw::uniform ? phase.samples : entry.samples(), draw);
     });
@@ -195,13 +211,15 @@ class Trainer {
     timing_.clear();
     const RngKey key = RngKey{options_.seed, 0}.fold(static_cast<std::uint64_t>(position_.phase) + 1);
     std::vector<Prompt> prompts;
-    for (const std::size_t i : prompts_of_step(all.size(), phase.prompts, position_.step, key.fold(0))) prompts.push_back(all[i]);
+    for (const std::size_t i : prompts_of_step(all.size(), phase.prompts, position_.step, key.fold(0)))
+      prompts.push_back(all[i]);
     Streams streams = prepare(phase, prompts, key.fold(1).fold(static_cast<std::uint64_t>(position_.step)));
     whole_ = false;  // from here the parameters may be half way between two steps
     for (Index update = 0; update < phase.updates; ++update) {
       Clock clock;
       for (RolloutBatch* batch : {&streams.policy, &streams.reference})
-        if (batch->responses() > 0 && (batch->log_prob.size() == 0 || update > 0)) batch->log_prob = policy_.log_prob(*batch);
+        if (batch->responses() > 0 && (batch->log_prob.size() == 0 || update > 0))
+          batch->log_prob = policy_.log_prob(*batch);
       clock.lap(timing_, "forward_seconds");
       const StreamsResult result = phase.objective.call(streams);
       require_finite(result.loss, "loss", phase);
@@ -212,7 +230,8 @@ class Trainer {
       const double norm = optim::global_norm(policy_.gradients());
       require_finite(norm, "gradient norm", phase);
       optimizer_.rate = phase.rate * phase.schedule.factor(position_.step + 1);
-      optimizer_.step(policy_.parameters(), policy_.gradients(), std::isinf(options_.clip) ? 1 : optim::clip_factor(norm, options_.clip));
+      optimizer_.step(policy_.parameters(), policy_.gradients(),
+                      std::isinf(options_.clip) ? 1 : optim::clip_factor(norm, options_.clip));
       policy_.parameters_changed();
       clock.lap(timing_, "optimizer_seconds");
       if (update == 0) measure(streams, result, norm);
@@ -221,7 +240,8 @@ class Trainer {
     double seconds = 0;
     for (const auto& [name, value] : timing_) seconds += value;
     timing_.emplace_back("step_seconds", seconds);
-    timing_.emplace_back("tokens_per_second", static_cast<double>(streams.policy.tokens() + streams.reference.tokens()) / seconds);
+    timing_.emplace_back("tokens_per_second",
+                         static_cast<double>(streams.policy.tokens() + streams.reference.tokens()) / seconds);
     timing_.emplace_back("resident_megabytes", resident_megabytes());
     evaluation_due_ = options_.evaluate_every > 0 && position_.step % options_.evaluate_every == 0;
     whole_ = unsaved_ = row_due_ = true;
@@ -230,11 +250,14 @@ class Trainer {
   /// Whole groups of at most micro_batch responses, in order: the gradient is the same however it is cut.
   void backward(const RolloutBatch& batch, const Array& dlog_prob) {
     if (batch.responses() == 0 || dlog_prob.size() == 0) return;
-    require<ShapeError>(dlog_prob.size() == batch.tokens(), "Trainer: ", batch.tokens(), " derivatives expected, got ", dlog_prob.size());
+    require<ShapeError>(dlog_prob.size() == batch.tokens(), "Trainer: ", batch.tokens(), " derivatives expected, got ",
+                        dlog_prob.size());
     for (Index first = 0; first < batch.prompts();) {
       Index last = first + 1;
       const Index begin = batch.group_offset[static_cast<std::size_t>(first)];
-      while (last < batch.prompts() && batch.group_offset[static_cast<std::size_t>(last) + 1] - begin <= options_.micro_batch) ++last;
+      while (last < batch.prompts() &&
+             batch.group_offset[static_cast<std::size_t>(last) + 1] - begin <= options_.micro_batch)
+        ++last;
       const Index token_begin = batch.offset[static_cast<std::size_t>(begin)];
       const Index token_end = batch.offset[static_cast<std::size_t>(batch.group_offset[static_cast<std::size_t>(last)])];
       policy_.backward(rollout::slice(batch, first, last - first), dlog_prob.segment(token_begin, token_end - token_begin));
@@ -279,8 +302,8 @@ class Trainer {
   }
 
   void require_finite(double value, std::string_view what, const Phase& phase) const {
-    require<RunError>(std::isfinite(value), ErrorCode{"non_finite"}, "the ", what, " is ", value, " in phase '", phase.name, "' at step ",
-                      position_.step + 1, "; lower the learning rate or look at the rewards of that step");
+    require<RunError>(std::isfinite(value), ErrorCode{"non_finite"}, "the ", what, " is ", value, " in phase '", phase.name,
+                      "' at step ", position_.step + 1, "; lower the learning rate or look at the rewards of that step");
   }
 
   P& policy_;
@@ -293,9 +316,9 @@ class Trainer {
   CheckpointStore checkpoints_;
   MetricsWriter metrics_;
   Position position_;
-  Metrics metric_row_, timing_;  // of the step that ran last
-  bool whole_ = true;            // the parameters are those of a finished step
-  bool unsaved_ = false;         // a finished step is not in a checkpoint yet
+  Metrics metric_row_, timing_;                    // of the step that ran last
+  bool whole_ = true;                              // the parameters are those of a finished step
+  bool unsaved_ = false;                           // a finished step is not in a checkpoint yet
   bool row_due_ = false, evaluation_due_ = false;  // not written yet for that step
 };
 }  // namespace vbon::train
