@@ -1,0 +1,127 @@
+// The phases of the main job on SmolLM2-135M and MiniLM, and the gradient of a batch without any model.
+// The models are those of examples/setup/fetch_data.sh; VBON_BENCHMARK_MODEL and VBON_BENCHMARK_ENCODER name others.
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+
+#include "kernel_support.hpp"
+#include "vbon/objective/vbon.hpp"
+#include "vbon/optim/adamw.hpp"
+#include "vbon/policy/load.hpp"
+#include "vbon/reward/sentence_encoder.hpp"
+
+using namespace vbon;
+
+namespace {
+constexpr Index new_tokens = 24;
+
+std::filesystem::path from_cache(const char* variable, const char* name) {
+  if (const char* given = std::getenv(variable)) return given;
+  if (const char* cache = std::getenv("VBON_CACHE")) return std::filesystem::path(cache) / name;
+  if (const char* cache = std::getenv("XDG_CACHE_HOME")) return std::filesystem::path(cache) / "vbon" / name;
+  const char* home = std::getenv("HOME");
+  return std::filesystem::path(home != nullptr ? home : "/") / ".cache" / "vbon" / name;
+}
+
+using Policy = policy::CausalLmPolicy<Cpu>;
+/// One policy for all phases; nullptr, with the benchmark marked as skipped, where the model is not there.
+Policy* shared_policy(benchmark::State& state) {
+  static std::unique_ptr<Policy> policy;
+  const auto path = from_cache("VBON_BENCHMARK_MODEL", "smollm2/SmolLM2-135M-Instruct.Q4_1.gguf");
+  if (!policy && std::filesystem::exists(path)) {
+    policy = std::make_unique<Policy>(policy::load<Cpu>(path));
+    policy->sampler.eos = {};  // exactly new_tokens each
+    policy->sampler.max_new_tokens = new_tokens;
+  }
+  if (!policy) state.SkipWithError((path.string() + " is not there; run examples/setup/fetch_data.sh").c_str());
+  return policy.get();
+}
+std::vector<Prompt> prompts(Index count) {
+  const char* starts[] = {"The film is a slow and", "A wonderful cast, but the story", "It never quite knows what",
+                          "Few comedies are this"};
+  std::vector<Prompt> out(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < out.size(); ++i) out[i] = {.id = i, .text = starts[i % 4]};
+  return out;
+}
+void set_tokens(benchmark::State& state, Index tokens) {
+  state.counters["tokens/s"] =
+      benchmark::Counter(static_cast<double>(tokens) * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);
+}
+
+void sample(benchmark::State& state) {
+  Policy* policy = shared_policy(state);
+  if (policy == nullptr) return;
+  const Index sequences = state.range(0), group = std::min<Index>(sequences, 32);
+  const auto some = prompts(sequences / group);
+  std::uint64_t seed = 0;
+  for (auto _ : state) benchmark::DoNotOptimize(policy->sample(some, group, RngKey{++seed, 0}).token.data());
+  set_tokens(state, sequences * new_tokens);
+}
+/// 16 prompts with four responses each, as a step of the main job has them.
+RolloutBatch step_batch(Policy& policy) { return policy.sample(prompts(16), 4, RngKey{1, 0}); }
+void log_prob(benchmark::State& state) {
+  Policy* policy = shared_policy(state);
+  if (policy == nullptr) return;
+  const auto batch = step_batch(*policy);
+  for (auto _ : state) benchmark::DoNotOptimize(policy->log_prob(batch).data());
+  set_tokens(state, batch.tokens());
+}
+void train(benchmark::State& state) {  // forward, backward and AdamW
+  Policy* policy = shared_policy(state);
+  if (policy == nullptr) return;
+  const auto batch = step_batch(*policy);
+  const Array slope = Array::Constant(batch.tokens(), 1.0 / static_cast<double>(batch.tokens()));
+  optim::AdamW optimizer{.rate = 0};  // the weights stay as they are, so that other phases measure the same model
+  for (auto _ : state) {
+    policy->zero_gradients();
+    policy->backward(batch, slope);
+    optimizer.step(policy->parameters(), policy->gradients());
+    policy->parameters_changed();
+  }
+  set_tokens(state, batch.tokens());
+}
+void score(benchmark::State& state) {
+  const auto path = from_cache("VBON_BENCHMARK_ENCODER", "minilm");
+  if (!std::filesystem::exists(path))
+    return state.SkipWithError((path.string() + " is not there; run examples/setup/fetch_data.sh").c_str());
+  static const auto encoder = reward::SentenceEncoder::load(path);
+  std::vector<std::string> texts(512,
+                                 "A slow and thoughtful film about a family that never quite says what it means, with a "
+                                 "cast that carries every scene.");
+  for (std::size_t i = 0; i < texts.size(); ++i) texts[i] += " Take " + std::to_string(i) + ".";
+  for (auto _ : state) benchmark::DoNotOptimize(encoder.embed(texts).data());
+  state.counters["texts/s"] = benchmark::Counter(static_cast<double>(texts.size()) * static_cast<double>(state.iterations()),
+                                                 benchmark::Counter::kIsRate);
+}
+
+/// d loss / d log_prob of vBoN from the arrays of a batch: what the mathematics costs beside the network.
+void objective_gradient(benchmark::State& state) {
+  const Index groups = state.range(0), samples = 4;
+  const RngKey key{1, 2};
+  RolloutBatch batch;
+  const std::vector<TokenId> tokens(static_cast<std::size_t>(new_tokens));
+  for (Index p = 0; p < groups; ++p) {
+    batch.add_prompt({});
+    for (Index m = 0; m < samples; ++m) batch.add_response(tokens, false);
+  }
+  batch.weight = uniform_weight(batch);
+  batch.log_cdf.resize(batch.responses());
+  for (Index i = 0; i < batch.responses(); ++i)
+    batch.log_cdf[i] = std::log(0.01 + 0.98 * key.uniform(static_cast<std::uint64_t>(i)));
+  batch.log_cdf_le = batch.log_cdf;
+  batch.log_tie = Array::Constant(batch.responses(), NAN);
+  batch.ref_log_prob = Array::Constant(batch.tokens(), -3.0);
+  batch.log_prob = Array::Constant(batch.tokens(), -2.9);
+  const objective::Vbon<> rule{.n = 4};
+  for (auto _ : state) benchmark::DoNotOptimize(rule(batch).dlog_prob.data());
+  state.SetItemsProcessed(state.iterations() * batch.responses());
+}
+}  // namespace
+
+BENCHMARK(sample)->ArgName("sequences")->Arg(1)->Arg(32)->Arg(128)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(log_prob)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(train)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(score)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(objective_gradient)->ArgName("prompts")->Arg(16)->Arg(1024)->Unit(benchmark::kMicrosecond);
+
+BENCHMARK_MAIN();
