@@ -50,12 +50,24 @@ TEST_CASE("a run killed again and again ends like one that was not", "[cli][resu
     draw ^= draw << 13, draw ^= draw >> 7, draw ^= draw << 17;
     const long after = 15000 + static_cast<long>(draw % 60000) + 6000L * attempt;  // later and later, so that it ends
     const auto run = vbon(tiny_align(folder / "run"), {.signal = SIGKILL, .after = after});
-    if (run.code == 0) break;
+    if (run.code == 0 || has(run.err, "is finished")) break;  // killed after the mark: nothing is left to do
+    INFO(run.err);
     REQUIRE(run.code == 128 + SIGKILL);
     REQUIRE(++kills < 100);
   }
   CAPTURE(kills);
   CHECK(kills >= 3);
+  check_equal_runs(folder / "run", finished_run());
+}
+
+TEST_CASE("a run killed in its first moments can be started again", "[cli][resume]") {
+  TemporaryFolder folder;
+  for (long after = 500; after < 25000; after += 250) {
+    const auto run = vbon(tiny_align(folder / "run"), {.signal = SIGKILL, .after = after});
+    INFO(after << " us: " << run.err);
+    REQUIRE(run.code == 128 + SIGKILL);
+  }
+  REQUIRE(vbon(tiny_align(folder / "run")).code == 0);
   check_equal_runs(folder / "run", finished_run());
 }
 

@@ -51,6 +51,31 @@ TEST_CASE("a finished run is refused unless it may be overwritten", "[train][err
   CHECK_FALSE(std::filesystem::exists(run.path() / "metrics.jsonl"));
 }
 
+TEST_CASE("a run killed at any moment of its beginning, a write or its end goes on", "[train][resume]") {
+  TemporaryFolder folder;
+  std::filesystem::create_directory(folder / "run");
+  SECTION("nothing but the lock") { std::ofstream(folder / "run" / "run.lock"); }
+  SECTION("a first run.json that was being written") {
+    std::ofstream(folder / "run" / "run.lock");
+    std::ofstream(folder / "run" / "run.json.tmp4711") << "{\"settin";
+  }
+  { CHECK_FALSE(RunFolder(folder / "run", settings, false).resumed()); }
+  CHECK_FALSE(std::filesystem::exists(folder / "run" / "run.json.tmp4711"));
+  std::filesystem::create_directory(folder / "run" / "model");
+  std::ofstream(folder / "run" / "model" / "model.safetensors.tmp4711") << "half";
+  std::ofstream(folder / "run" / "model" / "notes.tmp") << "no temporary of ours";
+  {
+    RunFolder run(folder / "run", settings, false);
+    CHECK(run.resumed());
+    CHECK_FALSE(std::filesystem::exists(run.path() / "model" / "model.safetensors.tmp4711"));
+    CHECK(std::filesystem::exists(run.path() / "model" / "notes.tmp"));
+    run.mark_finished();
+    std::ofstream(run.path() / "checkpoint.0") << "left";
+  }
+  CHECK(refusal(folder / "run", settings).find("is finished") != std::string::npos);
+  CHECK_FALSE(std::filesystem::exists(folder / "run" / "checkpoint.0"));
+}
+
 TEST_CASE("a folder with other files, a file, and a run in use are left alone", "[train][error]") {
   TemporaryFolder folder;
   std::ofstream(folder / "notes.txt") << "mine";

@@ -49,7 +49,7 @@ class AtomicFile {
   /// Opens a temporary file in the folder of `path`, which keeps its old content until commit().
   /// @throws RunError naming the path
   explicit AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
-    temporary_ = path_.string() + ".tmp" + std::to_string(::getpid());
+    temporary_ = path_.string() + std::string(mark) + std::to_string(::getpid());
     file_ = FileHandle(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
     if (!file_.is_open()) detail::fail_write(path_, 0);
   }
@@ -57,6 +57,13 @@ class AtomicFile {
   AtomicFile& operator=(const AtomicFile&) = delete;
   ~AtomicFile() {
     if (!committed_) ::unlink(temporary_.c_str());
+  }
+
+  /// True for the name that a write to some file in this folder would use until commit(): "<name>.tmp<digits>".
+  static bool is_temporary(const std::filesystem::path& path) { return !final_name(path).empty(); }
+  /// True for the temporary of the file `name`.
+  static bool is_temporary_of(const std::filesystem::path& path, std::string_view name) {
+    return final_name(path) == name;
   }
 
   void write(Bytes bytes) {
@@ -80,6 +87,15 @@ class AtomicFile {
 
  private:
   static constexpr std::size_t buffer_limit = 1 << 16;
+  static constexpr std::string_view mark = ".tmp";
+
+  /// The name before the mark; empty where the path is not that of a temporary.
+  static std::string final_name(const std::filesystem::path& path) {
+    const std::string name = path.filename().string();
+    const auto digits = name.find_last_not_of("0123456789") + 1;
+    if (digits == name.size() || !std::string_view(name).substr(0, digits).ends_with(mark)) return "";
+    return name.substr(0, digits - mark.size());
+  }
   void flush() {
     detail::write_all(file_, as_bytes(buffer_), path_);
     buffer_.clear();

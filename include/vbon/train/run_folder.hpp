@@ -2,6 +2,8 @@
 //
 // The folder of a run. run.json holds the settings that decide the result and whether the run is finished, so
 // the same command on an unfinished run resumes it, and a finished run or other settings are refused by name.
+// A run may be killed at any moment: before run.json stands, inside a write, or between the last file and the
+// mark; each of these folders is one that the same command goes on with.
 #pragma once
 #include <fcntl.h>
 #include <sys/file.h>
@@ -29,10 +31,11 @@ class RunFolder {
     const bool present = std::filesystem::exists(path_ / "run.json", failure);
     require<ConfigError>(!std::filesystem::exists(path_) || std::filesystem::is_directory(path_), path_.string(),
                          " is no folder; choose another --out");
-    require<ConfigError>(present || !std::filesystem::exists(path_) || std::filesystem::is_empty(path_), path_.string(),
+    require<ConfigError>(present || !holds_other_files(path_), path_.string(),
                          " holds files but no run (run.json is missing); choose another --out");
     io::make_folder(path_);
     lock();
+    remove_unfinished_writes(path_);
     if (present && overwrite)
       clear();
     else if (present)
@@ -64,13 +67,33 @@ class RunFolder {
                              ", this command has ", key, " = ", is.dump(),
                              "; use the same setting, another --out, or --overwrite");
       }
-    require<ConfigError>(!held.value("finished", false), "the run in ", path_.string(),
+    const bool finished = held.value("finished", false);
+    if (finished) CheckpointStore(path_).remove();  // a kill right after the mark leaves them
+    require<ConfigError>(!finished, "the run in ", path_.string(),
                          " is finished; choose another --out, or --overwrite to do it again");
     resumed_ = true;
   }
+  /// run.json goes last: until then the folder is that of a run.
   void clear() {
     for (const auto& entry : std::filesystem::directory_iterator(path_))
-      if (entry.path().filename() != "run.lock") std::filesystem::remove_all(entry.path());
+      if (const auto name = entry.path().filename(); name != "run.lock" && name != "run.json")
+        std::filesystem::remove_all(entry.path());
+    std::filesystem::remove(path_ / "run.json");
+  }
+  /// What a run leaves that was killed before its run.json stood is no other file.
+  static bool holds_other_files(const std::filesystem::path& folder) {
+    if (!std::filesystem::exists(folder)) return false;
+    for (const auto& entry : std::filesystem::directory_iterator(folder))
+      if (entry.path().filename() != "run.lock" && !io::AtomicFile::is_temporary_of(entry.path(), "run.json")) return true;
+    return false;
+  }
+  /// Under the lock nobody else writes here, so every temporary file is one that a kill left behind.
+  static void remove_unfinished_writes(const std::filesystem::path& folder) {
+    std::vector<std::filesystem::path> found;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(folder))
+      if (io::AtomicFile::is_temporary(entry.path())) found.push_back(entry.path());
+    std::error_code ignored;
+    for (const auto& path : found) std::filesystem::remove(path, ignored);
   }
   void save(bool finished) const {
     const io::Json run = {{"settings", settings_}, {"finished", finished}};
