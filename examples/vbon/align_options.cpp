@@ -93,12 +93,16 @@ void AlignOptions::check() const {
                                                         {"--checkpoint-every", checkpoint_every},
                                                         {"--evaluate-every", evaluate_every}};
   for (const auto& [name, value] : not_negative) require<ConfigError>(value >= 0, name, " >= 0 expected, got ", value);
-  require<ConfigError>(references >= 2 && evaluation_references >= 2,
-                       "--references and --evaluation-references >= 2 expected, got ", references, " and ",
-                       evaluation_references);
-  require<ConfigError>(steps == 0 || warmup < steps + 1, "--warmup < --steps expected, got ", warmup, " and ", steps);
-  require<ConfigError>(learning_rate >= 0 && warm_learning_rate >= 0 && weight_decay >= 0 && clip > 0,
-                       "learning rates and --weight-decay >= 0 and --clip > 0 expected");
+  const std::pair<const char*, Index> sets[] = {{"--references", references},
+                                                {"--evaluation-references", evaluation_references}};
+  for (const auto& [name, value] : sets) require<ConfigError>(value >= 2, name, " >= 2 expected, got ", value);
+  require<ConfigError>(steps == 0 || warmup <= steps, "--warmup <= --steps expected, got ", warmup, " and ", steps);
+  const std::pair<const char*, double> rates[] = {{"--learning-rate", learning_rate},
+                                                  {"--warm-learning-rate", warm_learning_rate},
+                                                  {"--weight-decay", weight_decay}};
+  for (const auto& [name, value] : rates)
+    require<ConfigError>(value >= 0 && std::isfinite(value), name, " >= 0 and finite expected, got ", value);
+  require<ConfigError>(clip > 0, "--clip > 0 expected (inf: no clipping), got ", clip);
 }
 
 io::Json AlignOptions::settings() const {

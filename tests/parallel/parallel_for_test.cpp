@@ -1,5 +1,7 @@
 #include "vbon/parallel/parallel_for.hpp"
 
+#include <sys/resource.h>
+
 #include <cmath>
 #include <numeric>
 #include <vector>
@@ -52,6 +54,19 @@ TEST_CASE("a region inside a region runs where it stands", "[parallel]") {
     vbon::parallel_for(5, 1, [&](vbon::Index, vbon::Index) { ++visits; });
   });
   CHECK(visits == 20);
+}
+
+TEST_CASE("more threads than the process may start are refused, and those that started end", "[parallel][error]") {
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // a sanitizer cannot live under such a limit
+  rlimit before{};
+  ::getrlimit(RLIMIT_AS, &before);
+  rlimit limit = before;  // each thread takes 8 MB of address space for its stack
+  limit.rlim_cur = rlim_t{1} << 30;
+  REQUIRE(::setrlimit(RLIMIT_AS, &limit) == 0);
+  CHECK_THROWS_WITH(vbon::ThreadPool(1000), Catch::Contains("cannot start 1000 threads"));
+  REQUIRE(::setrlimit(RLIMIT_AS, &before) == 0);
+#endif
+  CHECK(vbon::ThreadPool(3).threads() == 3);
 }
 
 TEST_CASE("zero threads are refused", "[parallel][error]") { CHECK_THROWS_AS(vbon::set_threads(0), vbon::ConfigError); }

@@ -76,6 +76,20 @@ TEST_CASE("a run killed at any moment of its beginning, a write or its end goes 
   CHECK_FALSE(std::filesystem::exists(folder / "run" / "checkpoint.0"));
 }
 
+TEST_CASE("a run that an error ends at once leaves no settings; one with results keeps them", "[train][error]") {
+  TemporaryFolder folder;
+  const auto fail = [&](bool results) {
+    const RunFolder run(folder / "run", settings, false);
+    if (results) std::ofstream(run.path() / "references.jsonl") << "{}\n";
+    throw RunError("the reward cannot be opened");
+  };
+  CHECK_THROWS_AS(fail(false), RunError);
+  { CHECK_FALSE(RunFolder(folder / "run", {{"n", 8}}, false).resumed()); }
+  std::filesystem::remove_all(folder / "run");
+  CHECK_THROWS_AS(fail(true), RunError);
+  CHECK(RunFolder(folder / "run", settings, false).resumed());
+}
+
 TEST_CASE("a folder with other files, a file, and a run in use are left alone", "[train][error]") {
   TemporaryFolder folder;
   std::ofstream(folder / "notes.txt") << "mine";

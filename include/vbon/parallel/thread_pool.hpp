@@ -13,6 +13,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -30,21 +31,21 @@ inline int available_threads() {
 class ThreadPool {
  public:
   /// @param threads  threads that work on a region, the calling one included [>= 1]
+  /// @throws ConfigError  threads < 1, or more than this process may start
   explicit ThreadPool(int threads = available_threads()) {
     require<ConfigError>(threads >= 1, "threads >= 1 expected, got ", threads);
-    for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+    try {
+      for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+    } catch (const std::system_error& error) {  // no destructor runs, and the workers that stand wait
+      const auto started = workers_.size() + 1;
+      shut_down();
+      throw ConfigError(message("cannot start ", threads, " threads, only ", started, ": ", error.what(),
+                                "; use fewer threads or raise the limit of processes (ulimit -u)"));
+    }
   }
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
-  ~ThreadPool() {
-    {
-      const std::lock_guard lock(mutex_);
-      stop_.store(true, std::memory_order_relaxed);
-      epoch_.fetch_add(1, std::memory_order_release);
-    }
-    wake_.notify_all();
-    for (auto& worker : workers_) worker.join();
-  }
+  ~ThreadPool() { shut_down(); }
 
   int threads() const { return static_cast<int>(workers_.size()) + 1; }
 
@@ -83,6 +84,16 @@ class ThreadPool {
     std::mutex failure_mutex;
     std::exception_ptr failure;
   };
+
+  void shut_down() {
+    {
+      const std::lock_guard lock(mutex_);
+      stop_.store(true, std::memory_order_relaxed);
+      epoch_.fetch_add(1, std::memory_order_release);
+    }
+    wake_.notify_all();
+    for (auto& worker : workers_) worker.join();
+  }
 
   static bool& inside_region() {
     thread_local bool inside = false;

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 
+#include <exception>
 #include <filesystem>
 #include <string>
 #include <system_error>
@@ -44,6 +45,14 @@ class RunFolder {
   }
   RunFolder(const RunFolder&) = delete;
   RunFolder& operator=(const RunFolder&) = delete;
+  /// A run that an error ends before it left anything leaves no settings that the corrected command would meet.
+  ~RunFolder() {
+    if (resumed_ || std::uncaught_exceptions() <= exceptions_) return;
+    std::error_code failure;
+    for (const auto& entry : std::filesystem::directory_iterator(path_, failure))
+      if (entry.path().filename() != "run.lock" && entry.path().filename() != "run.json") return;
+    std::filesystem::remove(path_ / "run.json", failure);
+  }
 
   const std::filesystem::path& path() const { return path_; }
   /// True when an unfinished run with the same settings was found.
@@ -103,6 +112,7 @@ class RunFolder {
   std::filesystem::path path_;
   io::Json settings_;
   bool resumed_ = false;
+  int exceptions_ = std::uncaught_exceptions();
   io::FileHandle lock_;
 };
 }  // namespace vbon::train
