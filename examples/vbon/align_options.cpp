@@ -96,7 +96,9 @@ void AlignOptions::check() const {
   const std::pair<const char*, Index> sets[] = {{"--references", references},
                                                 {"--evaluation-references", evaluation_references}};
   for (const auto& [name, value] : sets) require<ConfigError>(value >= 2, name, " >= 2 expected, got ", value);
-  require<ConfigError>(steps == 0 || warmup <= steps, "--warmup <= --steps expected, got ", warmup, " and ", steps);
+  const std::pair<const char*, Index> stages[] = {{"--steps", steps}, {"--warm-steps", warm_steps}};
+  for (const auto& [name, value] : stages)
+    require<ConfigError>(value == 0 || warmup <= value, "--warmup <= ", name, " expected, got ", warmup, " and ", value);
   const std::pair<const char*, double> rates[] = {{"--learning-rate", learning_rate},
                                                   {"--warm-learning-rate", warm_learning_rate},
                                                   {"--weight-decay", weight_decay}};

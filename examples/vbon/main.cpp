@@ -144,7 +144,7 @@ void add_common(CLI::App& command, Common& common) {
 }
 
 void begin(const Common& common) {
-  constexpr int most = 1024;  // far beyond any machine; a larger number is a slip of the keyboard
+  constexpr int most = CPU_SETSIZE;  // what an affinity mask can hold; a larger number is a slip of the keyboard
   require<ConfigError>(common.threads >= 0 && common.threads <= most, "--threads in [0, ", most, "] expected (0: all ",
                        available_threads(), " that this process may use), got ", common.threads);
   if (common.threads > 0) set_threads(common.threads);

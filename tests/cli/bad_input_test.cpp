@@ -29,6 +29,8 @@ TEST_CASE("a number out of range is refused with its flag, the value and the ran
                                         {"--references", "1", ">= 2"},
                                         {"--evaluation-references", "0", ">= 2"},
                                         {"--steps", "-1", ">= 0"},
+                                        {"--warmup", "11", "<= --steps"},
+                                        {"--warmup", "5", "<= --warm-steps"},
                                         {"--learning-rate", "inf", "finite"},
                                         {"--warm-learning-rate", "nan", "finite"},
                                         {"--weight-decay", "-0.5", ">= 0"},
@@ -42,7 +44,7 @@ TEST_CASE("a number out of range is refused with its flag, the value and the ran
 
 TEST_CASE("after a mistyped reward the corrected command runs", "[cli][error]") {
   const TemporaryFolder folder;
-  const auto wrong = vbon(tiny_align(folder / "run", {"--reward", "lexikon:words.txt"}));
+  const auto wrong = vbon(replaced(tiny_align(folder / "run"), "--reward", "lexikon:words.txt"));
   check_refused(wrong, "vbon align", {"lexikon"});
   const auto run = vbon(tiny_align(folder / "run"));
   INFO(run.err);

@@ -41,6 +41,9 @@ class ThreadPool {
       shut_down();
       throw ConfigError(message("cannot start ", threads, " threads, only ", started, ": ", error.what(),
                                 "; use fewer threads or raise the limit of processes (ulimit -u)"));
+    } catch (...) {
+      shut_down();
+      throw;
     }
   }
   ThreadPool(const ThreadPool&) = delete;

@@ -28,30 +28,27 @@ class RunFolder {
   /// @throws ConfigError (finished, other settings, foreign folder), RunError (in use, I/O)
   RunFolder(std::filesystem::path path, const io::Json& settings, bool overwrite)
       : path_(std::move(path)), settings_(settings) {
-    std::error_code failure;
-    const bool present = std::filesystem::exists(path_ / "run.json", failure);
     require<ConfigError>(!std::filesystem::exists(path_) || std::filesystem::is_directory(path_), path_.string(),
                          " is no folder; choose another --out");
-    require<ConfigError>(present || !holds_other_files(path_), path_.string(),
+    require<ConfigError>(std::filesystem::exists(path_ / "run.json") || !holds_results(path_), path_.string(),
                          " holds files but no run (run.json is missing); choose another --out");
     io::make_folder(path_);
     lock();
-    remove_unfinished_writes(path_);
+    const bool present = std::filesystem::exists(path_ / "run.json");  // asked under the lock
     if (present && overwrite)
       clear();
     else if (present)
       compare();
+    remove_unfinished_writes();
     if (!resumed_) save(false);
   }
   RunFolder(const RunFolder&) = delete;
   RunFolder& operator=(const RunFolder&) = delete;
   /// A run that an error ends before it left anything leaves no settings that the corrected command would meet.
   ~RunFolder() {
-    if (resumed_ || std::uncaught_exceptions() <= exceptions_) return;
-    std::error_code failure;
-    for (const auto& entry : std::filesystem::directory_iterator(path_, failure))
-      if (entry.path().filename() != "run.lock" && entry.path().filename() != "run.json") return;
-    std::filesystem::remove(path_ / "run.json", failure);
+    if (resumed_ || std::uncaught_exceptions() <= exceptions_ || holds_results(path_)) return;
+    std::error_code ignored;
+    std::filesystem::remove(path_ / "run.json", ignored);
   }
 
   const std::filesystem::path& path() const { return path_; }
@@ -89,17 +86,22 @@ class RunFolder {
         std::filesystem::remove_all(entry.path());
     std::filesystem::remove(path_ / "run.json");
   }
-  /// What a run leaves that was killed before its run.json stood is no other file.
-  static bool holds_other_files(const std::filesystem::path& folder) {
-    if (!std::filesystem::exists(folder)) return false;
-    for (const auto& entry : std::filesystem::directory_iterator(folder))
-      if (entry.path().filename() != "run.lock" && !io::AtomicFile::is_temporary_of(entry.path(), "run.json")) return true;
+  /// True when a file stands there beside the lock and the settings, whole or half written. Throws nothing.
+  static bool holds_results(const std::filesystem::path& folder) {
+    std::error_code failure;
+    std::filesystem::directory_iterator entry(folder, failure);
+    for (; !failure && entry != std::filesystem::directory_iterator(); entry.increment(failure)) {
+      const auto& path = entry->path();
+      const bool settings = path.filename() == "run.json" || io::AtomicFile::is_temporary_of(path, "run.json");
+      if (!settings && path.filename() != "run.lock") return true;
+    }
     return false;
   }
   /// Under the lock nobody else writes here, so every temporary file is one that a kill left behind.
-  static void remove_unfinished_writes(const std::filesystem::path& folder) {
+  void remove_unfinished_writes() const {
     std::vector<std::filesystem::path> found;
-    for (const auto& entry : std::filesystem::recursive_directory_iterator(folder))
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(
+             path_, std::filesystem::directory_options::skip_permission_denied))
       if (io::AtomicFile::is_temporary(entry.path())) found.push_back(entry.path());
     std::error_code ignored;
     for (const auto& path : found) std::filesystem::remove(path, ignored);
