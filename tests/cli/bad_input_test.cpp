@@ -19,29 +19,6 @@ Arguments replaced(Arguments arguments, const std::string& flag, const std::stri
 }
 }  // namespace
 
-TEST_CASE("a number out of range is refused with its flag, the value and the range", "[cli][error]") {
-  const TemporaryFolder folder;
-  const std::vector<Arguments> wrong = {{"--threads", "-1", "[0, 1024]"},
-                                        {"--threads", "1000000000", "[0, 1024]"},
-                                        {"--n", "0.5", ">= 1"},
-                                        {"--n", "nan", ">= 1"},
-                                        {"--temperature", "-1", "> 0"},
-                                        {"--references", "1", ">= 2"},
-                                        {"--evaluation-references", "0", ">= 2"},
-                                        {"--steps", "-1", ">= 0"},
-                                        {"--warmup", "11", "<= --steps"},
-                                        {"--warmup", "5", "<= --warm-steps"},
-                                        {"--learning-rate", "inf", "finite"},
-                                        {"--warm-learning-rate", "nan", "finite"},
-                                        {"--weight-decay", "-0.5", ">= 0"},
-                                        {"--clip", "0", "> 0"}};
-  for (const auto& one : wrong) {
-    INFO(one[0] << " " << one[1]);
-    check_refused(vbon(tiny_align(folder / "run", {one[0], one[1]})), "vbon align", {one[0], one[1], one[2]});
-    CHECK_FALSE(std::filesystem::exists(folder / "run"));
-  }
-}
-
 TEST_CASE("after a mistyped reward the corrected command runs", "[cli][error]") {
   const TemporaryFolder folder;
   const auto wrong = vbon(replaced(tiny_align(folder / "run"), "--reward", "lexikon:words.txt"));

@@ -37,11 +37,30 @@ TEST_CASE("truncated sampling is refused in training, with the reason", "[cli][e
     check_refused(vbon(Arguments{"align"} + flag), "vbon align", {"log pi_ref = -inf", "vbon sample"});
 }
 
-TEST_CASE("values that cannot be are refused by flag", "[cli][error]") {
-  check_refused(vbon({"align", "--n", "0.5"}), "vbon align", {"--n >= 1", "0.5"});
-  check_refused(vbon({"align", "--samples", "0"}), "vbon align", {"--samples >= 1"});
-  check_refused(vbon({"align", "--temperature", "0"}), "vbon align", {"--temperature > 0"});
+TEST_CASE("values that cannot be are refused by flag, with the range, before a run is begun", "[cli][error]") {
+  const TemporaryFolder folder;
+  const std::vector<Arguments> wrong = {{"--n", "0.5", ">= 1"},
+                                        {"--n", "nan", ">= 1"},
+                                        {"--samples", "0", ">= 1"},
+                                        {"--temperature", "0", "> 0"},
+                                        {"--temperature", "-1", "> 0"},
+                                        {"--references", "1", ">= 2"},
+                                        {"--evaluation-references", "0", ">= 2"},
+                                        {"--steps", "-1", ">= 0"},
+                                        {"--warmup", "11", "<= --steps"},
+                                        {"--warmup", "5", "<= --warm-steps"},
+                                        {"--learning-rate", "inf", "finite"},
+                                        {"--warm-learning-rate", "nan", "finite"},
+                                        {"--weight-decay", "-0.5", ">= 0"},
+                                        {"--clip", "0", "> 0"},
+                                        {"--threads", "-1", "[0, 1024]"},
+                                        {"--threads", "1000000000", "[0, 1024]"}};
+  for (const auto& one : wrong) {
+    INFO(one[0] << " " << one[1]);
+    check_refused(vbon(tiny_align(folder / "run", {one[0], one[1]})), "vbon align", {one[0], one[1], one[2]});
+    CHECK_FALSE(std::filesystem::exists(folder / "run"));
+  }
   check_refused(vbon({"sample", "--model", tiny_model, "--prompt", "the film", "--threads", "-1"}), "vbon sample",
-                {"--threads >= 0", "-1"});
+                {"--threads in [0, 1024]", "-1"});
 }
 }  // namespace vbon::test
