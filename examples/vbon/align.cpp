@@ -107,17 +107,17 @@ train::Draw warm_draw(const std::string& name) {
 
 std::vector<train::Phase> phases(const AlignOptions& o) {
   std::vector<train::Phase> all;
-  if (o.warm_steps > 0)
-    all.push_back({.name = "warm_start",
-                   .source = train::Source::cache,
-                   .draw = warm_draw(o.warm_draw),
-                   .objective = make_objective(o.warm_objective, o.n),
-                   .steps = o.warm_steps,
-                   .prompts = o.warm_prompts,
-                   .samples = o.warm_samples,
-                   .rate = o.warm_learning_rate,
-                   .schedule = {.decay = optim::decay_from_name(o.decay), .warmup = o.warmup, .total = o.warm_steps + 1},
-                   .n = o.n});
+  all.push_back({.name = "warm_start",
+                 .source = train::Source::cache,
+                 .draw = warm_draw(o.warm_draw),
+                 .objective = make_objective(o.warm_objective, o.n),
+                 .steps = o.warm_steps,
+                 .prompts = o.warm_prompts,
+                 .samples = o.warm_samples,
+                 .rate = o.warm_learning_rate,
+                 .schedule = {.decay = optim::decay_from_name(o.decay), .warmup = o.warmup, .total = o.warm_steps + 1},
+                 .n = o.n});
+  if (o.warm_steps == 0) all.clear();  // its names were checked all the same
   all.push_back({.name = "align",
                  .objective = make_objective(o.objective, o.n),
                  .steps = o.steps,

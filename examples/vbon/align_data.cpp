@@ -6,6 +6,7 @@
 
 #include "vbon/core/hash.hpp"
 #include "vbon/io/atomic_file.hpp"
+#include "vbon/io/utf8.hpp"
 #include "vbon/rollout/snippets.hpp"
 
 namespace vbon::program {
@@ -55,7 +56,7 @@ void require_disjoint(const std::vector<Prompt>& training, const std::vector<Pro
   std::unordered_map<std::string_view, std::uint64_t> seen;
   for (const auto& prompt : training) seen.emplace(prompt.text, prompt.id);
   for (const auto& prompt : held_out)
-    require<ConfigError>(!seen.contains(prompt.text), "held-out prompt ", prompt.id, " ('", prompt.text.substr(0, 40),
+    require<ConfigError>(!seen.contains(prompt.text), "held-out prompt ", prompt.id, " ('", io::excerpt(prompt.text),
                          "') is a training prompt too; remove it from --evaluation-prompts");
 }
 std::vector<Prompt> distinct(std::vector<Prompt> prompts) {

@@ -4,8 +4,22 @@
 
 #include "models.hpp"
 #include "vbon/core/error.hpp"
+#include "vbon/core/hash.hpp"
+#include "vbon/io/mapped_file.hpp"
 
 namespace vbon::program {
+namespace {
+/// The same place from every working directory.
+std::string whole_path(const std::filesystem::path& path) {
+  return std::filesystem::absolute(path).lexically_normal().string();
+}
+std::string fingerprint(const std::filesystem::path& path) {
+  char text[17];
+  std::snprintf(text, sizeof(text), "%016llx", static_cast<unsigned long long>(stable_hash(io::MappedFile(path).text())));
+  return text;
+}
+}  // namespace
+
 void AlignOptions::add_to(CLI::App& c) {
   const auto add = [&](const char* flag, auto& value, const std::string& help, const char* group) {
     c.add_option(flag, value, help)->capture_default_str()->group(group);
@@ -63,7 +77,11 @@ void AlignOptions::add_to(CLI::App& c) {
   add("--warmup", warmup, "steps of linear warm-up", training);
   add("--weight-decay", weight_decay, "of AdamW", training);
   add("--clip", clip, "bound of the gradient norm", training);
-  add("--micro-batch", micro_batch, "responses per backward pass at most; less needs less memory", training);
+  add("--micro-batch", micro_batch,
+      "responses per backward pass at most; less needs less memory, and may be changed when a run is resumed (gradients "
+      "then "
+      "agree to rounding)",
+      training);
   add("--checkpoint-every", checkpoint_every, "steps between checkpoints", training);
   add("--evaluate-every", evaluate_every, "steps between glances at 32 held-out prompts; 0: none", training);
   add_common(c, common);
@@ -74,47 +92,57 @@ void AlignOptions::check() const {
       top_k == 0 && top_p == 1 && min_p == 0,
       "--top-k, --top-p and --min-p cannot be used in training: a token outside the kept set has log pi_ref = -inf, so the "
       "log-ratio that is learnt would not exist; truncate when you sample the aligned model (vbon sample)");
-  require<ConfigError>(temperature > 0 && std::isfinite(temperature), "--temperature > 0 expected, got ", temperature);
-  require<ConfigError>(n >= 1 && std::isfinite(n), "--n >= 1 expected, got ", n);
-  const std::pair<const char*, Index> positive[] = {{"--max-new-tokens", max_new_tokens},
-                                                    {"--training-prompts", training_prompts},
-                                                    {"--evaluation-count", evaluation_count},
-                                                    {"--evaluation-samples", evaluation_samples},
-                                                    {"--step-prompts", step_prompts},
-                                                    {"--samples", samples},
-                                                    {"--updates", updates},
-                                                    {"--warm-prompts", warm_prompts},
-                                                    {"--warm-samples", warm_samples},
-                                                    {"--micro-batch", micro_batch}};
-  for (const auto& [name, value] : positive) require<ConfigError>(value >= 1, name, " >= 1 expected, got ", value);
-  const std::pair<const char*, Index> not_negative[] = {{"--steps", steps},
-                                                        {"--warm-steps", warm_steps},
-                                                        {"--warmup", warmup},
-                                                        {"--checkpoint-every", checkpoint_every},
-                                                        {"--evaluate-every", evaluate_every}};
-  for (const auto& [name, value] : not_negative) require<ConfigError>(value >= 0, name, " >= 0 expected, got ", value);
-  const std::pair<const char*, Index> sets[] = {{"--references", references},
-                                                {"--evaluation-references", evaluation_references}};
-  for (const auto& [name, value] : sets) require<ConfigError>(value >= 2, name, " >= 2 expected, got ", value);
+  check_target(n, temperature);
+  for (const auto& [name, value] : {std::pair<const char*, Index>{"--max-new-tokens", max_new_tokens},
+                                    {"--training-prompts", training_prompts},
+                                    {"--evaluation-count", evaluation_count},
+                                    {"--evaluation-samples", evaluation_samples},
+                                    {"--step-prompts", step_prompts},
+                                    {"--samples", samples},
+                                    {"--updates", updates},
+                                    {"--warm-prompts", warm_prompts},
+                                    {"--warm-samples", warm_samples},
+                                    {"--micro-batch", micro_batch}})
+    check_count(name, value, 1);
+  for (const auto& [name, value] : {std::pair<const char*, Index>{"--steps", steps},
+                                    {"--warm-steps", warm_steps},
+                                    {"--warmup", warmup},
+                                    {"--checkpoint-every", checkpoint_every},
+                                    {"--evaluate-every", evaluate_every}})
+    check_count(name, value, 0);
+  check_count("--references", references, 2);
+  check_count("--evaluation-references", evaluation_references, 2);
   const std::pair<const char*, Index> stages[] = {{"--steps", steps}, {"--warm-steps", warm_steps}};
   for (const auto& [name, value] : stages)
     require<ConfigError>(value == 0 || warmup <= value, "--warmup <= ", name, " expected, got ", warmup, " and ", value);
-  const std::pair<const char*, double> rates[] = {{"--learning-rate", learning_rate},
-                                                  {"--warm-learning-rate", warm_learning_rate},
-                                                  {"--weight-decay", weight_decay}};
+  const std::pair<const char*, double> rates[] = {
+      {"--learning-rate", learning_rate}, {"--warm-learning-rate", warm_learning_rate}, {"--weight-decay", weight_decay}};
   for (const auto& [name, value] : rates)
     require<ConfigError>(value >= 0 && std::isfinite(value), name, " >= 0 and finite expected, got ", value);
   require<ConfigError>(clip > 0, "--clip > 0 expected (inf: no clipping), got ", clip);
 }
 
 io::Json AlignOptions::settings() const {
-  return {{"model", model.empty() ? std::string("SmolLM2-135M-Instruct")
-                                  : std::filesystem::absolute(model).lexically_normal().string()},
-          {"reward", reward.empty() ? std::string("snippets") : reward},
-          {"prompts",
-           prompts.empty() ? std::string("snippets") : std::filesystem::absolute(prompts).lexically_normal().string()},
-          {"evaluation-prompts", evaluation_prompts},
-          {"n", n},
+  io::Json all = numbers();
+  const auto place = [&](const std::string& name, const std::string& path, const char* unless) {
+    all[name] = path.empty() ? std::string(unless) : whole_path(path);
+  };
+  place("model", model, "SmolLM2-135M-Instruct");
+  place("prompts", prompts, "snippets");
+  place("evaluation-prompts", evaluation_prompts, "");
+  all["reward"] = "snippets";
+  auto [name, argument] = name_and_argument(reward);
+  if (!argument.empty() && std::filesystem::exists(argument)) argument = whole_path(argument);
+  if (!reward.empty()) all["reward"] = argument.empty() ? name : name + ":" + argument;
+  // A file that was edited since is another setting, though its name is the same.
+  for (const auto& [what, path] :
+       {std::pair{"prompts", prompts}, {"evaluation-prompts", evaluation_prompts}, {"reward", argument}})
+    if (std::filesystem::is_regular_file(path)) all[message("content of ", what)] = fingerprint(path);
+  return all;
+}
+
+io::Json AlignOptions::numbers() const {
+  return {{"n", n},
           {"objective", objective},
           {"estimator", estimator},
           {"max-new-tokens", max_new_tokens},

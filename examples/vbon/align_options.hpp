@@ -39,9 +39,15 @@ struct AlignOptions {
   void add_to(CLI::App& command);
   /// @throws ConfigError for settings that cannot work
   void check() const;
-  /// What decides the result, for run.json: a run with other values is another run.
+  /// What decides the result, for run.json: a run with other values is another run. Files stand there with their whole
+  /// path, prompts and a reward's file with a hash of their content too.
+  /// @throws RunError for a file that cannot be read
   io::Json settings() const;
   /// The same as text, for the report.
   std::vector<std::pair<std::string, std::string>> texts() const;
+
+ private:
+  /// The settings that name no file.
+  io::Json numbers() const;
 };
 }  // namespace vbon::program

@@ -18,8 +18,11 @@ int evaluate(const EvaluateOptions& o) {
   begin(o.common);
   for (const auto& [flag, value] : {std::pair{"--model", &o.model}, {"--reward", &o.reward}, {"--prompts", &o.prompts}})
     require<ConfigError>(!value->empty(), flag, " is missing; see 'vbon evaluate --help'");
-  require<ConfigError>(o.references >= 2 && o.samples >= 1, "--samples >= 1 and --references >= 2 expected, got ", o.samples,
-                       " and ", o.references);
+  check_count("--samples", o.samples, 1);
+  check_count("--references", o.references, 2);
+  check_count("--max-new-tokens", o.max_new_tokens, 1);
+  check_count("--count", o.count, 0);
+  check_target(o.n, o.temperature);
   const reward::Any reward = open_reward(o.reward);
   Policy policy = Policy::load(o.model), reference = Policy::load(o.reference);
   for (Policy* one : {&policy, &reference}) {

@@ -1,4 +1,5 @@
 // vbon: Best-of-N alignment of language models from the command line.
+#include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -141,6 +142,16 @@ void add_common(CLI::App& command, Common& common) {
   command.add_option("--threads", common.threads, "threads to compute with; 0: all this process may use")
       ->capture_default_str();
   command.add_flag("--quiet", common.quiet, "no progress, only results and errors");
+}
+
+void check_count(std::string_view flag, Index value, Index least) {
+  constexpr Index most = 1'000'000;  // beyond it memory ends; a larger number is a slip of the keyboard
+  require<ConfigError>(value >= least && value <= most, flag, " in [", least, ", ", most, "] expected, got ", value);
+}
+
+void check_target(double n, double temperature) {
+  require<ConfigError>(temperature > 0 && std::isfinite(temperature), "--temperature > 0 expected, got ", temperature);
+  require<ConfigError>(n >= 1 && std::isfinite(n), "--n >= 1 expected, got ", n);
 }
 
 void begin(const Common& common) {

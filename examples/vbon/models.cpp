@@ -1,5 +1,6 @@
 #include "models.hpp"
 
+#include "vbon/io/utf8.hpp"
 #include "vbon/policy/load.hpp"
 #include "vbon/rollout/prompts.hpp"
 #include "vbon/text/chat_template.hpp"
@@ -74,7 +75,7 @@ void Policy::require_room(std::span<const Prompt> prompts) const {
   const Index most = model_->policy.sampler.max_new_tokens, room = std::max<Index>(0, context() - most);
   for (const auto& prompt : prompts)
     require<DomainError>(static_cast<Index>(prompt.tokens.size()) <= room, ErrorCode{"prompt_too_long"}, "prompt ",
-                         prompt.id, " ('", prompt.text.substr(0, 40), "...') has ", prompt.tokens.size(),
+                         prompt.id, " ('", io::excerpt(prompt.text), "') has ", prompt.tokens.size(),
                          " tokens; with --max-new-tokens ", most, " the model's context of ", context(), " leaves room for ",
                          room, ": shorten the prompt or lower --max-new-tokens");
 }

@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "vbon/core/index.hpp"
+
 namespace vbon::program {
 /// The command that the command line chose; returns the exit code.
 using Job = std::function<int()>;
@@ -28,6 +30,10 @@ struct Common {
   bool quiet = false;
 };
 void add_common(CLI::App& command, Common& common);
+/// @throws ConfigError unless `least` <= value <= a million, naming the flag
+void check_count(std::string_view flag, Index value, Index least);
+/// @throws ConfigError unless N is a real number >= 1 and the temperature is above 0
+void check_target(double n, double temperature);
 /// Starts the threads. Call it first thing in a job.
 void begin(const Common& common);
 

@@ -20,7 +20,8 @@ int sample(const SampleOptions& o) {
   begin(o.common);
   require<ConfigError>(!o.prompts.empty() || !o.chats.empty() || !o.prompts_file.empty(),
                        "what shall it continue? give --prompt TEXT, --chat TEXT or --prompts FILE");
-  require<ConfigError>(o.samples >= 1, "--samples >= 1 expected, got ", o.samples);
+  check_count("--samples", o.samples, 1);
+  check_count("--max-new-tokens", o.sampler.max_new_tokens, 1);
   Policy policy = Policy::load(o.model);
   auto& sampler = policy.sampler();
   const auto eos = sampler.eos;

@@ -103,6 +103,31 @@ TEST_CASE("a finished run and other settings are refused; --overwrite starts ane
   check_equal_runs(folder / "run", finished_run());
 }
 
+TEST_CASE("a run is not resumed with other files behind the same names", "[cli][error][resume]") {
+  const TemporaryFolder folder;
+  for (const char* place : {"here", "there"}) {
+    std::filesystem::create_directories(folder / place);
+    std::filesystem::copy_file(tiny_prompts, folder / place / "prompts.jsonl");
+    std::filesystem::copy_file(data_folder + "/tiny_lexicon.txt", folder / place / "words.txt");
+  }
+  const auto command = [&](const Arguments& more) { return tiny_align(folder / "run", more); };
+  const Arguments prompts = {"--prompts", "prompts.jsonl"}, reward = {"--reward", "lexicon:words.txt"};
+  const auto in = [&](const char* place, const Arguments& arguments, long kill_after = 0) {
+    return vbon(arguments,
+                {.signal = kill_after > 0 ? SIGKILL : 0, .after = kill_after, .folder = (folder / place).string()});
+  };
+  REQUIRE(in("here", command(prompts + reward + Arguments{"--steps", "1000"}), 400000).code == 128 + SIGKILL);
+  REQUIRE(std::filesystem::exists(folder / "run/references.jsonl"));
+  check_refused(in("there", command(prompts + reward + Arguments{"--steps", "1000"})), "vbon align",
+                {"prompts = ", "there/prompts.jsonl", "--overwrite"});
+  const Arguments first = {"--prompts", (folder / "here/prompts.jsonl").string()};
+  check_refused(in("there", command(first + reward + Arguments{"--steps", "1000"})), "vbon align",
+                {"reward = ", "there/words.txt", "--overwrite"});
+  std::ofstream(folder / "here/prompts.jsonl", std::ios::app) << "{\"prompt\": \"one more\"}\n";
+  check_refused(in("here", command(prompts + reward + Arguments{"--steps", "1000"})), "vbon align",
+                {"content of prompts", "--overwrite"});
+}
+
 TEST_CASE("every objective of the main job aligns, with its options", "[cli]") {
   for (const std::string objective : {"vbon-bound:side=mid", "vbon_bound", "vbon:published=true"}) {
     TemporaryFolder folder;

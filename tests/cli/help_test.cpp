@@ -21,6 +21,8 @@ TEST_CASE("a name that does not exist is answered with those that do", "[cli][er
   check_refused(vbon({"align", "--refernces", "4"}), "vbon align",
                 {"unknown flag '--refernces'", "did you mean --references?"});
   check_refused(vbon({"align", "--objective", "vbom"}), "vbon align", {"unknown objective 'vbom'", "vbon_bound", "bon_sft"});
+  check_refused(vbon({"align", "--warm-steps", "0", "--warm-objective", "quantile"}), "vbon align",
+                {"unknown objective 'quantile'", "quantile_regression"});
   check_refused(vbon({"align", "--objective", "vbon-bound:sid=mid"}), "vbon align", {"unknown option 'sid'", "side"});
   check_refused(vbon({"align", "--objective", "vbon-bound:side=middle"}), "vbon align",
                 {"side", "strict, mid, weak", "'middle'"});
@@ -40,13 +42,15 @@ TEST_CASE("truncated sampling is refused in training, with the reason", "[cli][e
 TEST_CASE("values that cannot be are refused by flag, with the range, before a run is begun", "[cli][error]") {
   const TemporaryFolder folder;
   const std::vector<Arguments> wrong = {{"--n", "0.5", ">= 1"},
+                                        {"--references", "1000000000000", "[2, 1000000]"},
+                                        {"--warm-draw", "inner", "outer"},
                                         {"--n", "nan", ">= 1"},
-                                        {"--samples", "0", ">= 1"},
+                                        {"--samples", "0", "[1, "},
                                         {"--temperature", "0", "> 0"},
                                         {"--temperature", "-1", "> 0"},
-                                        {"--references", "1", ">= 2"},
-                                        {"--evaluation-references", "0", ">= 2"},
-                                        {"--steps", "-1", ">= 0"},
+                                        {"--references", "1", "[2, "},
+                                        {"--evaluation-references", "0", "[2, "},
+                                        {"--steps", "-1", "[0, "},
                                         {"--warmup", "11", "<= --steps"},
                                         {"--warmup", "5", "<= --warm-steps"},
                                         {"--learning-rate", "inf", "finite"},
@@ -57,7 +61,9 @@ TEST_CASE("values that cannot be are refused by flag, with the range, before a r
                                         {"--threads", "1000000000", "[0, 1024]"}};
   for (const auto& one : wrong) {
     INFO(one[0] << " " << one[1]);
-    check_refused(vbon(tiny_align(folder / "run", {one[0], one[1]})), "vbon align", {one[0], one[1], one[2]});
+    const Arguments no_warm_start = one[0].starts_with("--warm-") ? Arguments{"--warm-steps", "0"} : Arguments{};
+    check_refused(vbon(tiny_align(folder / "run", no_warm_start + Arguments{one[0], one[1]})), "vbon align",
+                  {one[0], one[1], one[2]});
     CHECK_FALSE(std::filesystem::exists(folder / "run"));
   }
   check_refused(vbon({"sample", "--model", tiny_model, "--prompt", "the film", "--threads", "-1"}), "vbon sample",

@@ -24,4 +24,14 @@ TEST_CASE("ill-formed bytes are found and replaced part by part", "[io][utf8]") 
   CHECK(io::replace_invalid_utf8("\xF4\x90\x80\x80") == mark + mark + mark + mark);
   CHECK(io::replace_invalid_utf8("\xF0\x9F\x98x") == mark + "x");
 }
+TEST_CASE("the beginning of a text fits on one line and cuts no character", "[io][utf8]") {
+  CHECK(io::excerpt("a short text") == "a short text");
+  CHECK(io::excerpt("12345", 5) == "12345");
+  CHECK(io::excerpt("123456", 5) == "12345...");
+  CHECK(io::excerpt("a\xC3\xA9z", 2) == "a...");  // the second character ends at byte 3
+  CHECK(io::excerpt("a\xC3\xA9z", 3) == "a\xC3\xA9...");
+  CHECK(io::excerpt(std::string_view("a\r\n\0b", 5)) == "a   b");
+  CHECK(io::excerpt("a\xC2\x85z\x7F") == "a z ");  // next line (U+0085) and delete
+  CHECK(io::excerpt("a\xFFz") == "a\xEF\xBF\xBDz");
+}
 }  // namespace vbon::test

@@ -41,10 +41,15 @@ TEST_CASE("what is drawn for a prompt does not depend on its company, on pieces 
   const auto prompts = tiny_prompts(4);
   const RngKey key{7, 8};
   const auto together = policy.sample(prompts, 6, key);
-  policy.passes.sampled_rows = 6;
-  const auto pieces = policy.sample(prompts, 6, key);
-  CHECK(together.token == pieces.token);
-  CHECK(equal_bits(together.old_log_prob, pieces.old_log_prob));
+  for (const Index rows : {6, 4, 1}) {  // whole groups; parts of a group; one by one
+    CAPTURE(rows);
+    policy.passes.sampled_rows = rows;
+    const auto pieces = policy.sample(prompts, 6, key);
+    CHECK(together.token == pieces.token);
+    CHECK(together.group_offset == pieces.group_offset);
+    CHECK(together.prompt.size() == pieces.prompt.size());
+    CHECK(equal_bits(together.old_log_prob, pieces.old_log_prob));
+  }
   const auto alone = policy.sample(std::span(prompts).subspan(2, 1), 3, key);
   const auto in_company = responses_of(together, 2);
   CHECK(responses_of(alone, 0) == std::vector(in_company.begin(), in_company.begin() + 3));

@@ -27,6 +27,7 @@ struct RunOptions {
   int signal = 0;  // sent after `after` microseconds
   long after = 0;
   long file_size_limit = 0;  // bytes a file may grow to; 0: no limit
+  std::string folder = {};   // where it runs; empty: here
 };
 
 inline std::string text_of(const std::filesystem::path& path) {
@@ -47,6 +48,7 @@ class Process {
     redirect(folder_ / "out", 1);
     redirect(folder_ / "err", 2);
     for (const auto& [name, value] : options.environment) ::setenv(name.c_str(), value.c_str(), 1);
+    if (!options.folder.empty() && ::chdir(options.folder.c_str()) != 0) ::_exit(126);
     if (options.file_size_limit > 0) {
       const rlimit limit{static_cast<rlim_t>(options.file_size_limit), static_cast<rlim_t>(options.file_size_limit)};
       ::setrlimit(RLIMIT_FSIZE, &limit);

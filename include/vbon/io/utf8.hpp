@@ -72,6 +72,20 @@ inline void append_utf8(std::string& out, char32_t code_point) {
   }
 }
 
+/// The beginning of a text for one line of an error message: no character is cut, what breaks a line or is
+/// ill-formed is shown as a space or as U+FFFD, and "..." says that more follows.
+inline std::string excerpt(std::string_view text, std::size_t most = 60) {
+  std::string out;
+  for (std::size_t at = 0; at < text.size();) {
+    const Utf8Step step = decode_utf8(text, at);
+    if (at + step.length > most) return out + "...";
+    const bool control = step.code_point < 0x20 || (step.code_point >= 0x7F && step.code_point < 0xA0);
+    append_utf8(out, control ? U' ' : step.code_point);
+    at += step.length;
+  }
+  return out;
+}
+
 /// The same text with every maximal ill-formed part replaced by U+FFFD.
 inline std::string replace_invalid_utf8(std::string_view text) {
   std::string out;

@@ -70,28 +70,35 @@ class CausalLmPolicy {
   }
 
   /// Starts `samples` responses of each prompt, to be driven step by step. The policy must outlive it.
-  Session open(std::span<const Prompt> prompts, Index samples) {
+  /// @param first_sample  number of the first of them: responses 4..7 of a prompt are the same with or without 0..3
+  Session open(std::span<const Prompt> prompts, Index samples, Index first_sample = 0) {
     std::vector<Prompt> ready;
     for (const Prompt& prompt : prompts) ready.push_back(encoded(prompt));
-    return Session(model_, sampler, ready, samples);
+    return Session(model_, sampler, ready, samples, first_sample);
   }
 
   /// Samples `samples` responses of each prompt; fills token, text, finished, weight and old_log_prob.
   RolloutBatch sample(std::span<const Prompt> prompts, Index samples, RngKey key) {
+    require<ConfigError>(samples >= 1, "CausalLmPolicy::sample: samples >= 1 expected, got ", samples);
     RolloutBatch batch;
     std::vector<double> log_prob;
-    const auto group = static_cast<std::size_t>(std::max<Index>(1, passes.sampled_rows / std::max<Index>(1, samples)));
-    for (std::size_t begin = 0; begin < prompts.size(); begin += group) {
-      Session session = open(prompts.subspan(begin, std::min(group, prompts.size() - begin)), samples);
-      session.extend(sampler.max_new_tokens, key);
-      Index prompt = -1;
-      for (const Draft& draft : session.drafts()) {
-        for (; prompt < draft.prompt; ++prompt) batch.add_prompt(session.prompts()[static_cast<std::size_t>(prompt + 1)]);
-        batch.add_response(draft.token, draft.finished);
-        if (has_tokenizer()) batch.text.push_back(tokenizer().decode(draft.token));
-        log_prob.insert(log_prob.end(), draft.log_prob.begin(), draft.log_prob.end());
+    // Several prompts grow together, or a part of one prompt's responses: the caches of passes.sampled_rows at most.
+    const Index rows = std::max<Index>(1, passes.sampled_rows), slice = std::min(samples, rows);
+    const auto group = static_cast<std::size_t>(rows / slice);
+    for (std::size_t begin = 0; begin < prompts.size(); begin += group)
+      for (Index first = 0; first < samples; first += slice) {
+        Session session =
+            open(prompts.subspan(begin, std::min(group, prompts.size() - begin)), std::min(slice, samples - first), first);
+        session.extend(sampler.max_new_tokens, key);
+        Index prompt = -1;
+        for (const Draft& draft : session.drafts()) {
+          for (; prompt < draft.prompt; ++prompt)
+            if (first == 0) batch.add_prompt(session.prompts()[static_cast<std::size_t>(prompt + 1)]);
+          batch.add_response(draft.token, draft.finished);
+          if (has_tokenizer()) batch.text.push_back(tokenizer().decode(draft.token));
+          log_prob.insert(log_prob.end(), draft.log_prob.begin(), draft.log_prob.end());
+        }
       }
-    }
     batch.weight = uniform_weight(batch);
     batch.old_log_prob = Eigen::Map<const Array>(log_prob.data(), static_cast<Index>(log_prob.size()));
     return batch;

@@ -14,6 +14,7 @@
 
 #include "vbon/core/random.hpp"
 #include "vbon/data/prompt.hpp"
+#include "vbon/io/utf8.hpp"
 #include "vbon/kernel/sample_token.hpp"
 #include "vbon/model/causal_lm.hpp"
 #include "vbon/policy/draft.hpp"
@@ -23,8 +24,9 @@ namespace vbon::policy {
 class Session {
  public:
   /// Computes the prompts; no token is drawn yet.
+  /// @param first_sample  number of the first response of each prompt, which addresses its draws
   /// @throws DomainError when a prompt has no token or leaves no room in the context
-  Session(model::CausalLm& model, Sampler sampler, std::span<const Prompt> prompts, Index samples)
+  Session(model::CausalLm& model, Sampler sampler, std::span<const Prompt> prompts, Index samples, Index first_sample = 0)
       : model_(&model), sampler_(std::move(sampler)), prompts_(prompts.begin(), prompts.end()), pool_(model.make_pool()) {
     sampler_.check();
     require<ConfigError>(samples >= 1, "Session: samples >= 1 expected, got ", samples);
@@ -37,12 +39,12 @@ class Session {
     std::vector<model::KvSequence> cached;
     const View<const float> hidden = model_->prefill(forest, pool_, cached);
     const View<float> last = hidden_.shaped(static_cast<Index>(prompts_.size()), hidden.cols());
-    next_sample_.assign(prompts_.size(), samples);
+    next_sample_.assign(prompts_.size(), first_sample + samples);
     for (std::size_t p = 0; p < prompts_.size(); ++p) {
       const View<const float> row = hidden.row(forest.last_row(static_cast<Index>(p)));
       std::copy(row.begin(), row.end(), last.row(static_cast<Index>(p)).data());
       for (Index sample = 0; sample < samples; ++sample) {
-        draft_.push_back({.prompt = static_cast<Index>(p), .sample = sample});
+        draft_.push_back({.prompt = static_cast<Index>(p), .sample = first_sample + sample});
         state_.push_back({cached[p], static_cast<Index>(p), false});
       }
     }
@@ -121,7 +123,7 @@ class Session {
 
   void check_prompt(const Prompt& prompt) const {
     const Index length = static_cast<Index>(prompt.tokens.size()), context = model_->shape().context;
-    const auto shown = [&] { return prompt.text.size() <= 40 ? prompt.text : prompt.text.substr(0, 40) + "..."; };
+    const auto shown = [&] { return io::excerpt(prompt.text); };
     require<DomainError>(length >= 1, ErrorCode{"empty_prompt"}, "prompt ", prompt.id, " ('", shown(),
                          "') has no token; start it with a begin token or some text");
     require<DomainError>(length < context, ErrorCode{"prompt_too_long"}, "prompt ", prompt.id, " ('", shown(), "') has ",

@@ -16,6 +16,7 @@
 #include "vbon/io/bare_numbers.hpp"
 #include "vbon/io/json.hpp"
 #include "vbon/io/jsonl.hpp"
+#include "vbon/io/utf8.hpp"
 
 namespace vbon::rollout {
 /// M reference responses of one prompt.
@@ -72,7 +73,7 @@ inline double reward_of(const io::Json& value, const std::string& prompt, std::s
     require<FormatError>(value.is_null() || value == "nan" || value == "NaN", where, ": the reward of sample ", sample,
                          " must be a number");
   require<DomainError>(!std::isnan(reward), ErrorCode{"nan_reward"}, where, ": the reward of sample ", sample,
-                       " of the prompt '", prompt.substr(0, 60), "' is NaN; remove that sample");
+                       " of the prompt '", io::excerpt(prompt), "' is NaN; remove that sample");
   return reward;
 }
 

@@ -23,6 +23,7 @@
 #include "vbon/core/error.hpp"
 #include "vbon/data/rollout_batch.hpp"
 #include "vbon/io/jsonl.hpp"
+#include "vbon/io/utf8.hpp"
 #include "vbon/rollout/cache_file.hpp"
 #include "vbon/rollout/collect.hpp"
 
@@ -67,7 +68,7 @@ class ReferenceCache {
   const CachedPrompt& find(const std::string& prompt) const {
     const auto found = index_.find(prompt);
     require<DomainError>(found != index_.end(), ErrorCode{"unknown_prompt"},
-                         "the reference cache does not hold the prompt '", prompt.substr(0, 80),
+                         "the reference cache does not hold the prompt '", io::excerpt(prompt),
                          "'; draw its references first");
     return entries_[found->second];
   }
@@ -119,7 +120,7 @@ class ReferenceCache {
 
   void add(CachedPrompt entry) {
     require<DomainError>(!entry.reward.empty(), ErrorCode{"empty_cache"}, "no reference response for the prompt '",
-                         entry.prompt.substr(0, 80), "'");
+                         io::excerpt(entry.prompt), "'");
     if (entry.sorted.empty()) entry.sort();
     const auto [where, fresh] = index_.try_emplace(entry.prompt, entries_.size());
     if (fresh)
@@ -171,7 +172,7 @@ inline RolloutBatch ReferenceCache::batch(
     for (const Index m : chosen) {
       const auto s = static_cast<std::size_t>(m);
       require<DomainError>(!entry.token[s].empty(), ErrorCode{"empty_response"}, "response ", m, " of the prompt '",
-                           entry.prompt.substr(0, 60), "' has no token; remove it from the cache");
+                           io::excerpt(entry.prompt), "' has no token; remove it from the cache");
       out.add_response(entry.token[s], entry.finished[s] != 0);
       out.text.push_back(entry.text.empty() ? std::string() : entry.text[s]);
       reward.push_back(entry.reward[s]);

@@ -22,6 +22,7 @@
 #include "vbon/core/hash.hpp"
 #include "vbon/data/prompt.hpp"
 #include "vbon/io/mapped_file.hpp"
+#include "vbon/io/utf8.hpp"
 
 namespace vbon::rollout {
 struct Snippet {
@@ -50,7 +51,7 @@ inline std::vector<Snippet> load_snippets(const std::filesystem::path& path) {
     require<FormatError>(
         second != line.npos && number(line.substr(0, first), snippet.id) &&
             number(line.substr(first + 1, second - first - 1), snippet.score) && std::isfinite(snippet.score),
-        path.string(), ": line ", line_number, ": id TAB score TAB text expected, got '", line.substr(0, 60), "'");
+        path.string(), ": line ", line_number, ": id TAB score TAB text expected, got '", io::excerpt(line), "'");
     snippet.text = line.substr(second + 1);
     snippets.push_back(std::move(snippet));
   }
