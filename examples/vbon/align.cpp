@@ -98,18 +98,21 @@ train::Metrics glance(Policy& policy, const reward::Any& reward, std::span<const
   return {{"reward", batch.reward.mean()}, {"win_rate", win / static_cast<double>(batch.prompts())}};
 }
 
-train::Draw warm_draw(const std::string& name) {
-  if (name == "outer") return train::Draw::outer;
-  if (name == "best") return train::Draw::best;
-  require<ConfigError>(name == "uniform", "unknown --warm-draw '", name, "'; known: outer, best, uniform");
-  return train::Draw::uniform;
+train::Draw draw_from_name(std::string_view flag, const std::string& name) {
+  const std::pair<std::string_view, train::Draw> known[] = {{"outer", train::Draw::outer},
+                                                            {"best", train::Draw::best},
+                                                            {"uniform", train::Draw::uniform},
+                                                            {"all", train::Draw::all}};
+  for (const auto& [one, draw] : known)
+    if (one == name) return draw;
+  throw ConfigError(message("unknown ", flag, " '", name, "'; known: outer, best, uniform, all"));
 }
 
 std::vector<train::Phase> phases(const AlignOptions& o) {
   std::vector<train::Phase> all;
   all.push_back({.name = "warm_start",
                  .source = train::Source::cache,
-                 .draw = warm_draw(o.warm_draw),
+                 .draw = draw_from_name("--warm-draw", o.warm_draw),
                  .objective = make_objective(o.warm_objective, o.n),
                  .steps = o.warm_steps,
                  .prompts = o.warm_prompts,
@@ -119,6 +122,7 @@ std::vector<train::Phase> phases(const AlignOptions& o) {
                  .n = o.n});
   if (o.warm_steps == 0) all.clear();  // its names were checked all the same
   all.push_back({.name = "align",
+                 .draw = draw_from_name("--draw", o.draw),
                  .objective = make_objective(o.objective, o.n),
                  .steps = o.steps,
                  .prompts = o.step_prompts,
@@ -126,9 +130,12 @@ std::vector<train::Phase> phases(const AlignOptions& o) {
                  .updates = o.updates,
                  .rate = o.learning_rate,
                  .schedule = {.decay = optim::decay_from_name(o.decay), .warmup = o.warmup, .total = o.steps + 1},
+                 .critic_rate = o.critic_learning_rate,
                  .n = o.n});
-  if (const auto& objective = all.back().objective; !objective.streams && objective.needs.min_group == 0)
-    all.back().source = train::Source::cache;
+  auto& last = all.back();
+  if (!last.objective.streams && last.objective.needs.min_group == 0) last.source = train::Source::cache;
+  if (o.anchor_eta) last.objective.anchor = {.eta = *o.anchor_eta, .swap_every = 0};
+  if (o.anchor_swap_every) last.objective.anchor = {.eta = 0, .swap_every = *o.anchor_swap_every};
   return all;
 }
 

@@ -73,6 +73,15 @@ void AlignOptions::add_to(CLI::App& c) {
   add("--samples", samples, "responses per prompt and step", training);
   add("--updates", updates, "optimiser steps per rollout", training);
   add("--learning-rate", learning_rate, "peak learning rate", training);
+  add("--draw", draw,
+      "cached responses a step takes, for an objective that learns from the cache: uniform, outer, best, all", training);
+  add("--critic-learning-rate", critic_learning_rate, "of the critic, for an objective that has one (ppo, vbon_ppo, pfppo)",
+      training);
+  c.add_option("--anchor-eta", anchor_eta,
+               "for an objective with an anchor: the share of the policy it takes in each step (jbond: 0.02)")
+      ->group(training);
+  c.add_option("--anchor-swap-every", anchor_swap_every, "or: steps after which it becomes the policy (wind: 4)")
+      ->group(training);
   add("--decay", decay, "of the learning rate: constant, linear or cosine", training);
   add("--warmup", warmup, "steps of linear warm-up", training);
   add("--weight-decay", weight_decay, "of AdamW", training);
@@ -119,6 +128,12 @@ void AlignOptions::check() const {
       {"--learning-rate", learning_rate}, {"--warm-learning-rate", warm_learning_rate}, {"--weight-decay", weight_decay}};
   for (const auto& [name, value] : rates)
     require<ConfigError>(value >= 0 && std::isfinite(value), name, " >= 0 and finite expected, got ", value);
+  require<ConfigError>(critic_learning_rate >= 0 && std::isfinite(critic_learning_rate),
+                       "--critic-learning-rate >= 0 and finite expected, got ", critic_learning_rate);
+  require<ConfigError>(!anchor_eta || !anchor_swap_every, "--anchor-eta and --anchor-swap-every: give one of them");
+  if (anchor_eta)
+    require<ConfigError>(*anchor_eta >= 0 && *anchor_eta <= 1, "--anchor-eta in [0, 1] expected, got ", *anchor_eta);
+  if (anchor_swap_every) check_count("--anchor-swap-every", *anchor_swap_every, 1);
   require<ConfigError>(clip > 0, "--clip > 0 expected (inf: no clipping), got ", clip);
 }
 
@@ -163,6 +178,10 @@ io::Json AlignOptions::numbers() const {
           {"samples", samples},
           {"updates", updates},
           {"learning-rate", learning_rate},
+          {"draw", draw},
+          {"critic-learning-rate", critic_learning_rate},
+          {"anchor-eta", anchor_eta ? io::Json(*anchor_eta) : io::Json("of the objective")},
+          {"anchor-swap-every", anchor_swap_every ? io::Json(*anchor_swap_every) : io::Json("of the objective")},
           {"decay", decay},
           {"warmup", warmup},
           {"weight-decay", weight_decay},

@@ -1,5 +1,6 @@
 // The options of `vbon align`, their defaults, and which of them decide the result.
 #pragma once
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -31,7 +32,10 @@ struct AlignOptions {
   // training on the policy's own samples
   Index steps = 16, step_prompts = 16, samples = 4, updates = 1;
   double learning_rate = 1e-5;
-  std::string decay = "linear";
+  double critic_learning_rate = 1e-2;
+  std::optional<double> anchor_eta;  // without one the anchor moves as its objective says
+  std::optional<Index> anchor_swap_every;
+  std::string draw = "uniform", decay = "linear";
   Index warmup = 2;
   double weight_decay = 0, clip = 1;
   Index micro_batch = 64, checkpoint_every = 10, evaluate_every = 0;

@@ -47,6 +47,7 @@ RolloutBatch Policy::sample(std::span<const Prompt> prompts, Index samples, RngK
 Array Policy::log_prob(const RolloutBatch& batch) { return model_->policy.log_prob(batch); }
 void Policy::backward(const RolloutBatch& batch, const Array& dlog_prob) { model_->policy.backward(batch, dlog_prob); }
 Array Policy::kl(const RolloutBatch& batch, Policy& reference) { return model_->policy.kl(batch, reference.model_->policy); }
+Tensor<float> Policy::features(const RolloutBatch& batch) { return model_->policy.features(batch); }
 View<float> Policy::parameters() { return model_->policy.parameters(); }
 View<float> Policy::gradients() { return model_->policy.gradients(); }
 void Policy::zero_gradients() { model_->policy.zero_gradients(); }

@@ -9,7 +9,7 @@
 
 #include "program.hpp"
 #include "vbon/io/json.hpp"
-#include "vbon/policy/concept.hpp"
+#include "vbon/policy/linear_critic.hpp"
 #include "vbon/policy/sampler.hpp"
 #include "vbon/reward/any.hpp"
 
@@ -37,6 +37,7 @@ class Policy {
   Array log_prob(const RolloutBatch& batch);
   void backward(const RolloutBatch& batch, const Array& dlog_prob);
   Array kl(const RolloutBatch& batch, Policy& reference);
+  Tensor<float> features(const RolloutBatch& batch);
   View<float> parameters();
   View<float> gradients();
   void zero_gradients();
@@ -58,7 +59,7 @@ class Policy {
   explicit Policy(std::unique_ptr<Model> model);
   std::unique_ptr<Model> model_;
 };
-static_assert(TrainablePolicy<Policy>);
+static_assert(TrainablePolicy<Policy> && FeaturedPolicy<Policy>);
 inline constexpr const char* default_model = "smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
 
 /// @param spec  "name" or "name:argument", as in length:24, lexicon:words.txt, encoder_head:FOLDER, process:COMMAND

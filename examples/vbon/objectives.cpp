@@ -38,7 +38,7 @@ train::AnyObjective make_objective(const std::string& spec, double n) {
   with_name<Objectives>("objective", name, [&](auto rule) {
     rule.each_option([&](std::string_view option, auto& field, std::string_view) {
       if constexpr (std::is_arithmetic_v<std::remove_cvref_t<decltype(field)>>)
-        if (option == "n") field = static_cast<std::remove_cvref_t<decltype(field)>>(n);
+        if (option == "n" || option == "forward_n") field = static_cast<std::remove_cvref_t<decltype(field)>>(n);
     });
     set_options(rule, options);
     chosen = train::AnyObjective(std::move(rule));

@@ -109,12 +109,15 @@ class CausalLm {
     network_.head.forward(parameters_, hidden, logits);
   }
 
+  /// Hidden states, after the final norm, of the rows that are read.   [reads, C], valid until the next pass
+  View<const float> read_states(const Forest& forest) { return gather(forward(forest), forest.read_row, read_rows_); }
+
   /// log p(read_token | what comes before) for every read of the forest, at a temperature.
   /// @param log_prob  [reads] nats
   /// @param entropy   [reads] of the law, nats; may be empty
   void log_prob(const Forest& forest, kernel::HeadOptions options, std::span<double> log_prob,
                 std::span<double> entropy = {}) {
-    const View<const float> rows = gather(forward(forest), forest.read_row, read_rows_);
+    const View<const float> rows = read_states(forest);
     kernel::token_log_prob(Cpu{}, rows, network_.head.packed(), forest.read_token, options, log_prob, {}, entropy);
   }
 
@@ -122,8 +125,8 @@ class CausalLm {
   void kl(const Forest& forest, CausalLm& other, kernel::HeadOptions options, std::span<double> kl) {
     require<ShapeError>(other.shape_.vocab == shape_.vocab, "CausalLm::kl: vocabularies of ", shape_.vocab, " and ",
                         other.shape_.vocab, " tokens");
-    const View<const float> rows = gather(forward(forest), forest.read_row, read_rows_);
-    const View<const float> other_rows = gather(other.forward(forest), forest.read_row, other.read_rows_);
+    const View<const float> rows = read_states(forest);
+    const View<const float> other_rows = other.read_states(forest);
     kernel::token_kl(Cpu{}, rows, network_.head.packed(), other_rows, other.network_.head.packed(), options, kl);
   }
 

@@ -19,7 +19,8 @@ void move_anchor(std::span<T> anchor, std::span<const T> policy, double eta) {
     anchor[i] = static_cast<T>((1 - eta) * static_cast<double>(anchor[i]) + eta * static_cast<double>(policy[i]));
 }
 
-/// When to move: eta every step (an average), or all the way every `swap_every` steps.
+/// When to move: eta every step (an average), or all the way every `swap_every` steps. An objective with an
+/// anchor names the one of its paper as a static member `anchor_rule`.
 struct Anchor {
   double eta = 0.02;     // share of the policy taken in each step; 0: frozen
   Index swap_every = 0;  // > 0: instead, replace the anchor after every so many steps

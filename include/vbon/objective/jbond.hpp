@@ -11,6 +11,7 @@
 #pragma once
 #include <numbers>
 
+#include "vbon/objective/anchor.hpp"
 #include "vbon/objective/concept.hpp"
 #include "vbon/objective/kl_shaping.hpp"
 #include "vbon/objective/laws.hpp"
@@ -37,6 +38,7 @@ template <Baseline B = BatchLeaveOneOut>
 struct Jbond {
   static constexpr std::string_view name = "jbond";
   static constexpr Needs needs{.anchor_log_prob = true, .min_group = B::min_group, .anchor_group = 2};
+  static constexpr Anchor anchor_rule{.eta = 0.02};
   using laws = Laws<law::Enumerable, law::Ranks>;
   template <Baseline Other>
   using with_baseline = Jbond<Other>;

@@ -13,6 +13,7 @@
 #pragma once
 #include <array>
 
+#include "vbon/objective/anchor.hpp"
 #include "vbon/objective/kl_shaping.hpp"
 #include "vbon/objective/laws.hpp"
 #include "vbon/objective/score_function.hpp"
@@ -39,6 +40,7 @@ Array group_win_rate(const Rewards& reward) {
 struct Wind {
   static constexpr std::string_view name = "wind";
   static constexpr Needs needs{.ref_log_prob = true, .anchor_log_prob = true, .min_group = 0, .anchor_group = 2};
+  static constexpr Anchor anchor_rule{.swap_every = 4};  // optimiser steps that make one step of mirror descent
   using laws = Laws<law::Surrogate, law::Ranks, law::PerPrompt>;
 
   double beta = 0.1;

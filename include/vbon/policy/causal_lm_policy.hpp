@@ -123,6 +123,17 @@ class CausalLmPolicy {
     return {std::move(values), std::move(entropy)};
   }
 
+  /// For a critic: the state from which each response token was drawn, scaled to length 1.   [T, C]
+  Tensor<float> features(const RolloutBatch& batch) {
+    Tensor<float> values(batch.tokens(), shape().width);
+    for_each_pass(batch, passes.forward_rows, [&](const model::Forest& forest, Index begin) {
+      const View<const float> states = model_.read_states(forest);
+      const View<float> out = values.view().middle_rows(begin, states.rows());
+      out.matrix() = states.matrix().rowwise().normalized();
+    });
+    return values;
+  }
+
   /// Exact KL(this || reference) of the next-token law at every response token.   [T] nats
   Array kl(const RolloutBatch& batch, CausalLmPolicy& reference) {
     Array values(batch.tokens());

@@ -168,6 +168,15 @@ class BasicTabularPolicy {
     });
   }
 
+  /// For a critic: which context each token was drawn from, one 1 in a row.   [T, prompts * contexts]
+  Tensor<float> features(const RolloutBatch& batch) const {
+    Tensor<float> values(batch.tokens(), shape_.prompts * contexts_per_prompt());
+    for_each_token(batch, [&](Index position, Index prompt, std::span<const TokenId> before, TokenId) {
+      values(position, prompt * contexts_per_prompt() + context(before)) = 1;
+    });
+    return values;
+  }
+
   /// Exact KL(this || reference) of the next-token law at every token of the batch [T], nats.
   Array kl(const RolloutBatch& batch, const BasicTabularPolicy& reference) const {
     Array values(batch.tokens());

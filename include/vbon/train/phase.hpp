@@ -41,10 +41,19 @@ struct Phase {
   Index updates = 1;              // optimiser steps per rollout
   double rate = 1e-5;             // peak learning rate
   optim::Schedule schedule = {};  // factor of the peak, by step counted from 1
+  double critic_rate = 1e-2;      // learning rate of the critic, where the objective needs one
   double n = 4;                   // N of the subset weights
 
-  bool from_policy() const { return objective.streams ? objective.needs.min_group > 0 : source == Source::policy; }
-  bool from_cache() const { return objective.streams ? objective.needs.reference_group > 0 : source == Source::cache; }
+  bool from_policy() const { return streams() ? objective.needs.min_group > 0 : source == Source::policy; }
+  bool from_cache() const { return streams() ? objective.needs.reference_group > 0 : source == Source::cache; }
+  bool from_anchor() const { return objective.needs.anchor_group > 0; }
+  bool has_anchor() const { return from_anchor() || objective.needs.anchor_log_prob; }
+  /// Responses per prompt drawn from the anchor: what the objective fixes, or a group of the usual size.
+  Index anchor_samples() const { return objective.streams ? objective.needs.anchor_group : samples; }
+
+ private:
+  /// The objective says where its responses come from: several places, or the anchor.
+  bool streams() const { return objective.streams || from_anchor(); }
 };
 
 /// P(best of n) for every cached reward: of a random n-subset where n is whole and the cache is large enough,

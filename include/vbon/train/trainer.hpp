@@ -6,11 +6,13 @@
 //
 //   prompts -> sample -> score -> annotate -> reference log-probs -> objective -> backward -> clip -> AdamW
 //
-// Everything a step does follows from the parameters, the moments and the step number. So a checkpoint holds
-// just these, and a run that was killed ends with the same bits as one that was not.
+// An objective may also need an anchor (a copy of the policy, taken when its phase begins, that follows it and
+// is sampled) or a critic. Everything a step does follows from the parameters, the moments and the step number.
+// So a checkpoint holds just these, and a run that was killed ends with the same bits as one that was not.
 #pragma once
 #include <chrono>
 #include <cmath>
+#include <concepts>
 #include <filesystem>
 #include <optional>
 #include <span>
@@ -20,6 +22,7 @@
 
 #include "vbon/optim/adamw.hpp"
 #include "vbon/optim/clip.hpp"
+#include "vbon/policy/linear_critic.hpp"
 #include "vbon/rollout/reference_cache.hpp"
 #include "vbon/train/callback.hpp"
 #include "vbon/train/checkpoint.hpp"
@@ -66,11 +69,13 @@ class Trainer {
   Outcome run(std::span<const Prompt> prompts, const std::vector<Phase>& phases, const Callbacks& callbacks = {}) {
     require<ConfigError>(!prompts.empty(), "Trainer: at least one prompt expected");
     for (const Phase& phase : phases) check(phase);
+    prepare_extras(phases, prompts);
     start(static_cast<Index>(phases.size()));
     try {
       if (row_due_ || evaluation_due_) report(phases[static_cast<std::size_t>(position_.phase)], callbacks);
       for (; position_.phase < static_cast<Index>(phases.size()); position_ = {position_.phase + 1, 0}) {
         const Phase& phase = phases[static_cast<std::size_t>(position_.phase)];
+        if (phase.has_anchor() && position_.step == 0) start_anchor();
         while (position_.step < phase.steps) {
           one_step(phase, prompts);
           report(phase, callbacks);
@@ -119,9 +124,62 @@ class Trainer {
     require<ConfigError>(!phase.from_policy() || phase.samples >= phase.objective.needs.min_group,
                          ErrorCode{"group_too_small"}, where, ": objective '", phase.objective.name, "' needs at least ",
                          phase.objective.needs.min_group, " samples of a prompt, got ", phase.samples);
+    require<ConfigError>(!phase.from_cache() || phase.draw == Draw::all || phase.draw == Draw::weighted ||
+                             phase.samples >= phase.objective.needs.reference_group,
+                         ErrorCode{"group_too_small"}, where, ": objective '", phase.objective.name, "' needs at least ",
+                         phase.objective.needs.reference_group, " cached responses of a prompt, got ", phase.samples);
+    require<ConfigError>(!phase.from_anchor() || phase.anchor_samples() >= phase.objective.needs.anchor_group,
+                         ErrorCode{"group_too_small"}, where, ": objective '", phase.objective.name, "' needs at least ",
+                         phase.objective.needs.anchor_group, " samples of a prompt, got ", phase.samples);
+    require<ConfigError>(!phase.has_anchor() || copyable, where, ": objective '", phase.objective.name,
+                         "' needs an anchor, and this policy cannot be copied");
+    require<ConfigError>(!phase.objective.needs.value || FeaturedPolicy<P>, where, ": objective '", phase.objective.name,
+                         "' needs a critic, and this policy has no features() for one to read");
     require<ConfigError>(
-        !phase.objective.needs.value && !phase.objective.needs.anchor_log_prob && phase.objective.needs.anchor_group == 0,
-        where, ": objective '", phase.objective.name, "' needs a critic or an anchor, which this trainer does not keep");
+        phase.objective.anchor.eta >= 0 && phase.objective.anchor.eta <= 1 && phase.objective.anchor.swap_every >= 0, where,
+        ": anchor with eta in [0, 1] and swap_every >= 0 expected, got ", phase.objective.anchor.eta, " and ",
+        phase.objective.anchor.swap_every);
+  }
+
+  static constexpr bool clonable = requires(const P& policy) {
+    { policy.clone() } -> std::same_as<P>;
+  };
+  static constexpr bool copyable = clonable || std::copy_constructible<P>;
+  static P copy_of(const P& policy) requires(copyable) {
+    if constexpr (clonable)
+      return policy.clone();
+    else
+      return policy;
+  }
+
+  /// The anchor and the critic that some phase needs, so that a checkpoint can be read into them.
+  void prepare_extras(const std::vector<Phase>& phases, std::span<const Prompt> prompts) {
+    anchor_.reset();
+    critic_.reset();
+    for (const Phase& phase : phases) {
+      if constexpr (copyable)
+        if (phase.has_anchor() && !anchor_) anchor_.emplace(copy_of(policy_));
+      if constexpr (FeaturedPolicy<P>)
+        if (phase.objective.needs.value && !critic_) {
+          // Asked of a response of one token: how wide the features are.
+          RolloutBatch one;
+          one.add_prompt(prompts[0]);
+          one.add_response(std::vector<TokenId>{0}, true);
+          critic_.emplace(policy_.features(one).cols());
+          critic_optimizer_ = optim::AdamW{.weight_decay = 0};
+          critic_optimizer_.state.first = Tensor<float>(critic_->parameters().size());
+          critic_optimizer_.state.second = Tensor<float>(critic_->parameters().size());
+        }
+    }
+  }
+  /// The anchor starts where the policy stands when its phase begins.
+  void start_anchor() {
+    objective::move_anchor<float>(anchor_->parameters().span(), policy_.parameters().span(), 1);
+    anchor_->parameters_changed();
+  }
+  void move_anchor(const objective::Anchor& rule) {
+    rule.after_step<float>(position_.step, anchor_->parameters().span(), policy_.parameters().span());
+    anchor_->parameters_changed();
   }
 
   CheckpointArrays arrays() {
@@ -131,7 +189,13 @@ class Trainer {
       state.first = Tensor<float>(size);
       state.second = Tensor<float>(size);
     }
-    return {policy_.parameters().span(), state.first.view().span(), state.second.view().span()};
+    CheckpointArrays all = {policy_.parameters().span(), state.first.view().span(), state.second.view().span()};
+    if (anchor_) all.push_back(anchor_->parameters().span());
+    if (critic_)
+      for (const auto& values :
+           {critic_->parameters(), critic_optimizer_.state.first.view(), critic_optimizer_.state.second.view()})
+        all.push_back(values.span());
+    return all;
   }
   void start(Index phases) {
     position_ = {};
@@ -144,7 +208,9 @@ class Trainer {
         require<ConfigError>(position_.phase < phases, "the checkpoint in ", options_.folder.string(), " is of phase ",
                              position_.phase + 1, ", this run has ", phases);
         optimizer_.state.steps = about->at("optimizer_steps").get<Index>();
+        critic_optimizer_.state.steps = about->value("critic_steps", Index{0});
         policy_.parameters_changed();
+        if (anchor_) anchor_->parameters_changed();
         sizes = about->at("sizes").get<std::vector<std::uint64_t>>();
         metric_row_.clear();
         for (const auto& pair : about->at("row"))  // a value that is not finite was written as null
@@ -160,6 +226,7 @@ class Trainer {
     checkpoints_.write({{"phase", position_.phase},
                         {"step", position_.step},
                         {"optimizer_steps", optimizer_.state.steps},
+                        {"critic_steps", critic_optimizer_.state.steps},
                         {"sizes", metrics_.sizes()},
                         {"row", metric_row_},
                         {"row_due", row_due_},
@@ -183,11 +250,39 @@ class Trainer {
     }
     if (phase.from_cache()) streams.reference = cached_batch(phase, prompts, key.fold(1));
     clock.lap(timing_, "cache_seconds");
-    for (RolloutBatch* batch : {&streams.policy, &streams.reference})
+    if (phase.from_anchor()) {
+      streams.anchor = anchor_->sample(prompts, phase.anchor_samples(), key.fold(2));
+      rollout::score(reward_, streams.anchor);
+      cache_.annotate(streams.anchor, cdf_);
+      streams.anchor.anchor_log_prob = streams.anchor.old_log_prob;
+    }
+    if (phase.objective.needs.anchor_log_prob && streams.policy.responses() > 0)
+      streams.policy.anchor_log_prob = anchor_->log_prob(streams.policy);
+    if (phase.has_anchor()) clock.lap(timing_, "anchor_seconds");
+    for (RolloutBatch* batch : {&streams.policy, &streams.reference, &streams.anchor})
       if (phase.objective.needs.ref_log_prob && batch->responses() > 0 && batch->ref_log_prob.size() == 0)
         batch->ref_log_prob = reference_.log_prob(*batch);
     clock.lap(timing_, "reference_seconds");
     return streams;
+  }
+
+  /// The critic's values of the policy's samples; returns what it read.
+  Tensor<float> evaluate_critic(RolloutBatch& batch, bool first) {
+    Tensor<float> features;
+    if constexpr (FeaturedPolicy<P>) {
+      features = policy_.features(batch);
+      batch.value = critic_->value(features);
+      if (first) batch.old_value = batch.value;
+    }
+    return features;
+  }
+  void step_critic(const Phase& phase, const Tensor<float>& features, const Array& dvalue) {
+    critic_->backward(features, dvalue);
+    const double norm = optim::global_norm(critic_->gradients());
+    require_finite(norm, "gradient norm of the critic", phase);
+    critic_optimizer_.rate = phase.critic_rate * phase.schedule.factor(position_.step + 1);
+    critic_optimizer_.step(critic_->parameters(), critic_->gradients(),
+                           std::isinf(options_.clip) ? 1 : optim::clip_factor(norm, options_.clip));
   }
 
   RolloutBatch cached_batch(const Phase& phase, std::span<const Prompt> prompts, RngKey key) const {
@@ -217,15 +312,19 @@ class Trainer {
     whole_ = false;  // from here the parameters may be half way between two steps
     for (Index update = 0; update < phase.updates; ++update) {
       Clock clock;
-      for (RolloutBatch* batch : {&streams.policy, &streams.reference})
+      for (RolloutBatch* batch : {&streams.policy, &streams.reference, &streams.anchor})
         if (batch->responses() > 0 && (batch->log_prob.size() == 0 || update > 0))
           batch->log_prob = policy_.log_prob(*batch);
+      const bool critic = phase.objective.needs.value;
+      Tensor<float> features;
+      if (critic) features = evaluate_critic(streams.policy, update == 0);
       clock.lap(timing_, "forward_seconds");
       const StreamsResult result = phase.objective.call(streams);
       require_finite(result.loss, "loss", phase);
       policy_.zero_gradients();
       backward(streams.policy, result.policy);
       backward(streams.reference, result.reference);
+      backward(streams.anchor, result.anchor);
       clock.lap(timing_, "backward_seconds");
       const double norm = optim::global_norm(policy_.gradients());
       require_finite(norm, "gradient norm", phase);
@@ -233,15 +332,18 @@ class Trainer {
       optimizer_.step(policy_.parameters(), policy_.gradients(),
                       std::isinf(options_.clip) ? 1 : optim::clip_factor(norm, options_.clip));
       policy_.parameters_changed();
+      if (critic) step_critic(phase, features, result.dvalue);
       clock.lap(timing_, "optimizer_seconds");
       if (update == 0) measure(streams, result, norm);
     }
+    if (phase.has_anchor()) move_anchor(phase.objective.anchor);
     ++position_.step;
     double seconds = 0;
     for (const auto& [name, value] : timing_) seconds += value;
     timing_.emplace_back("step_seconds", seconds);
-    timing_.emplace_back("tokens_per_second",
-                         static_cast<double>(streams.policy.tokens() + streams.reference.tokens()) / seconds);
+    timing_.emplace_back(
+        "tokens_per_second",
+        static_cast<double>(streams.policy.tokens() + streams.reference.tokens() + streams.anchor.tokens()) / seconds);
     timing_.emplace_back("resident_megabytes", resident_megabytes());
     evaluation_due_ = options_.evaluate_every > 0 && position_.step % options_.evaluate_every == 0;
     whole_ = unsaved_ = row_due_ = true;
@@ -267,7 +369,9 @@ class Trainer {
 
   /// Weighted means over the batch. The win rate is P(r > reference) + P(tie) / 2 by the cache's CDF.
   void measure(const Streams& streams, const StreamsResult& result, double norm) {
-    const RolloutBatch& batch = streams.policy.responses() > 0 ? streams.policy : streams.reference;
+    const RolloutBatch& batch = streams.policy.responses() > 0      ? streams.policy
+                                : streams.reference.responses() > 0 ? streams.reference
+                                                                    : streams.anchor;
     const double prompts = static_cast<double>(batch.prompts());
     const auto mean = [&](const Array& values) { return (batch.weight * values).sum() / prompts; };
     metric_row_ = {{"loss", result.loss}, {"reward", mean(batch.reward)}};
@@ -312,6 +416,9 @@ class Trainer {
   const rollout::ReferenceCache& cache_;
   rollout::AnyCdf cdf_;
   optim::AdamW optimizer_;
+  std::optional<P> anchor_;
+  std::optional<policy::LinearCritic> critic_;
+  optim::AdamW critic_optimizer_;
   TrainerOptions options_;
   CheckpointStore checkpoints_;
   MetricsWriter metrics_;

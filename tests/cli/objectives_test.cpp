@@ -1,0 +1,88 @@
+// Every objective that `vbon inspect objectives` lists trains a model: a new entry of the registry is met here
+// without a word.
+#include <sstream>
+
+#include "cli/support.hpp"
+#include "vbon/io/json.hpp"
+
+namespace vbon::test {
+namespace {
+std::vector<std::string> objectives() {
+  std::vector<std::string> names;
+  std::istringstream list(vbon({"inspect", "objectives"}).out);
+  for (std::string line; std::getline(list, line);)
+    if (!line.empty() && line[0] != ' ') names.push_back(line);
+  return names;
+}
+Arguments aligns(const std::filesystem::path& out, const std::string& objective, const Arguments& more = {}) {
+  return tiny_align(
+      out, Arguments{"--objective", objective, "--warm-steps", "0", "--steps", "6", "--evaluate-every", "0"} + more);
+}
+/// The rows of the training metrics.
+std::vector<io::Json> metrics(const std::filesystem::path& run) {
+  std::vector<io::Json> rows;
+  std::istringstream lines(text_of(run / "metrics.jsonl"));
+  for (std::string line; std::getline(lines, line);) rows.push_back(io::Json::parse(line));
+  return rows;
+}
+}  // namespace
+
+TEST_CASE("every objective trains: finite loss, a gradient, other weights", "[cli]") {
+  const auto names = objectives();
+  REQUIRE(names.size() > 20);
+  const auto before = text_of(std::filesystem::path(tiny_model) / "model.safetensors");
+  for (const auto& name : names) {
+    CAPTURE(name);
+    const TemporaryFolder folder;
+    const auto run = vbon(aligns(folder / "run", name));
+    INFO(run.err);
+    REQUIRE(run.code == 0);
+    const auto rows = metrics(folder / "run");
+    REQUIRE(rows.size() == 6);
+    double most = 0;
+    for (const auto& row : rows) {
+      REQUIRE(row.at("loss").is_number());
+      most = std::max(most, row.at("gradient_norm").get<double>());
+    }
+    CHECK(most > 0);
+    CHECK(text_of(folder / "run/model/model.safetensors") != before);
+    const auto report = io::Json::parse(text_of(folder / "run/report.json"));
+    CHECK(report.dump().find("\"kl\"") != std::string::npos);
+  }
+}
+
+TEST_CASE("anchors and critics come back after a kill, and do not depend on the threads", "[cli][resume]") {
+  for (const std::string name : {"jbond", "wind", "vbon_ppo", "bond"}) {
+    CAPTURE(name);
+    const TemporaryFolder folder;
+    REQUIRE(vbon(aligns(folder / "whole", name)).code == 0);
+    REQUIRE(vbon(aligns(folder / "two", name, {"--threads", "2"})).code == 0);
+    check_equal_runs(folder / "two", folder / "whole");
+    int kills = 0;
+    for (long after = 60000;; after += 15000) {
+      const auto run = vbon(aligns(folder / "run", name), {.signal = SIGKILL, .after = after});
+      if (run.code == 0 || has(run.err, "is finished")) break;
+      REQUIRE(run.code == 128 + SIGKILL);
+      REQUIRE(++kills < 100);
+    }
+    CHECK(kills >= 1);
+    check_equal_runs(folder / "run", folder / "whole");
+  }
+}
+
+TEST_CASE("how an anchor moves is the user's choice, within its range", "[cli][error]") {
+  const TemporaryFolder folder;
+  CHECK(vbon(aligns(folder / "slow", "jbond", {"--anchor-eta", "0.1"})).code == 0);
+  CHECK(vbon(aligns(folder / "swap", "jbond", {"--anchor-swap-every", "2"})).code == 0);
+  CHECK(text_of(folder / "slow/model/model.safetensors") != text_of(folder / "swap/model/model.safetensors"));
+  check_refused(vbon(aligns(folder / "x", "jbond", {"--anchor-eta", "1.5"})), "vbon align",
+                {"--anchor-eta in [0, 1]", "1.5"});
+  check_refused(vbon(aligns(folder / "x", "jbond", {"--anchor-swap-every", "0"})), "vbon align",
+                {"--anchor-swap-every in [1, ", "0"});
+  check_refused(vbon(aligns(folder / "x", "jbond", {"--anchor-eta", "0.5", "--anchor-swap-every", "2"})), "vbon align",
+                {"give one of them"});
+  check_refused(vbon(aligns(folder / "x", "dpo", {"--draw", "some"})), "vbon align", {"unknown --draw 'some'", "uniform"});
+  check_refused(vbon(aligns(folder / "x", "dpo", {"--samples", "1"})), "vbon align",
+                {"'dpo' needs at least 2 cached responses", "got 1"});
+}
+}  // namespace vbon::test
