@@ -11,9 +11,11 @@
 #include "models.hpp"
 #include "objectives.hpp"
 #include "reporting.hpp"
+#include "settings.hpp"
 #include "vbon/core/registry.hpp"
 #include "vbon/eval/evaluate.hpp"
 #include "vbon/io/atomic_file.hpp"
+#include "vbon/train/probe.hpp"
 #include "vbon/train/progress.hpp"
 #include "vbon/train/run_folder.hpp"
 #include "vbon/train/trainer.hpp"
@@ -143,8 +145,19 @@ int align(const AlignOptions& o) {
   begin(o.common);
   o.check();
   const auto plan = phases(o);  // a wrong name is told before anything is loaded
+  for (const auto& phase : plan) train::probe(phase, o.references);
   const auto cdf = make_cdf(o.estimator);
-  train::RunFolder run(o.out, o.settings(), o.overwrite);
+  train::RunFolder run(o.out,
+                       {"align",
+                        {"model", "adapter", "reward", "plots", "references.jsonl", "held_out.jsonl", "metrics.jsonl",
+                         "metrics.csv", "timing.jsonl", "times.json", "report.json", "report.html"}},
+                       o.settings(), o.overwrite);
+  if (run.replaces())
+    for (const auto& [flag, path] : {std::pair{"--model", o.model},
+                                     {"--prompts", o.prompts},
+                                     {"--evaluation-prompts", o.evaluation_prompts},
+                                     {"--reward", name_and_argument(o.reward).second}})
+      refuse_inside(run.path(), flag, path);
   if (run.resumed()) remark(o.common, "going on with the run in " + run.path().string());
   Stages stages(o.common);
 
@@ -152,7 +165,7 @@ int align(const AlignOptions& o) {
   Policy policy = Policy::load(o.model);
   policy.sampler().temperature = o.temperature;
   policy.sampler().max_new_tokens = o.max_new_tokens;
-  const AlignData data = prepare_data(o, run.path(), policy, [&](const std::string& stage) { stages.begin(stage); });
+  const AlignData data = prepare_data(o, run, policy, [&](const std::string& stage) { stages.begin(stage); });
   remark(o.common, data.summary);
   Policy reference = policy.clone();
 

@@ -66,7 +66,7 @@ std::vector<Prompt> distinct(std::vector<Prompt> prompts) {
 }
 }  // namespace
 
-AlignData prepare_data(const AlignOptions& o, const std::filesystem::path& run, const Policy& policy,
+AlignData prepare_data(const AlignOptions& o, train::RunFolder& run, const Policy& policy,
                        const std::function<void(const std::string&)>& stage) {
   AlignData data;
   std::optional<SnippetData> snippets;
@@ -94,7 +94,9 @@ AlignData prepare_data(const AlignOptions& o, const std::filesystem::path& run, 
   cut(data.held_out, o.evaluation_count);
   policy.require_room(data.training);
   policy.require_room(data.held_out);
-  data.reward = o.reward.empty() ? sentiment(*snippets, run / "reward", stage, data.summary) : open_reward(o.reward);
+  if (!o.reward.empty()) data.reward = open_reward(o.reward);
+  run.begin();  // all that was named is there
+  if (o.reward.empty()) data.reward = sentiment(*snippets, run.path() / "reward", stage, data.summary);
   data.summary += message(data.training.size(), " training prompts, ", data.held_out.size(), " held out; best of ", o.n);
   const std::string name =
       o.model.empty() ? "SmolLM2-135M-Instruct" : std::filesystem::path(o.model).lexically_normal().filename().string();

@@ -1,12 +1,12 @@
 // The reward and the prompts of `vbon align`: the user's, or those of the fetched review snippets.
 #pragma once
-#include <filesystem>
 #include <functional>
 #include <string>
 #include <vector>
 
 #include "align_options.hpp"
 #include "models.hpp"
+#include "vbon/train/run_folder.hpp"
 
 namespace vbon::program {
 struct AlignData {
@@ -15,8 +15,8 @@ struct AlignData {
   std::string title, summary;
 };
 
-/// @param run    the reward trained here is kept in run/reward
+/// @param run    is begun once all that was named is loaded; the reward trained here is kept in run/reward
 /// @param stage  is told what goes on
-AlignData prepare_data(const AlignOptions& options, const std::filesystem::path& run, const Policy& policy,
+AlignData prepare_data(const AlignOptions& options, train::RunFolder& run, const Policy& policy,
                        const std::function<void(const std::string&)>& stage);
 }  // namespace vbon::program

@@ -3,23 +3,10 @@
 #include <cmath>
 
 #include "models.hpp"
+#include "settings.hpp"
 #include "vbon/core/error.hpp"
-#include "vbon/core/hash.hpp"
-#include "vbon/io/mapped_file.hpp"
 
 namespace vbon::program {
-namespace {
-/// The same place from every working directory.
-std::string whole_path(const std::filesystem::path& path) {
-  return std::filesystem::absolute(path).lexically_normal().string();
-}
-std::string fingerprint(const std::filesystem::path& path) {
-  char text[17];
-  std::snprintf(text, sizeof(text), "%016llx", static_cast<unsigned long long>(stable_hash(io::MappedFile(path).text())));
-  return text;
-}
-}  // namespace
-
 void AlignOptions::add_to(CLI::App& c) {
   const auto add = [&](const char* flag, auto& value, const std::string& help, const char* group) {
     c.add_option(flag, value, help)->capture_default_str()->group(group);
@@ -139,20 +126,10 @@ void AlignOptions::check() const {
 
 io::Json AlignOptions::settings() const {
   io::Json all = numbers();
-  const auto place = [&](const std::string& name, const std::string& path, const char* unless) {
-    all[name] = path.empty() ? std::string(unless) : whole_path(path);
-  };
-  place("model", model, "SmolLM2-135M-Instruct");
-  place("prompts", prompts, "snippets");
-  place("evaluation-prompts", evaluation_prompts, "");
-  all["reward"] = "snippets";
-  auto [name, argument] = name_and_argument(reward);
-  if (!argument.empty() && std::filesystem::exists(argument)) argument = whole_path(argument);
-  if (!reward.empty()) all["reward"] = argument.empty() ? name : name + ":" + argument;
-  // A file that was edited since is another setting, though its name is the same.
-  for (const auto& [what, path] :
-       {std::pair{"prompts", prompts}, {"evaluation-prompts", evaluation_prompts}, {"reward", argument}})
-    if (std::filesystem::is_regular_file(path)) all[message("content of ", what)] = fingerprint(path);
+  set_place(all, "model", model, "SmolLM2-135M-Instruct", false);
+  set_place(all, "prompts", prompts, "snippets", true);
+  set_place(all, "evaluation-prompts", evaluation_prompts, "", true);
+  set_reward(all, reward, "snippets");
   return all;
 }
 

@@ -2,8 +2,9 @@
 #include "vbon/eval/evaluate.hpp"
 #include "models.hpp"
 #include "reporting.hpp"
-#include "vbon/io/atomic_file.hpp"
+#include "settings.hpp"
 #include "vbon/train/progress.hpp"
+#include "vbon/train/run_folder.hpp"
 
 namespace vbon::program {
 namespace {
@@ -12,6 +13,22 @@ struct EvaluateOptions {
   std::string model, reference, reward, prompts, out = "vbon-evaluation";
   double n = 4, temperature = 1;
   Index samples = 8, references = 16, max_new_tokens = 24, count = 0;
+  bool overwrite = false;
+
+  io::Json settings() const {
+    io::Json all = {{"n", n},
+                    {"temperature", temperature},
+                    {"samples", samples},
+                    {"references", references},
+                    {"max-new-tokens", max_new_tokens},
+                    {"count", count},
+                    {"seed", common.seed}};
+    set_place(all, "model", model, "", false);
+    set_place(all, "reference", reference, "SmolLM2-135M-Instruct", false);
+    set_place(all, "prompts", prompts, "", true);
+    set_reward(all, reward, "");
+    return all;
+  }
 };
 
 int evaluate(const EvaluateOptions& o) {
@@ -23,6 +40,15 @@ int evaluate(const EvaluateOptions& o) {
   check_count("--max-new-tokens", o.max_new_tokens, 1);
   check_count("--count", o.count, 0);
   check_target(o.n, o.temperature);
+  train::RunFolder run(o.out, {"evaluate", {"references.jsonl", "plots", "report.json", "report.html"}}, o.settings(),
+                       o.overwrite);
+  if (run.resumed()) remark(o.common, "going on with the evaluation in " + run.path().string());
+  if (run.replaces())
+    for (const auto& [flag, path] : {std::pair{"--model", o.model},
+                                     {"--reference", o.reference},
+                                     {"--prompts", o.prompts},
+                                     {"--reward", name_and_argument(o.reward).second}})
+      refuse_inside(run.path(), flag, path);
   const reward::Any reward = open_reward(o.reward);
   Policy policy = Policy::load(o.model), reference = Policy::load(o.reference);
   for (Policy* one : {&policy, &reference}) {
@@ -34,7 +60,7 @@ int evaluate(const EvaluateOptions& o) {
   auto prompts = policy.load_prompts(o.prompts);
   if (o.count > 0 && static_cast<std::size_t>(o.count) < prompts.size()) prompts.resize(static_cast<std::size_t>(o.count));
 
-  io::make_folder(o.out);
+  run.begin();
   const RngKey seed{o.common.seed, 0};
   const auto style = o.common.quiet ? train::Progress::Style::silent : train::Progress::style_for(stderr);
   std::unique_ptr<train::Progress> bar;
@@ -49,7 +75,7 @@ int evaluate(const EvaluateOptions& o) {
                                      {.samples = o.references,
                                       .key = seed.fold(102),
                                       .sampler = reference.sampler_settings(),
-                                      .file = std::filesystem::path(o.out) / "references.jsonl",
+                                      .file = run.path() / "references.jsonl",
                                       .batch = 256,
                                       .progress = progress("references")});
   bar.reset();
@@ -57,9 +83,10 @@ int evaluate(const EvaluateOptions& o) {
       eval::evaluate(policy, reference, reward, prompts, pool,
                      {.samples = o.samples, .n = o.n, .key = seed.fold(103), .progress = progress("evaluate")});
   bar.reset();
-  write_report(o.common, o.out, result,
+  write_report(o.common, run.path(), result,
                {.title = "Evaluation of " + std::filesystem::path(o.model).filename().string(),
                 .settings = {{"model", o.model}, {"reference", o.reference}, {"reward", o.reward}, {"prompts", o.prompts}}});
+  run.mark_finished();
   return 0;
 }
 }  // namespace
@@ -81,6 +108,7 @@ void add_evaluate(CLI::App& program, Job& job) {
   c->add_option("--count", o->count, "prompts to use at most; 0: all")->capture_default_str();
   c->add_option("--max-new-tokens", o->max_new_tokens, "tokens of a response at most")->capture_default_str();
   c->add_option("--temperature", o->temperature, "of sampling")->capture_default_str();
+  c->add_flag("--overwrite", o->overwrite, "remove an earlier evaluation in --out first");
   add_common(*c, o->common);
   c->callback([o, &job] { job = [o] { return evaluate(*o); }; });
 }

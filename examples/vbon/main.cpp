@@ -150,8 +150,10 @@ void check_count(std::string_view flag, Index value, Index least) {
 }
 
 void check_target(double n, double temperature) {
-  require<ConfigError>(temperature > 0 && std::isfinite(temperature), "--temperature > 0 expected, got ", temperature);
-  require<ConfigError>(n >= 1 && std::isfinite(n), "--n >= 1 expected, got ", n);
+  require<ConfigError>(temperature >= 0.001 && temperature <= 1000, "--temperature in [0.001, 1000] expected, got ",
+                       temperature);
+  constexpr double most = 9007199254740992;  // 2^53: beyond it N - 1 is N
+  require<ConfigError>(n >= 1 && n <= most, "--n in [1, 2^53] expected, got ", n);
 }
 
 void begin(const Common& common) {

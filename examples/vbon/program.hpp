@@ -32,7 +32,7 @@ struct Common {
 void add_common(CLI::App& command, Common& common);
 /// @throws ConfigError unless `least` <= value <= a million, naming the flag
 void check_count(std::string_view flag, Index value, Index least);
-/// @throws ConfigError unless N is a real number >= 1 and the temperature is above 0
+/// @throws ConfigError unless N is a real number in [1, 2^53] and the temperature in [0.001, 1000]
 void check_target(double n, double temperature);
 /// Starts the threads. Call it first thing in a job.
 void begin(const Common& common);

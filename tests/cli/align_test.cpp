@@ -128,6 +128,58 @@ TEST_CASE("a run is not resumed with other files behind the same names", "[cli][
                 {"content of prompts", "--overwrite"});
 }
 
+TEST_CASE("a command with a mistake in it does not cost the earlier run, --overwrite or not", "[cli][error]") {
+  const TemporaryFolder folder;
+  REQUIRE(vbon(tiny_align(folder / "run")).code == 0);
+  const std::string out = (folder / "run").string();
+  std::filesystem::copy_file(tiny_prompts, folder / "run/prompts.jsonl");
+  const std::vector<Arguments> mistakes = {{"--reward", "lexicn:x", "unknown reward 'lexicn'"},
+                                           {"--reward", "lexicon:/nowhere", "/nowhere"},
+                                           {"--model", "/nowhere", "/nowhere"},
+                                           {"--prompts", "/nowhere", "/nowhere"},
+                                           {"--model", out + "/model", "--model"},
+                                           {"--prompts", out + "/prompts.jsonl", "--prompts"},
+                                           {"--objective", "pkpo:k=9", "pkpo"}};
+  for (const auto& one : mistakes) {
+    INFO(one[0] << " " << one[1]);
+    check_refused(vbon(tiny_align(folder / "run", {"--overwrite", one[0], one[1]})), "vbon align", {one[2]});
+    check_equal_runs(folder / "run", finished_run());
+  }
+}
+
+TEST_CASE("settings that can never work are refused before a response is drawn", "[cli][error]") {
+  const TemporaryFolder folder;
+  const std::vector<Arguments> wrong = {{"--objective", "vbon:n=0", "vbon"},
+                                        {"--objective", "vbon:n=nan", "vbon"},
+                                        {"--objective", "pkpo:k=9", "[1, 4]"},
+                                        {"--objective", "ksample:value=majority", "ksample"},
+                                        {"--warm-objective", "grpo:epsilon=-1", "grpo"},
+                                        {"--warm-objective", "quantile-regression:beta=0", "quantile_regression"},
+                                        {"--samples", "1", "at least 2"}};
+  for (const auto& one : wrong) {
+    INFO(one[0] << " " << one[1]);
+    check_refused(vbon(tiny_align(folder / "run", {one[0], one[1]})), "vbon align", {one[2]});
+    CHECK_FALSE(std::filesystem::exists(folder / "run/references.jsonl"));
+  }
+}
+
+TEST_CASE("a training that diverges says so, with the remedy", "[cli][error]") {
+  const TemporaryFolder folder;
+  check_refused(vbon(tiny_align(folder / "rate", {"--learning-rate", "1e12"})), "vbon align", {"lower the learning rate"});
+  check_refused(vbon(tiny_align(folder / "decay", {"--weight-decay", "1e20"})), "vbon align", {"lower the learning rate"});
+}
+
+TEST_CASE("a report is written for rewards of any size", "[cli]") {
+  for (const std::string words : {"1e20", "1e100", "1e308"}) {
+    CAPTURE(words);
+    const TemporaryFolder folder;
+    const auto run = vbon(tiny_align(folder / "run", {"--reward", "length:" + words}));
+    INFO(run.err);
+    CHECK(run.code == 0);
+    CHECK(std::filesystem::exists(folder / "run/report.html"));
+  }
+}
+
 TEST_CASE("every objective of the main job aligns, with its options", "[cli]") {
   for (const std::string objective : {"vbon-bound:side=mid", "vbon_bound", "vbon:published=true"}) {
     TemporaryFolder folder;

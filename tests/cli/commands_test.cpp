@@ -99,4 +99,29 @@ TEST_CASE("inspect tells family, sizes and tokenizer, and what is known by name"
   CHECK(has(vbon({"inspect", "estimators"}).out, "harmonic"));
   CHECK(has(vbon({"inspect", "rewards"}).out, "process"));
 }
+
+TEST_CASE("an evaluation folder belongs to its settings", "[cli][error][resume]") {
+  const TemporaryFolder folder;
+  const auto evaluate = [&](const Arguments& more) {
+    return vbon(Arguments{"evaluate", "--model", tiny_model, "--reference", tiny_model, "--prompts", tiny_prompts,
+                          "--reward", "length:5", "--max-new-tokens", "6", "--samples", "2", "--references", "4", "--quiet",
+                          "--out", (folder / "e").string()} +
+                more);
+  };
+  REQUIRE(evaluate({}).code == 0);
+  check_refused(evaluate({}), "vbon evaluate", {"is finished", "--overwrite"});
+  check_refused(evaluate({"--reward", tiny_reward}), "vbon evaluate", {"reward = ", "length:5", "lexicon", "--overwrite"});
+  check_refused(evaluate({"--seed", "2"}), "vbon evaluate", {"seed = 1", "seed = 2"});
+  CHECK(evaluate({"--overwrite", "--seed", "2"}).code == 0);
+  REQUIRE(vbon(tiny_align(folder / "run")).code == 0);
+  const auto report = text_of(folder / "run/report.json");
+  check_refused(evaluate({"--overwrite", "--out", (folder / "run").string()}), "vbon evaluate",
+                {"a run of 'vbon align'", "another --out"});
+  CHECK(text_of(folder / "run/report.json") == report);
+  for (const Arguments& wrong : {Arguments{"--n", "nan"}, Arguments{"--n", "0"}, Arguments{"--temperature", "0"},
+                                 Arguments{"--samples", "0"}, Arguments{"--references", "1"}, Arguments{"--count", "-1"}}) {
+    INFO(wrong[0]);
+    check_refused(evaluate(wrong), "vbon evaluate", wrong);
+  }
+}
 }  // namespace vbon::test

@@ -41,13 +41,14 @@ TEST_CASE("truncated sampling is refused in training, with the reason", "[cli][e
 
 TEST_CASE("values that cannot be are refused by flag, with the range, before a run is begun", "[cli][error]") {
   const TemporaryFolder folder;
-  const std::vector<Arguments> wrong = {{"--n", "0.5", ">= 1"},
+  const std::vector<Arguments> wrong = {{"--n", "0.5", "[1, 2^53]"},
                                         {"--references", "1000000000000", "[2, 1000000]"},
                                         {"--warm-draw", "inner", "outer"},
-                                        {"--n", "nan", ">= 1"},
+                                        {"--n", "nan", "[1, 2^53]"},
+                                        {"--n", "1e+20", "[1, 2^53]"},
                                         {"--samples", "0", "[1, "},
-                                        {"--temperature", "0", "> 0"},
-                                        {"--temperature", "-1", "> 0"},
+                                        {"--temperature", "0", "[0.001, 1000]"},
+                                        {"--temperature", "-1", "[0.001, 1000]"},
                                         {"--references", "1", "[2, "},
                                         {"--evaluation-references", "0", "[2, "},
                                         {"--steps", "-1", "[0, "},

@@ -77,7 +77,10 @@ inline MeanError mean_error(const std::vector<double>& values) {
   for (const double v : values) squares += (v - sum / count) * (v - sum / count);
   return {sum / count, count > 1 ? std::sqrt(squares / (count - 1) / count) : 0};
 }
+/// Where some prompt's number is infinite (a reward of -inf) the mean has no interval.
 inline Estimate estimate(const std::vector<double>& per_prompt) {
+  if (std::any_of(per_prompt.begin(), per_prompt.end(), [](double x) { return !std::isfinite(x); }))
+    return {mean_error(per_prompt).value, NAN, NAN};
   const BootstrapInterval interval = bootstrap_mean(per_prompt);
   return {interval.estimate, interval.lower, interval.upper};
 }
@@ -85,7 +88,8 @@ inline std::vector<double> weighted_means(const Arm& arm) {
   std::vector<double> means;
   for (std::size_t p = 0; p < arm.reward.size(); ++p) {
     double mean = 0;
-    for (std::size_t i = 0; i < arm.reward[p].size(); ++i) mean += arm.weight[p][i] * arm.reward[p][i];
+    for (std::size_t i = 0; i < arm.reward[p].size(); ++i)
+      if (arm.weight[p][i] > 0) mean += arm.weight[p][i] * arm.reward[p][i];  // 0 x inf is no part of a mean
     means.push_back(mean);
   }
   return means;

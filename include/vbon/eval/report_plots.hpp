@@ -49,7 +49,8 @@ inline Plot frontier_plot(const Evaluation& e) {
           .x_label = "KL(policy || reference), nats per response",
           .y_label = "win rate against the reference",
           .series = {theory, best, aligned, reference},
-          .extra = "set key below center maxcols 2\nset bmargin 7.5\nset yrange [0.45:1]\nset xrange [-0.02:" + std::to_string(last) + "]"};
+          .extra = "set key below center maxcols 2\nset bmargin 7.5\nset yrange [0.45:1]\nset xrange [-0.02:" +
+                   std::to_string(last) + "]"};
 }
 
 /// Shares of rewards in equal bins; the first and last bin take what lies outside the central 99.8%.
@@ -64,15 +65,20 @@ inline Plot reward_plot(const Evaluation& e) {
     return all.empty() ? 0.0 : all[static_cast<std::size_t>(q * static_cast<double>(all.size() - 1))];
   };
   double low = at(0.001), high = at(0.999);
-  if (!(high > low)) low -= 0.5, high += 0.5;
   constexpr int bins = 40;
-  const double width = (high - low) / bins;
+  // Equal rewards get a range around them that is wide enough to count in, whatever their size.
+  if (const double size = std::max(std::abs(low), std::abs(high)); !(high / 2 - low / 2 > 1e-9 * size)) {
+    constexpr double most = std::numeric_limits<double>::max();
+    const double half = std::max(0.5, 1e-6 * size);
+    low = std::max(low - half, -most), high = std::min(high + half, most);
+  }
+  const double width = high / bins - low / bins;
   const auto histogram = [&](const Arm& arm, const char* color, Mark mark) {
     std::vector<double> share(bins, 0.0);
     double total = 0;
     for (std::size_t p = 0; p < arm.reward.size(); ++p)
       for (std::size_t i = 0; i < arm.reward[p].size(); ++i) {
-        const double place = std::clamp((arm.reward[p][i] - low) / width, 0.0, bins - 1.0);
+        const double place = std::clamp((arm.reward[p][i] - low) / width, 0.0, bins - 1.0);  // never NaN: width > 0
         share[static_cast<std::size_t>(place)] += arm.weight[p][i];
         total += arm.weight[p][i];
       }

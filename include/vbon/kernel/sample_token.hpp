@@ -60,7 +60,8 @@ template <class Arch>
 inline void check_row(const RowSum& row) {
   require<DomainError>(row.sum > 0 && std::isfinite(row.sum) && std::isfinite(row.max),
                        "kernel::sample_token: finite logits with at least one above -inf expected, got log-sum-exp ",
-                       row.log_sum_exp());
+                       row.log_sum_exp(),
+                       "; the model's weights are damaged, or training diverged (lower the learning rate)");
 }
 }  // namespace detail
 

@@ -8,6 +8,7 @@
 // depend on what else is in the batch, on the number of threads, or on where the run was interrupted.
 #pragma once
 #include <algorithm>
+#include <cmath>
 #include <span>
 #include <utility>
 #include <vector>
@@ -206,6 +207,8 @@ class Session {
     if (!sampler_.greedy()) return kernel::sample_token(Cpu{}, row, uniform);
     const auto best = std::max_element(row.begin(), row.end()) - row.begin();
     const double norm = kernel::log_sum_exp(Cpu{}, logit);  // greedy reports the model's own log-prob
+    require<DomainError>(std::isfinite(norm), "Session: finite logits expected, got log-sum-exp ", norm,
+                         "; the model's weights are damaged");
     return {static_cast<TokenId>(best), static_cast<double>(logit[best]) - norm};
   }
 

@@ -56,6 +56,28 @@ struct Phase {
   bool streams() const { return objective.streams || from_anchor(); }
 };
 
+/// @throws ConfigError for a phase that cannot run, naming it; group_too_small
+inline void check(const Phase& phase) {
+  const std::string where = "phase '" + phase.name + "'";
+  require<ConfigError>(static_cast<bool>(phase.objective.call), where, " has no objective");
+  require<ConfigError>(phase.steps >= 0 && phase.prompts >= 1 && phase.samples >= 1 && phase.updates >= 1, where,
+                       ": steps >= 0 and prompts, samples, updates >= 1 expected");
+  require<ConfigError>(!phase.from_policy() || phase.samples >= phase.objective.needs.min_group,
+                       ErrorCode{"group_too_small"}, where, ": objective '", phase.objective.name, "' needs at least ",
+                       phase.objective.needs.min_group, " samples of a prompt, got ", phase.samples);
+  require<ConfigError>(!phase.from_cache() || phase.draw == Draw::all || phase.draw == Draw::weighted ||
+                           phase.samples >= phase.objective.needs.reference_group,
+                       ErrorCode{"group_too_small"}, where, ": objective '", phase.objective.name, "' needs at least ",
+                       phase.objective.needs.reference_group, " cached responses of a prompt, got ", phase.samples);
+  require<ConfigError>(!phase.from_anchor() || phase.anchor_samples() >= phase.objective.needs.anchor_group,
+                       ErrorCode{"group_too_small"}, where, ": objective '", phase.objective.name, "' needs at least ",
+                       phase.objective.needs.anchor_group, " samples of a prompt, got ", phase.samples);
+  require<ConfigError>(
+      phase.objective.anchor.eta >= 0 && phase.objective.anchor.eta <= 1 && phase.objective.anchor.swap_every >= 0, where,
+      ": anchor with eta in [0, 1] and swap_every >= 0 expected, got ", phase.objective.anchor.eta, " and ",
+      phase.objective.anchor.swap_every);
+}
+
 /// P(best of n) for every cached reward: of a random n-subset where n is whole and the cache is large enough,
 /// of n draws with replacement otherwise. Sums to 1.
 inline std::vector<double> best_of_n_weights(std::span<const double> rewards, double n) {

@@ -88,8 +88,9 @@ class Trainer {
           if (stop) return Outcome::stopped;
         }
       }
-    } catch (const RunError&) {
-      // The world failed around a step (a full disk, a dead reward process): keep what was computed.
+    } catch (const Error&) {
+      // The world failed around a step (a full disk, a dead reward process, a reward that is NaN): keep what was
+      // computed.
       if (unsaved_ && whole_) save();
       throw;
     }
@@ -118,27 +119,11 @@ class Trainer {
 
   static void check(const Phase& phase) {
     const std::string where = "phase '" + phase.name + "'";
-    require<ConfigError>(static_cast<bool>(phase.objective.call), where, " has no objective");
-    require<ConfigError>(phase.steps >= 0 && phase.prompts >= 1 && phase.samples >= 1 && phase.updates >= 1, where,
-                         ": steps >= 0 and prompts, samples, updates >= 1 expected");
-    require<ConfigError>(!phase.from_policy() || phase.samples >= phase.objective.needs.min_group,
-                         ErrorCode{"group_too_small"}, where, ": objective '", phase.objective.name, "' needs at least ",
-                         phase.objective.needs.min_group, " samples of a prompt, got ", phase.samples);
-    require<ConfigError>(!phase.from_cache() || phase.draw == Draw::all || phase.draw == Draw::weighted ||
-                             phase.samples >= phase.objective.needs.reference_group,
-                         ErrorCode{"group_too_small"}, where, ": objective '", phase.objective.name, "' needs at least ",
-                         phase.objective.needs.reference_group, " cached responses of a prompt, got ", phase.samples);
-    require<ConfigError>(!phase.from_anchor() || phase.anchor_samples() >= phase.objective.needs.anchor_group,
-                         ErrorCode{"group_too_small"}, where, ": objective '", phase.objective.name, "' needs at least ",
-                         phase.objective.needs.anchor_group, " samples of a prompt, got ", phase.samples);
+    train::check(phase);
     require<ConfigError>(!phase.has_anchor() || copyable, where, ": objective '", phase.objective.name,
                          "' needs an anchor, and this policy cannot be copied");
     require<ConfigError>(!phase.objective.needs.value || FeaturedPolicy<P>, where, ": objective '", phase.objective.name,
                          "' needs a critic, and this policy has no features() for one to read");
-    require<ConfigError>(
-        phase.objective.anchor.eta >= 0 && phase.objective.anchor.eta <= 1 && phase.objective.anchor.swap_every >= 0, where,
-        ": anchor with eta in [0, 1] and swap_every >= 0 expected, got ", phase.objective.anchor.eta, " and ",
-        phase.objective.anchor.swap_every);
   }
 
   static constexpr bool clonable = requires(const P& policy) {
@@ -315,6 +300,8 @@ class Trainer {
       for (RolloutBatch* batch : {&streams.policy, &streams.reference, &streams.anchor})
         if (batch->responses() > 0 && (batch->log_prob.size() == 0 || update > 0))
           batch->log_prob = policy_.log_prob(*batch);
+      for (const RolloutBatch* batch : {&streams.policy, &streams.reference, &streams.anchor})
+        require_finite(batch->log_prob.sum(), "sum of the log-probs", phase);
       const bool critic = phase.objective.needs.value;
       Tensor<float> features;
       if (critic) features = evaluate_critic(streams.policy, update == 0);
@@ -349,7 +336,7 @@ class Trainer {
     whole_ = unsaved_ = row_due_ = true;
   }
 
-  /// Whole groups of at most micro_batch responses, in order: the gradient is the same however it is cut.
+  /// Whole groups of at most micro_batch responses, in order: the gradient is the same to rounding however it is cut.
   void backward(const RolloutBatch& batch, const Array& dlog_prob) {
     if (batch.responses() == 0 || dlog_prob.size() == 0) return;
     require<ShapeError>(dlog_prob.size() == batch.tokens(), "Trainer: ", batch.tokens(), " derivatives expected, got ",

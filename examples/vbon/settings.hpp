@@ -1,0 +1,19 @@
+// What run.json says of the files that a command reads.
+#pragma once
+#include <filesystem>
+#include <string>
+
+#include "vbon/io/json.hpp"
+
+namespace vbon::program {
+/// settings[name] = the place of a file or folder, the same from every working directory; `unless` where none is given.
+/// @param content  true: settings["content of NAME"] too, a hash, so that a file that was edited is another setting
+/// @throws RunError for a file that cannot be read
+void set_place(io::Json& settings, const std::string& name, const std::string& path, const std::string& unless,
+               bool content);
+/// The same for the file or folder in a reward's argument, where it has one.
+void set_reward(io::Json& settings, const std::string& reward, const std::string& unless);
+
+/// @throws ConfigError when a file that the command reads lies in the run that --overwrite is to remove
+void refuse_inside(const std::filesystem::path& out, const std::string& flag, const std::string& path);
+}  // namespace vbon::program

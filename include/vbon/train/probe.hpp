@@ -1,0 +1,71 @@
+// vbon/train/probe.hpp
+//
+// Settings that can never work are told before anything is computed: a phase is tried on a made-up batch of the
+// sizes it will have. What an objective refuses there it would refuse after hours of sampling.
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <utility>
+#include <vector>
+
+#include "vbon/core/error.hpp"
+#include "vbon/core/random.hpp"
+#include "vbon/train/phase.hpp"
+
+namespace vbon::train {
+namespace detail {
+/// Two prompts with `samples` responses of 1 to 3 tokens; every array filled, rewards with a tie.
+inline RolloutBatch made_up_batch(Index samples) {
+  RolloutBatch batch;
+  const RngKey key{1, 0};
+  for (std::uint64_t p = 0; p < 2; ++p) {
+    batch.add_prompt({.id = p, .text = {}, .tokens = {0}});
+    for (Index m = 0; m < samples; ++m)
+      batch.add_response(std::vector<TokenId>(static_cast<std::size_t>(1 + m % 3), 0), true);
+  }
+  const auto random = [&](std::uint64_t stream, Index size) {
+    Array values(size);
+    for (Index i = 0; i < size; ++i) values[i] = key.fold(stream).uniform(static_cast<std::uint64_t>(i));
+    return values;
+  };
+  batch.weight = uniform_weight(batch);
+  batch.reward = (random(1, batch.responses()) * static_cast<double>(2 * samples)).floor();
+  if (samples > 1) batch.reward[0] = batch.reward[1];
+  const Array rank = (batch.reward + 1) / static_cast<double>(2 * samples + 2);
+  batch.log_cdf = rank.log();
+  batch.log_tie = Array::Constant(batch.responses(), -std::log(static_cast<double>(2 * samples + 2)));
+  batch.log_cdf_le = (rank + batch.log_tie.exp()).log();
+  for (Index p = 0; p < batch.prompts(); ++p) {
+    const auto rewards = batch.reward.segment(batch.group_offset[static_cast<std::size_t>(p)], batch.samples(p));
+    batch.ref_reward.emplace_back(rewards.begin(), rewards.end());
+    std::sort(batch.ref_reward.back().begin(), batch.ref_reward.back().end());
+  }
+  std::uint64_t stream = 2;
+  for (Array RolloutBatch::*field : {&RolloutBatch::log_prob, &RolloutBatch::ref_log_prob, &RolloutBatch::old_log_prob,
+                                     &RolloutBatch::anchor_log_prob, &RolloutBatch::value, &RolloutBatch::old_value})
+    batch.*field = -random(stream++, batch.tokens());
+  return batch;
+}
+}  // namespace detail
+
+/// Runs the objective of a phase once on made-up numbers.
+/// @param cached  responses per prompt in the reference cache
+/// @throws ConfigError with what the objective says; group_too_small
+inline void probe(const Phase& phase, Index cached) {
+  check(phase);
+  Streams streams;
+  const bool every = phase.draw == Draw::all || phase.draw == Draw::weighted;
+  if (phase.from_policy()) streams.policy = detail::made_up_batch(phase.samples);
+  if (phase.from_cache()) streams.reference = detail::made_up_batch(every ? cached : std::min(cached, phase.samples));
+  if (phase.from_anchor()) streams.anchor = detail::made_up_batch(phase.anchor_samples());
+  StreamsResult result;
+  try {
+    result = phase.objective.call(streams);
+  } catch (const Error& error) {
+    throw ConfigError(message("objective '", phase.objective.name, "' cannot work with these settings: ", error.what()),
+                      ErrorCode{std::string(error.code())});
+  }
+  require<ConfigError>(std::isfinite(result.loss), "objective '", phase.objective.name,
+                       "' cannot work with these settings: its loss is ", result.loss, " on a made-up batch");
+}
+}  // namespace vbon::train
