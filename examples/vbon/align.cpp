@@ -115,7 +115,7 @@ std::vector<train::Phase> phases(const AlignOptions& o) {
   all.push_back({.name = "warm_start",
                  .source = train::Source::cache,
                  .draw = draw_from_name("--warm-draw", o.warm_draw),
-                 .objective = make_objective(o.warm_objective, o.n),
+                 .objective = make_objective(o.warm_objective, {o.n, o.max_new_tokens}),
                  .steps = o.warm_steps,
                  .prompts = o.warm_prompts,
                  .samples = o.warm_samples,
@@ -125,7 +125,7 @@ std::vector<train::Phase> phases(const AlignOptions& o) {
   if (o.warm_steps == 0) all.clear();  // its names were checked all the same
   all.push_back({.name = "align",
                  .draw = draw_from_name("--draw", o.draw),
-                 .objective = make_objective(o.objective, o.n),
+                 .objective = make_objective(o.objective, {o.n, o.max_new_tokens}),
                  .steps = o.steps,
                  .prompts = o.step_prompts,
                  .samples = o.samples,

@@ -1,5 +1,7 @@
 #include "objectives.hpp"
 
+#include <cmath>
+
 #include "option_value.hpp"
 #include "program.hpp"
 #include "vbon/bon/registry.hpp"
@@ -32,13 +34,20 @@ void set_options(O& rule, const std::string& text) {
 }
 }  // namespace
 
-train::AnyObjective make_objective(const std::string& spec, double n) {
+train::AnyObjective make_objective(const std::string& spec, const ObjectiveDefaults& defaults) {
   const auto [name, options] = name_and_argument(spec);
   train::AnyObjective chosen;
   with_name<Objectives>("objective", name, [&](auto rule) {
     rule.each_option([&](std::string_view option, auto& field, std::string_view) {
-      if constexpr (std::is_arithmetic_v<std::remove_cvref_t<decltype(field)>>)
-        if (option == "n" || option == "forward_n") field = static_cast<std::remove_cvref_t<decltype(field)>>(n);
+      using Field = std::remove_cvref_t<decltype(field)>;
+      if constexpr (std::is_arithmetic_v<Field>) {
+        if (option == "max_length") field = static_cast<Field>(defaults.max_length);
+        if (option != "n" && option != "forward_n") return;
+        require<ConfigError>(!std::is_integral_v<Field> || defaults.n == std::floor(defaults.n), "objective ", rule.name,
+                             " takes a whole N, got ", defaults.n, "; give another --n or ", rule.name, ":", option,
+                             "=WHOLE");
+        field = static_cast<Field>(defaults.n);
+      }
     });
     set_options(rule, options);
     chosen = train::AnyObjective(std::move(rule));

@@ -43,7 +43,7 @@ struct BonBon {
   Index n = 0;  // reference samples the best and worst come from; 0: the size of the group
   void each_option(auto&& f) {
     f("alpha", alpha, "share of the likelihood term, in [0, 1]");
-    f("n", n, "samples that best and worst come from; 0: the group");
+    f("margin_n", n, "samples that best and worst came from; 0: the group");
   }
 
   ObjectiveResult operator()(const RolloutBatch& batch) const {

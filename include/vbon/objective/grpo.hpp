@@ -90,7 +90,7 @@ struct ClippedSurrogate {
       }
     }
     const auto tokens = static_cast<double>(batch.tokens());
-    result.metrics = {{"clip_fraction", clipped / tokens}, {"kl_k3", kl / tokens}};
+    result.metrics = {{"clip_fraction", clipped / tokens}, {"token_kl_k3", kl / tokens}};
     return result;
   }
 

@@ -32,7 +32,7 @@ Json loss(const Json& params, const Json& input) {
   return {{"loss", result.loss},
           {"dloss_dlogp", padded_json(result.dlog_prob, mask)},
           {"clip_fraction", metric(result, "clip_fraction")},
-          {"mean_kl_k3", metric(result, "kl_k3")}};
+          {"mean_kl_k3", metric(result, "token_kl_k3")}};
 }
 
 const MethodVectors grpo_file("grpo", [](const std::string& kind, const Json& params, const Json& input) {
