@@ -7,6 +7,7 @@
 #include "program.hpp"
 #include "vbon/core/config.hpp"
 #include "vbon/core/error.hpp"
+#include "vbon/io/cache_folder.hpp"
 #include "vbon/parallel/parallel_for.hpp"
 
 namespace vbon::program {
@@ -163,18 +164,8 @@ void begin(const Common& common) {
   if (common.threads > 0) set_threads(common.threads);
 }
 
-std::filesystem::path cache_folder() {
-  const auto variable = [](const char* name) -> std::string {
-    const char* value = std::getenv(name);
-    return value == nullptr ? "" : value;
-  };
-  if (const auto cache = variable("VBON_CACHE"); !cache.empty()) return cache;
-  if (const auto cache = variable("XDG_CACHE_HOME"); !cache.empty()) return std::filesystem::path(cache) / "vbon";
-  return std::filesystem::path(variable("HOME")) / ".cache" / "vbon";
-}
-
 std::filesystem::path cached(const std::filesystem::path& relative, std::string_view flag) {
-  const auto path = cache_folder() / relative;
+  const auto path = io::cache_folder() / relative;
   require<RunError>(std::filesystem::exists(path), path.string(),
                     " is not there; fetch it with examples/setup/fetch_data.sh, or give your own with ", flag);
   return path;

@@ -41,9 +41,7 @@ void begin(const Common& common);
 bool stop_requested();
 inline constexpr int stopped = 130;
 
-/// The folder of fetched models and data: $VBON_CACHE, else $XDG_CACHE_HOME/vbon, else ~/.cache/vbon.
-std::filesystem::path cache_folder();
-/// A file or folder in there.
+/// A file or folder among the fetched models and data (io/cache_folder.hpp).
 /// @throws RunError saying how to fetch it and which flag takes another
 std::filesystem::path cached(const std::filesystem::path& relative, std::string_view flag);
 
