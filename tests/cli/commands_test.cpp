@@ -2,6 +2,7 @@
 #include <sstream>
 
 #include "cli/support.hpp"
+#include "vbon/io/json.hpp"
 
 namespace vbon::test {
 namespace {
@@ -123,5 +124,38 @@ TEST_CASE("an evaluation folder belongs to its settings", "[cli][error][resume]"
     INFO(wrong[0]);
     check_refused(evaluate(wrong), "vbon evaluate", wrong);
   }
+}
+
+TEST_CASE("a reward is judged on pairs and tuples", "[cli]") {
+  const TemporaryFolder folder;
+  const auto file = (folder / "judged.jsonl").string();
+  const auto judge = [&](const std::string& text) {
+    std::ofstream(file) << text;
+    return vbon(
+        {"evaluate-reward", "--reward", "length:100", "--data", file, "--quiet"});  // near 100 words: longer is better
+  };
+  const auto run = judge(R"({"prompt": "p", "chosen": "one two three", "rejected": "one"}
+{"prompt": "p", "chosen": "one", "rejected": "one two"}
+{"prompt": "p", "chosen": "one", "rejected": "two"}
+{"prompt": "p", "best": "one two three", "losers": ["one", "one two"], "category": "long"}
+{"prompt": "p", "best": "one", "losers": ["a", "one two"], "category": "short"}
+)");
+  INFO(run.err);
+  REQUIRE(run.code == 0);
+  const auto json = io::Json::parse(run.out);
+  CHECK(json["pairwise"]["pairs"] == 3);
+  CHECK(json["pairwise"]["accuracy"].get<double>() == Approx(1.0 / 3));
+  CHECK(json["pairwise"]["accuracy_half_ties"].get<double>() == Approx(0.5));
+  CHECK(json["best_of_n"]["accuracy"].get<double>() == Approx(0.5));
+  CHECK(json["best_of_n"]["pairwise_accuracy"].get<double>() == Approx(0.5));
+  CHECK(json["best_of_n"]["by_category"]["long"] == 1.0);
+  CHECK(json["best_of_n"]["by_category"]["short"] == 0.0);
+  check_refused(judge("{\"prompt\": \"p\", \"chosen\": \"a\"}\n"), "vbon evaluate-reward",
+                {"line 1", "\"rejected\" is missing"});
+  check_refused(judge("{\"prompt\": \"p\", \"best\": \"a\", \"losers\": []}\n"), "vbon evaluate-reward",
+                {"line 1", "\"losers\""});
+  check_refused(judge("{\"prompt\": \"p\", \"best\": \"a\", \"losers\": [\"b\"], \"x\": 1}\n"), "vbon evaluate-reward",
+                {"line 1", "\"x\" is unknown"});
+  check_refused(judge(""), "vbon evaluate-reward", {"no line"});
 }
 }  // namespace vbon::test
