@@ -6,7 +6,6 @@
 // mark; each of these folders is one that the same command goes on with.
 #pragma once
 #include <fcntl.h>
-#include <sys/file.h>
 
 #include <exception>
 #include <filesystem>
@@ -17,6 +16,7 @@
 
 #include "vbon/core/error.hpp"
 #include "vbon/io/atomic_file.hpp"
+#include "vbon/io/file_lock.hpp"
 #include "vbon/io/json.hpp"
 #include "vbon/train/checkpoint.hpp"
 
@@ -60,7 +60,7 @@ class RunFolder {
   void lock() {
     lock_ = detail::open_file(path_ / "run.lock", O_RDWR | O_CREAT);
     require<RunError>(lock_.is_open(), "cannot open ", (path_ / "run.lock").string(), ": ", std::strerror(errno));
-    require<RunError>(::flock(lock_.get(), LOCK_EX | LOCK_NB) == 0, "another program is working in ", path_.string(),
+    require<RunError>(io::lock_file(lock_), "another program is working in ", path_.string(),
                       "; wait for it or choose another --out");
   }
   void compare() {
@@ -100,8 +100,8 @@ class RunFolder {
   /// Under the lock nobody else writes here, so every temporary file is one that a kill left behind.
   void remove_unfinished_writes() const {
     std::vector<std::filesystem::path> found;
-    for (const auto& entry : std::filesystem::recursive_directory_iterator(
-             path_, std::filesystem::directory_options::skip_permission_denied))
+    for (const auto& entry :
+         std::filesystem::recursive_directory_iterator(path_, std::filesystem::directory_options::skip_permission_denied))
       if (io::AtomicFile::is_temporary(entry.path())) found.push_back(entry.path());
     std::error_code ignored;
     for (const auto& path : found) std::filesystem::remove(path, ignored);
