@@ -2,7 +2,6 @@
 
 #include <optional>
 #include <unordered_map>
-#include <utility>
 
 #include "vbon/core/hash.hpp"
 #include "vbon/io/atomic_file.hpp"
@@ -19,7 +18,7 @@ struct SnippetData {
 };
 
 /// The sentiment head: trained on the reward part of the snippets, judged on the held-out part, kept in the run.
-reward::Any sentiment(const SnippetData& data, const std::filesystem::path& folder,
+reward::Any sentiment(const SnippetData& data, const std::filesystem::path& folder, const Common& common,
                       const std::function<void(const std::string&)>& stage, std::string& summary) {
   const auto quality = folder / "quality.json";
   const auto encoder = cached("minilm", "--reward");
@@ -39,13 +38,14 @@ reward::Any sentiment(const SnippetData& data, const std::filesystem::path& fold
     io::write_file_atomically(quality, json.dump(1) + "\n");
   }
   const auto json = io::read_json(quality);
-  summary += message("reward: sentiment head, trained on ", json.at("trained_on").get<Index>(), " snippets; on ",
-                     json.at("judged_on").get<Index>(), " unseen ones sign accuracy ");
+  const auto number = [&](const char* key) { return io::json_get<double>(json, key, quality.string()); };
+  summary += message("reward: sentiment head, trained on ", number("trained_on"), " snippets; on ", number("judged_on"),
+                     " unseen ones sign accuracy ");
   char figures[96];
-  std::snprintf(figures, sizeof(figures), "%.3f, Pearson %.3f, Spearman %.3f\n", json.at("sign_accuracy").get<double>(),
-                json.at("pearson").get<double>(), json.at("spearman").get<double>());
+  std::snprintf(figures, sizeof(figures), "%.3f, Pearson %.3f, Spearman %.3f\n", number("sign_accuracy"), number("pearson"),
+                number("spearman"));
   summary += figures;
-  return open_reward("encoder_head:" + folder.string());
+  return open_reward("encoder_head:" + folder.string(), common);
 }
 
 void cut(std::vector<Prompt>& prompts, Index count) {
@@ -58,11 +58,6 @@ void require_disjoint(const std::vector<Prompt>& training, const std::vector<Pro
   for (const auto& prompt : held_out)
     require<ConfigError>(!seen.contains(prompt.text), "held-out prompt ", prompt.id, " ('", io::excerpt(prompt.text),
                          "') is a training prompt too; remove it from --evaluation-prompts");
-}
-std::vector<Prompt> distinct(std::vector<Prompt> prompts) {
-  std::unordered_map<std::string, bool> seen;
-  std::erase_if(prompts, [&](const Prompt& prompt) { return std::exchange(seen[prompt.text], true); });
-  return prompts;
 }
 }  // namespace
 
@@ -77,7 +72,7 @@ AlignData prepare_data(const AlignOptions& o, train::RunFolder& run, const Polic
     for (auto* prompts : {&data.training, &data.held_out})
       for (auto& prompt : *prompts) prompt = policy.encoded(prompt.text, prompt.id);
   } else {
-    data.training = distinct(policy.load_prompts(o.prompts));
+    data.training = distinct(policy.load_prompts(o.prompts), o.prompts, o.common);
     if (o.evaluation_prompts.empty()) {
       for (const auto& prompt : data.training)
         if (stable_hash(prompt.text) % 5 == 0) data.held_out.push_back(prompt);
@@ -87,16 +82,16 @@ AlignData prepare_data(const AlignOptions& o, train::RunFolder& run, const Polic
     }
   }
   if (!o.evaluation_prompts.empty()) {
-    data.held_out = distinct(policy.load_prompts(o.evaluation_prompts));
+    data.held_out = distinct(policy.load_prompts(o.evaluation_prompts), o.evaluation_prompts, o.common);
     require_disjoint(data.training, data.held_out);
   }
   cut(data.training, o.training_prompts);
   cut(data.held_out, o.evaluation_count);
   policy.require_room(data.training);
   policy.require_room(data.held_out);
-  if (!o.reward.empty()) data.reward = open_reward(o.reward);
+  if (!o.reward.empty()) data.reward = open_reward(o.reward, o.common);
   run.begin();  // all that was named is there
-  if (o.reward.empty()) data.reward = sentiment(*snippets, run.path() / "reward", stage, data.summary);
+  if (o.reward.empty()) data.reward = sentiment(*snippets, run.path() / "reward", o.common, stage, data.summary);
   data.summary += message(data.training.size(), " training prompts, ", data.held_out.size(), " held out; best of ", o.n);
   const std::string name =
       o.model.empty() ? "SmolLM2-135M-Instruct" : std::filesystem::path(o.model).lexically_normal().filename().string();

@@ -33,7 +33,8 @@ struct EvaluateOptions {
 
 int evaluate(const EvaluateOptions& o) {
   begin(o.common);
-  for (const auto& [flag, value] : {std::pair{"--model", &o.model}, {"--reward", &o.reward}, {"--prompts", &o.prompts}})
+  for (const auto& [flag, value] :
+       {std::pair{"--model", &o.model}, {"--reward", &o.reward}, {"--prompts", &o.prompts}, {"--out", &o.out}})
     require<ConfigError>(!value->empty(), flag, " is missing; see 'vbon evaluate --help'");
   check_count("--samples", o.samples, 1);
   check_count("--references", o.references, 2);
@@ -49,7 +50,7 @@ int evaluate(const EvaluateOptions& o) {
                                      {"--prompts", o.prompts},
                                      {"--reward", name_and_argument(o.reward).second}})
       refuse_inside(run.path(), flag, path);
-  const reward::Any reward = open_reward(o.reward);
+  const reward::Any reward = open_reward(o.reward, o.common);
   Policy policy = Policy::load(o.model), reference = Policy::load(o.reference);
   for (Policy* one : {&policy, &reference}) {
     one->sampler().temperature = o.temperature;
@@ -57,7 +58,7 @@ int evaluate(const EvaluateOptions& o) {
   }
   require<ConfigError>(policy.vocabulary() == reference.vocabulary(), "--model has ", policy.vocabulary(),
                        " tokens and --reference ", reference.vocabulary(), "; they must share a vocabulary");
-  auto prompts = policy.load_prompts(o.prompts);
+  auto prompts = distinct(policy.load_prompts(o.prompts), o.prompts, o.common);
   if (o.count > 0 && static_cast<std::size_t>(o.count) < prompts.size()) prompts.resize(static_cast<std::size_t>(o.count));
 
   run.begin();

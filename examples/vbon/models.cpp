@@ -1,11 +1,22 @@
 #include "models.hpp"
 
+#include <unordered_set>
+
 #include "vbon/io/utf8.hpp"
 #include "vbon/policy/load.hpp"
 #include "vbon/rollout/prompts.hpp"
 #include "vbon/text/chat_template.hpp"
 
 namespace vbon::program {
+std::vector<Prompt> distinct(std::vector<Prompt> prompts, const std::string& file, const Common& common) {
+  std::unordered_set<std::string> seen;
+  const auto repeated = std::erase_if(prompts, [&](const Prompt& prompt) { return !seen.insert(prompt.text).second; });
+  if (repeated > 0)
+    remark(common, message(file, ": ", repeated, " of ", prompts.size() + repeated,
+                           " prompts stand there a second time and are left out"));
+  return prompts;
+}
+
 struct Policy::Model {
   policy::CausalLmPolicy<Cpu> policy;
 

@@ -62,9 +62,14 @@ class Policy {
 static_assert(TrainablePolicy<Policy> && FeaturedPolicy<Policy>);
 inline constexpr const char* default_model = "smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
 
+/// Each text once, at its first place; the rest is told. A prompt that counted twice would pass for two independent ones.
+/// @param file  where they come from
+std::vector<Prompt> distinct(std::vector<Prompt> prompts, const std::string& file, const Common& common);
+
 /// @param spec  "name" or "name:argument", as in length:24, lexicon:words.txt, encoder_head:FOLDER, process:COMMAND
+/// A process reward waits as long as --reward-timeout says and ends when the program is to stop.
 /// @throws ConfigError listing the known names
-reward::Any open_reward(const std::string& spec);
+reward::Any open_reward(const std::string& spec, const Common& common);
 /// One line on every reward, for --help.
 extern const char* const reward_help;
 std::string list_rewards();

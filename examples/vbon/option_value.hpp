@@ -1,6 +1,8 @@
 // From the text of a command line to the field of an options struct: numbers, flags and enumerations by name.
 #pragma once
 #include <charconv>
+#include <limits>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <string_view>
@@ -10,6 +12,24 @@
 #include "vbon/core/registry.hpp"
 
 namespace vbon::program {
+/// The whole text as a number, which T must hold: no blanks, no other base, nothing wrapped or cut.
+template <class T>
+std::optional<T> parse_number(std::string_view text) {
+  T value{};
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (failure != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+/// What parse_number takes, for messages.
+template <class T>
+std::string expected_number() {
+  std::ostringstream out;
+  out.precision(2);
+  out << (std::is_integral_v<T> ? "a whole number" : "a number") << " in [" << std::numeric_limits<T>::lowest() << ", "
+      << std::numeric_limits<T>::max() << "]";
+  return std::move(out).str();
+}
+
 /// @param name  of the option, for messages
 /// @throws ConfigError
 template <class T>
@@ -33,11 +53,9 @@ void set_option(std::string_view name, T& field, const std::string& text) {
     }
     refuse("one of " + known);
   } else if constexpr (std::is_arithmetic_v<T>) {
-    T value{};
-    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (failure != std::errc{} || end != text.data() + text.size())
-      refuse(std::is_integral_v<T> ? "a whole number" : "a number");
-    field = value;
+    const auto value = parse_number<T>(text);
+    if (!value) refuse(expected_number<T>());
+    field = *value;
   } else {
     field = text;
   }

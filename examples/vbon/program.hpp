@@ -27,9 +27,11 @@ void add_inspect(CLI::App& program, Job& job);
 /// Options that every command has.
 struct Common {
   std::uint64_t seed = 1;
-  int threads = 0;  // 0: as many as the machine lets this process use
+  Index threads = 0;  // 0: as many as the machine lets this process use
   bool quiet = false;
+  double reward_timeout = 60;  // seconds that a reward process may be silent; of commands with --reward
 };
+/// Call it after the command's own options: --reward-timeout stands beside --reward only.
 void add_common(CLI::App& command, Common& common);
 /// @throws ConfigError unless `least` <= value <= a million, naming the flag
 void check_count(std::string_view flag, Index value, Index least);
@@ -51,6 +53,6 @@ std::pair<std::string, std::string> name_and_argument(const std::string& text);
 
 /// Progress and remarks go to standard error, results to standard output.
 void remark(const Common& common, const std::string& text);
-/// Appends a line to standard output and ends the program's job when nobody reads it any more.
+/// Appends a line to standard output, whatever bytes it has, and ends the program's job when nobody reads it any more.
 void print_line(const std::string& line);
 }  // namespace vbon::program

@@ -1,6 +1,4 @@
 // vbon sample: draws responses and prints them.
-#include <fstream>
-
 #include "models.hpp"
 #include "vbon/io/jsonl.hpp"
 #include "vbon/rollout/collect.hpp"
@@ -35,7 +33,7 @@ int sample(const SampleOptions& o) {
   for (const auto& message : o.chats) prompts.push_back(policy.chat(message, prompts.size()));
   policy.require_room(prompts);
   reward::Any reward;
-  if (!o.reward.empty()) reward = open_reward(o.reward);
+  if (!o.reward.empty()) reward = open_reward(o.reward, o.common);
 
   const std::size_t chunk = static_cast<std::size_t>(std::max<Index>(1, 64 / o.samples));
   for (std::size_t first = 0; first < prompts.size() && !stop_requested(); first += chunk) {
@@ -53,7 +51,7 @@ int sample(const SampleOptions& o) {
           continue;
         }
         nlohmann::ordered_json row = {{"prompt", prompt}, {"text", text}};
-        if (!o.reward.empty()) row["reward"] = batch.reward[i];
+        if (!o.reward.empty()) row["reward"] = io::json_of(batch.reward[i]);
         row["log_prob"] = log_prob[i];
         row["tokens"] = batch.length(i);
         row["finished"] = batch.finished[static_cast<std::size_t>(i)] != 0;
@@ -87,7 +85,8 @@ void add_sample(CLI::App& program, Job& job) {
       ->capture_default_str();
   c->add_flag("--greedy", o->greedy, "the same as --temperature 0");
   c->add_option("--reward", o->reward, std::string("also print the reward; ") + reward_help);
-  c->add_flag("--json", o->json, "JSON lines with text, log-prob and length (and reward); readable as a reference cache");
+  c->add_flag("--json", o->json,
+              "JSON lines with text, log-prob and length; with --reward also the reward, and then a reference cache");
   add_common(*c, o->common);
   c->callback([o, &job] { job = [o] { return sample(*o); }; });
 }

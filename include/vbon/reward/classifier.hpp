@@ -32,6 +32,7 @@ struct ClassifierOptions {
 class Classifier {
  public:
   static constexpr std::string_view name = "classifier";
+  static constexpr std::string_view argument = "FOLDER of a Hugging Face sequence classifier";
 
   Classifier() = default;
   /// @throws RunError, FormatError, ConfigError: an unknown family, no classification head, an unknown label, several
