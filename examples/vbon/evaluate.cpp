@@ -9,7 +9,7 @@ namespace vbon::program {
 namespace {
 struct EvaluateOptions {
   Common common;
-  std::string model, reference, reward, prompts, out = "vbon-evaluation";
+  std::string model, adapter, reference, reward, prompts, out = "vbon-evaluation";
   double n = 4, temperature = 1;
   Index samples = 8, references = 16, max_new_tokens = 24, count = 0;
 };
@@ -24,7 +24,9 @@ int evaluate(const EvaluateOptions& o) {
   check_count("--count", o.count, 0);
   check_target(o.n, o.temperature);
   const reward::Any reward = open_reward(o.reward);
-  Policy policy = Policy::load(o.model), reference = Policy::load(o.reference);
+  Policy policy = Policy::load(o.model, o.adapter);
+  const bool same_weights = !o.adapter.empty() && o.reference == o.model;
+  Policy reference = same_weights ? policy.reference() : Policy::load(o.reference);
   for (Policy* one : {&policy, &reference}) {
     one->sampler().temperature = o.temperature;
     one->sampler().max_new_tokens = o.max_new_tokens;
@@ -59,7 +61,11 @@ int evaluate(const EvaluateOptions& o) {
   bar.reset();
   write_report(o.common, o.out, result,
                {.title = "Evaluation of " + std::filesystem::path(o.model).filename().string(),
-                .settings = {{"model", o.model}, {"reference", o.reference}, {"reward", o.reward}, {"prompts", o.prompts}}});
+                .settings = {{"model", o.model},
+                             {"adapter", o.adapter.empty() ? "none" : o.adapter},
+                             {"reference", o.reference},
+                             {"reward", o.reward},
+                             {"prompts", o.prompts}}});
   return 0;
 }
 }  // namespace
@@ -71,6 +77,7 @@ void add_evaluate(CLI::App& program, Job& job) {
       "Example: vbon evaluate --model vbon-run/model --reward encoder_head:vbon-run/reward --prompts held_out.jsonl --out "
       "evaluation");
   c->add_option("--model", o->model, "the aligned model: GGUF file or Hugging Face folder");
+  c->add_option("--adapter", o->adapter, "LoRA adapter of that model, a peft folder");
   c->add_option("--reference", o->reference, "what it was aligned from; empty: the fetched SmolLM2-135M-Instruct");
   c->add_option("--reward", o->reward, reward_help);
   c->add_option("--prompts", o->prompts, "JSON lines {\"prompt\": ...} or {\"messages\": [...]}");

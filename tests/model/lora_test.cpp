@@ -194,7 +194,7 @@ TEST_CASE("merged equals unmerged to rounding, and is what is saved", "[model][l
   CHECK(model.trainable().gradients().size() == model.parameters().size());
 }
 
-TEST_CASE("two adapters share one base; a clone shares nothing", "[model][lora]") {
+TEST_CASE("two adapters share one base; a clone has an adapter of its own", "[model][lora]") {
   auto first = tiny_model("llama");
   first.attach(adapter_for(first));
   move_adapter(first);
@@ -208,7 +208,10 @@ TEST_CASE("two adapters share one base; a clone shares nothing", "[model][lora]"
   CHECK(log_probs(copy, forest) == of_first);
   move_adapter(first);
   CHECK(log_probs(copy, forest) == of_first);
-  CHECK_NOTHROW(copy.merge());
+  CHECK(copy.parameters().data() == first.parameters().data());
+  auto apart = first.base().clone();  // the weights too, which are trained there
+  CHECK(apart.parameters().data() != first.parameters().data());
+  CHECK_FALSE(apart.parameters().frozen());
 }
 
 TEST_CASE("what an adapter cannot do is refused", "[model][lora][error]") {

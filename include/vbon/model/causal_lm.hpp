@@ -74,13 +74,17 @@ class CausalLm {
   CausalLm(CausalLm&&) = default;
   CausalLm& operator=(CausalLm&&) = default;
 
-  /// A second model with the same parameters and adapter, sharing nothing.
+  /// A second model with the same parameters: of an adapted one an adapter of its own beside the same weights.
   CausalLm clone() const {
+    if (adapter_) {
+      CausalLm copy = base();
+      copy.attach(adapter_->clone());
+      return copy;
+    }
     CausalLm copy(shape_);
     std::copy_n(parameters().data(), parameters().size(), copy.parameters().values().data());
     copy.memory = memory;
     copy.config_ = config_;
-    if (adapter_) copy.attach(adapter_->clone());
     return copy;
   }
 
