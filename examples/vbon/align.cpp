@@ -163,11 +163,12 @@ int align(const AlignOptions& o) {
 
   stages.begin("load model");
   Policy policy = Policy::load(o.model);
+  if (o.lora.rank > 0) policy.adapt(o.lora, RngKey{o.common.seed, 0}.fold(105));
   policy.sampler().temperature = o.temperature;
   policy.sampler().max_new_tokens = o.max_new_tokens;
   const AlignData data = prepare_data(o, run, policy, [&](const std::string& stage) { stages.begin(stage); });
   remark(o.common, data.summary);
-  Policy reference = policy.clone();
+  Policy reference = policy.reference();
 
   const RngKey seed{o.common.seed, 0};
   stages.begin("references");
@@ -209,6 +210,8 @@ int align(const AlignOptions& o) {
 
   stages.begin("save");
   policy.save(run.path() / "model");
+  if (o.lora.rank > 0)
+    policy.save_adapter(run.path() / "adapter", o.model.empty() ? "HuggingFaceTB/SmolLM2-135M-Instruct" : o.model);
   stages.begin("evaluate");
   eval::EvaluationOptions evaluation{.samples = o.evaluation_samples, .n = o.n, .key = seed.fold(103)};
   evaluation.progress = [&](Index done, Index total) {
@@ -229,6 +232,7 @@ int align(const AlignOptions& o) {
   times["resident_megabytes"] = train::resident_megabytes();
   io::write_file_atomically(run.path() / "times.json", times.dump(1) + "\n");
   print_line("model:  " + (run.path() / "model").string());
+  if (o.lora.rank > 0) print_line("adapter: " + (run.path() / "adapter").string());
   run.mark_finished();
   trainer.remove_checkpoints();
   return 0;

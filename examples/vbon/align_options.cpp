@@ -2,7 +2,6 @@
 
 #include <cmath>
 
-#include "models.hpp"
 #include "settings.hpp"
 #include "vbon/core/error.hpp"
 
@@ -80,6 +79,15 @@ void AlignOptions::add_to(CLI::App& c) {
       training);
   add("--checkpoint-every", checkpoint_every, "steps between checkpoints", training);
   add("--evaluate-every", evaluate_every, "steps between glances at 32 held-out prompts; 0: none", training);
+  const char* adapter = "LoRA (train a small adapter instead of all weights)";
+  add("--lora-rank", lora.rank,
+      "rank of the adapter, as 8; 0: none. The weights are kept once and not changed; it wants a larger learning rate, as "
+      "2e-4",
+      adapter);
+  add("--lora-alpha", lora.alpha, "the adapter is scaled by alpha / rank", adapter);
+  c.add_flag("--lora-rslora", lora.rank_stabilized, "scale by alpha / sqrt(rank) instead")->group(adapter);
+  add("--lora-targets", lora.targets,
+      "linear maps to adapt: names as q_proj,v_proj, regex:PATTERN of whole names, or all-linear", adapter);
   add_common(c, common);
 }
 
@@ -121,6 +129,12 @@ void AlignOptions::check() const {
   if (anchor_eta)
     require<ConfigError>(*anchor_eta >= 0 && *anchor_eta <= 1, "--anchor-eta in [0, 1] expected, got ", *anchor_eta);
   if (anchor_swap_every) check_count("--anchor-swap-every", *anchor_swap_every, 1);
+  check_count("--lora-rank", lora.rank, 0);
+  const LoraSettings none;
+  require<ConfigError>(lora.rank > 0 || (lora.alpha == none.alpha && lora.targets == none.targets && !lora.rank_stabilized),
+                       "--lora-alpha, --lora-targets and --lora-rslora need --lora-rank");
+  require<ConfigError>(lora.alpha > 0 && std::isfinite(lora.alpha), "--lora-alpha > 0 and finite expected, got ",
+                       lora.alpha);
   require<ConfigError>(clip > 0, "--clip > 0 expected (inf: no clipping), got ", clip);
 }
 
@@ -130,6 +144,12 @@ io::Json AlignOptions::settings() const {
   set_place(all, "prompts", prompts, "snippets", true);
   set_place(all, "evaluation-prompts", evaluation_prompts, "", true);
   set_reward(all, reward, "snippets");
+  if (lora.rank > 0) {
+    all["lora-rank"] = lora.rank;
+    all["lora-alpha"] = lora.alpha;
+    all["lora-rslora"] = lora.rank_stabilized;
+    all["lora-targets"] = lora.targets;
+  }
   return all;
 }
 

@@ -10,7 +10,7 @@ namespace vbon::program {
 namespace {
 struct EvaluateOptions {
   Common common;
-  std::string model, reference, reward, prompts, out = "vbon-evaluation";
+  std::string model, adapter, reference, reward, prompts, out = "vbon-evaluation";
   double n = 4, temperature = 1;
   Index samples = 8, references = 16, max_new_tokens = 24, count = 0;
   bool overwrite = false;
@@ -24,6 +24,7 @@ struct EvaluateOptions {
                     {"count", count},
                     {"seed", common.seed}};
     set_place(all, "model", model, "", false);
+    set_place(all, "adapter", adapter, "none", false);
     set_place(all, "reference", reference, "SmolLM2-135M-Instruct", false);
     set_place(all, "prompts", prompts, "", true);
     set_reward(all, reward, "");
@@ -46,12 +47,15 @@ int evaluate(const EvaluateOptions& o) {
   if (run.resumed()) remark(o.common, "going on with the evaluation in " + run.path().string());
   if (run.replaces())
     for (const auto& [flag, path] : {std::pair{"--model", o.model},
+                                     {"--adapter", o.adapter},
                                      {"--reference", o.reference},
                                      {"--prompts", o.prompts},
                                      {"--reward", name_and_argument(o.reward).second}})
       refuse_inside(run.path(), flag, path);
   const reward::Any reward = open_reward(o.reward, o.common);
-  Policy policy = Policy::load(o.model), reference = Policy::load(o.reference);
+  Policy policy = Policy::load(o.model, o.adapter);
+  const bool same_weights = !o.adapter.empty() && o.reference == o.model;
+  Policy reference = same_weights ? policy.reference() : Policy::load(o.reference);
   for (Policy* one : {&policy, &reference}) {
     one->sampler().temperature = o.temperature;
     one->sampler().max_new_tokens = o.max_new_tokens;
@@ -86,7 +90,11 @@ int evaluate(const EvaluateOptions& o) {
   bar.reset();
   write_report(o.common, run.path(), result,
                {.title = "Evaluation of " + std::filesystem::path(o.model).filename().string(),
-                .settings = {{"model", o.model}, {"reference", o.reference}, {"reward", o.reward}, {"prompts", o.prompts}}});
+                .settings = {{"model", o.model},
+                             {"adapter", o.adapter.empty() ? "none" : o.adapter},
+                             {"reference", o.reference},
+                             {"reward", o.reward},
+                             {"prompts", o.prompts}}});
   run.mark_finished();
   return 0;
 }
@@ -99,6 +107,7 @@ void add_evaluate(CLI::App& program, Job& job) {
       "Example: vbon evaluate --model vbon-run/model --reward encoder_head:vbon-run/reward --prompts held_out.jsonl --out "
       "evaluation");
   c->add_option("--model", o->model, "the aligned model: GGUF file or Hugging Face folder");
+  c->add_option("--adapter", o->adapter, "LoRA adapter of that model, a peft folder");
   c->add_option("--reference", o->reference, "what it was aligned from; empty: the fetched SmolLM2-135M-Instruct");
   c->add_option("--reward", o->reward, reward_help);
   c->add_option("--prompts", o->prompts, "JSON lines {\"prompt\": ...} or {\"messages\": [...]}");

@@ -4,6 +4,7 @@
 
 #include "vbon/io/utf8.hpp"
 #include "vbon/policy/load.hpp"
+#include "vbon/policy/peft.hpp"
 #include "vbon/rollout/prompts.hpp"
 #include "vbon/text/chat_template.hpp"
 
@@ -42,11 +43,21 @@ Policy::Policy(Policy&&) noexcept = default;
 Policy& Policy::operator=(Policy&&) noexcept = default;
 Policy::~Policy() = default;
 
-Policy Policy::load(const std::filesystem::path& path) {
-  return Policy(std::make_unique<Model>(Model{policy::load<Cpu>(path.empty() ? cached(default_model, "--model") : path)}));
+Policy Policy::load(const std::filesystem::path& path, const std::filesystem::path& adapter) {
+  Model model{policy::load<Cpu>(path.empty() ? cached(default_model, "--model") : path)};
+  if (!adapter.empty()) policy::load_adapter(model.policy.model(), adapter);
+  return Policy(std::make_unique<Model>(std::move(model)));
 }
 Policy Policy::clone() const { return Policy(std::make_unique<Model>(Model{model_->policy.clone()})); }
+void Policy::adapt(const LoraSettings& settings, RngKey key) {
+  policy::add_adapter(model_->policy.model(), policy::LoraTargets::parse(settings.targets),
+                      {.rank = settings.rank, .alpha = settings.alpha, .rank_stabilized = settings.rank_stabilized}, key);
+}
+Policy Policy::reference() const { return Policy(std::make_unique<Model>(Model{model_->policy.reference()})); }
 void Policy::save(const std::filesystem::path& folder) const { policy::save(model_->policy, folder); }
+void Policy::save_adapter(const std::filesystem::path& folder, const std::string& base_name) const {
+  policy::save_adapter(model_->policy.model(), folder, base_name);
+}
 
 policy::Sampler& Policy::sampler() { return model_->policy.sampler; }
 Index Policy::vocabulary() const { return model_->policy.shape().vocab; }

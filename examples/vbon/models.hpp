@@ -14,20 +14,36 @@
 #include "vbon/reward/any.hpp"
 
 namespace vbon::program {
+/// The adapter that --lora-rank and its companions ask for.
+struct LoraSettings {
+  Index rank = 0;  // 0: none, all weights are trained
+  double alpha = 16;
+  bool rank_stabilized = false;
+  std::string targets = "all-linear";
+};
+
 /// A causal language model of any family with its tokenizer.
 class Policy {
  public:
   using device_type = Cpu;
 
-  /// @param path  a GGUF file or a Hugging Face folder; empty: the fetched SmolLM2
+  /// @param path     a GGUF file or a Hugging Face folder; empty: the fetched SmolLM2
+  /// @param adapter  a LoRA adapter of that model as a peft folder; empty: none
   /// @throws RunError, FormatError, ConfigError; a folder that holds another kind of model is named as such
-  static Policy load(const std::filesystem::path& path);
+  static Policy load(const std::filesystem::path& path, const std::filesystem::path& adapter = {});
   Policy(Policy&&) noexcept;
   Policy& operator=(Policy&&) noexcept;
   ~Policy();
   Policy clone() const;
-  /// Writes a folder that transformers loads.
+  /// Freezes the weights; a new adapter is trained in their place.
+  /// @throws ConfigError for settings that cannot work or name no linear map
+  void adapt(const LoraSettings& settings, RngKey key);
+  /// What the policy is held against: its weights without the adapter, shared; where there is none a clone.
+  Policy reference() const;
+  /// Writes a folder that transformers loads; of an adapted policy with the merged weights.
   void save(const std::filesystem::path& folder) const;
+  /// Writes the adapter as a folder that peft loads.
+  void save_adapter(const std::filesystem::path& folder, const std::string& base_name) const;
 
   policy::Sampler& sampler();
   Index vocabulary() const;

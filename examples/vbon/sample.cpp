@@ -7,7 +7,7 @@ namespace vbon::program {
 namespace {
 struct SampleOptions {
   Common common;
-  std::string model, prompts_file, reward;
+  std::string model, adapter, prompts_file, reward;
   std::vector<std::string> prompts, chats;
   Index samples = 1;
   policy::Sampler sampler = {.max_new_tokens = 64};
@@ -20,7 +20,7 @@ int sample(const SampleOptions& o) {
                        "what shall it continue? give --prompt TEXT, --chat TEXT or --prompts FILE");
   check_count("--samples", o.samples, 1);
   check_count("--max-new-tokens", o.sampler.max_new_tokens, 1);
-  Policy policy = Policy::load(o.model);
+  Policy policy = Policy::load(o.model, o.adapter);
   auto& sampler = policy.sampler();
   const auto eos = sampler.eos;
   sampler = o.sampler;
@@ -67,6 +67,7 @@ void add_sample(CLI::App& program, Job& job) {
   auto o = std::make_shared<SampleOptions>();
   c->footer("Example: vbon sample --model vbon-run/model --prompt 'This film is' --samples 4 --max-new-tokens 24");
   c->add_option("--model", o->model, "GGUF file or Hugging Face folder; empty: the fetched SmolLM2-135M-Instruct");
+  c->add_option("--adapter", o->adapter, "LoRA adapter of that model, a peft folder");
   c->add_option("--prompt", o->prompts, "text to continue, as it stands; may be given again")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   c->add_option("--chat", o->chats, "message of a user, put through the model's chat template; may be given again")

@@ -1,7 +1,8 @@
 // vbon/model/save.hpp
 //
 // A model as a Hugging Face folder: config.json, generation_config.json and safetensors, with the names and
-// the storage of the family's own checkpoints, so that transformers loads it.
+// the storage of the family's own checkpoints, so that transformers loads it. Of an adapted model the merged
+// weights are written; the model stays as it is.
 #pragma once
 #include <filesystem>
 #include <string>
@@ -20,16 +21,22 @@ struct SaveOptions {
 /// @throws ConfigError for another dtype, RunError when the disk is full
 inline void save_causal_lm(const CausalLm& model, const std::filesystem::path& folder, const SaveOptions& options = {}) {
   const Parameters& parameters = model.parameters();
-  std::vector<Tensor<float>> rearranged;
-  rearranged.reserve(parameters.list().size());  // the list below points into it
+  std::vector<Tensor<float>> made;
+  made.reserve(2 * parameters.list().size());  // the list below points into it
   std::vector<io::TensorToWrite> tensors;
   for (std::size_t i = 0; i < parameters.list().size(); ++i) {
     const Parameter& p = parameters.list()[i];
     View<const float> values(parameters.data() + p.offset, p.rows, p.cols);
+    if (model.adapter() && model.adapter()->find(static_cast<Index>(i))) {
+      View<float> merged = made.emplace_back(p.rows, p.cols).view();
+      std::copy(values.begin(), values.end(), merged.begin());
+      model.adapter()->merge(static_cast<Index>(i), merged);
+      values = merged;
+    }
     const Arrangement& form = model.network().stored[i].arrangement;
     if (form.how != Arrange::plain) {
-      arrange_back(form, values, rearranged.emplace_back(p.rows, p.cols).view());
-      values = rearranged.back().view();
+      arrange_back(form, values, made.emplace_back(p.rows, p.cols).view());
+      values = made.back().view();
     }
     tensors.push_back({.name = p.name, .shape = p.shape, .values = values.span(), .dtype = options.dtype});
   }
