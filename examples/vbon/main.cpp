@@ -46,18 +46,6 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return row[b.size()];
 }
 
-/// "unknown WHAT 'word' (did you mean ...?); known: ..."
-std::string unknown(const std::string& what, const std::string& word, const std::vector<std::string>& known) {
-  std::string list, nearest;
-  std::size_t least = 3;
-  for (const auto& name : known) {
-    list += (list.empty() ? "" : ", ") + name;
-    if (const auto distance = edit_distance(word, name); distance < least) least = distance, nearest = name;
-  }
-  return "unknown " + what + " '" + word + "'" + (nearest.empty() ? "" : "; did you mean " + nearest + "?") +
-         (nearest.empty() ? "; known: " : " known: ") + list;
-}
-
 std::string one_line(std::string text) {
   for (char& c : text)
     if (c == '\n' || c == '\r') c = ' ';
@@ -146,8 +134,8 @@ void add_common(CLI::App& command, Common& common) {
 }
 
 void check_count(std::string_view flag, Index value, Index least) {
-  constexpr Index most = 1'000'000;  // beyond it memory ends; a larger number is a slip of the keyboard
-  require<ConfigError>(value >= least && value <= most, flag, " in [", least, ", ", most, "] expected, got ", value);
+  require<ConfigError>(value >= least && value <= most_of_anything, flag, " in [", least, ", ", most_of_anything,
+                       "] expected, got ", value);
 }
 
 void check_target(double n, double temperature) {
@@ -169,6 +157,21 @@ std::filesystem::path cached(const std::filesystem::path& relative, std::string_
   require<RunError>(std::filesystem::exists(path), path.string(),
                     " is not there; fetch it with examples/setup/fetch_data.sh, or give your own with ", flag);
   return path;
+}
+
+std::string unknown(const std::string& what, const std::string& word, const std::vector<std::string>& known) {
+  const auto plain = [](std::string name) {
+    std::replace(name.begin(), name.end(), '-', '_');
+    return name;
+  };
+  std::string list, nearest;
+  std::size_t least = 3;
+  for (const auto& name : known) {
+    list += (list.empty() ? "" : ", ") + name;
+    if (const auto distance = edit_distance(plain(word), plain(name)); distance < least) least = distance, nearest = name;
+  }
+  return "unknown " + what + " '" + word + "'" +
+         (nearest.empty() ? "; known: " : "; did you mean " + nearest + "? known: ") + (list.empty() ? "none" : list);
 }
 
 std::pair<std::string, std::string> name_and_argument(const std::string& text) {

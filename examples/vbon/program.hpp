@@ -30,7 +30,9 @@ struct Common {
   bool quiet = false;
 };
 void add_common(CLI::App& command, Common& common);
-/// @throws ConfigError unless `least` <= value <= a million, naming the flag
+/// Beyond this many of anything memory ends; a larger number is a slip of the keyboard.
+inline constexpr Index most_of_anything = 1'000'000;
+/// @throws ConfigError unless `least` <= value <= most_of_anything, naming the flag
 void check_count(std::string_view flag, Index value, Index least);
 /// @throws ConfigError unless N is a real number in [1, 2^53] and the temperature in [0.001, 1000]
 void check_target(double n, double temperature);
@@ -45,6 +47,8 @@ inline constexpr int stopped = 130;
 /// @throws RunError saying how to fetch it and which flag takes another
 std::filesystem::path cached(const std::filesystem::path& relative, std::string_view flag);
 
+/// "unknown WHAT 'word'; did you mean ...? known: ...", where hyphens are as good as underscores.
+std::string unknown(const std::string& what, const std::string& word, const std::vector<std::string>& known);
 /// Splits "name:argument".
 std::pair<std::string, std::string> name_and_argument(const std::string& text);
 
