@@ -81,6 +81,7 @@ int run(int argc, char** argv) {
   Job job;
   add_align(program, job);
   add_sample(program, job);
+  add_decode(program, job);
   add_score(program, job);
   add_evaluate(program, job);
   add_inspect(program, job);

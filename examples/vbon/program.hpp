@@ -19,6 +19,7 @@ using Job = std::function<int()>;
 /// Each command adds itself to the program and, when it is chosen, puts its work into `job`.
 void add_align(CLI::App& program, Job& job);
 void add_sample(CLI::App& program, Job& job);
+void add_decode(CLI::App& program, Job& job);
 void add_score(CLI::App& program, Job& job);
 void add_evaluate(CLI::App& program, Job& job);
 void add_inspect(CLI::App& program, Job& job);
