@@ -3,6 +3,7 @@
 #include <cmath>
 #include <map>
 
+#include "decoders.hpp"
 #include "models.hpp"
 #include "objectives.hpp"
 #include "vbon/core/registry.hpp"
@@ -161,6 +162,7 @@ void inspect_cache(const InspectOptions& o) {
 int inspect(const InspectOptions& o) {
   begin(o.common);
   if (same_name(o.what, "objectives")) return print_line(list_objectives()), 0;
+  if (same_name(o.what, "decoders")) return print_line(list_decoders()), 0;
   if (same_name(o.what, "estimators")) return print_line(list_estimators()), 0;
   if (same_name(o.what, "rewards")) return print_line(list_rewards()), 0;
   InspectOptions target = o;
@@ -168,7 +170,7 @@ int inspect(const InspectOptions& o) {
   const std::filesystem::path path = target.what;
   require<RunError>(std::filesystem::exists(path), path.string(),
                     " does not exist; give a GGUF file, a model folder, a run folder, a reference cache, or one of "
-                    "objectives, estimators, rewards");
+                    "objectives, decoders, estimators, rewards");
   if (std::filesystem::is_directory(path)) {
     if (std::filesystem::exists(path / "run.json"))
       inspect_run(target);
@@ -186,11 +188,13 @@ int inspect(const InspectOptions& o) {
 }  // namespace
 
 void add_inspect(CLI::App& program, Job& job) {
-  auto* c = program.add_subcommand("inspect", "What a model, run or cache holds; names of objectives, estimators, rewards");
+  auto* c = program.add_subcommand("inspect",
+                                   "What a model, run or cache holds; names of objectives, decoders, estimators, rewards");
   auto o = std::make_shared<InspectOptions>();
-  c->add_option("what", o->what,
-                "GGUF file, model folder, run folder, reference cache (.jsonl), or objectives, estimators, rewards; empty: "
-                "the fetched model");
+  c->add_option(
+      "what", o->what,
+      "GGUF file, model folder, run folder, reference cache (.jsonl), or objectives, decoders, estimators, rewards; "
+      "empty: the fetched model");
   c->add_flag("--tensors", o->tensors, "list every tensor");
   add_common(*c, o->common);
   c->callback([o, &job] { job = [o] { return inspect(*o); }; });

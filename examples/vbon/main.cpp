@@ -57,17 +57,6 @@ std::string listed(const std::vector<std::string>& names) {
   return list;
 }
 
-/// "unknown WHAT 'word' (did you mean ...?); known: ..."
-std::string unknown(const std::string& what, const std::string& word, const std::vector<std::string>& known) {
-  std::string nearest;
-  std::size_t least = 3;
-  for (const auto& name : known) {
-    if (const auto distance = edit_distance(word, name); distance < least) least = distance, nearest = name;
-  }
-  return "unknown " + what + " '" + word + "'" + (nearest.empty() ? "" : "; did you mean " + nearest + "?") +
-         (nearest.empty() ? "; known: " : " known: ") + listed(known);
-}
-
 std::string one_line(std::string text) {
   for (char& c : text)
     if (c == '\n' || c == '\r') c = ' ';
@@ -133,6 +122,7 @@ int run(int argc, char** argv) {
   Job job;
   add_align(program, job);
   add_sample(program, job);
+  add_decode(program, job);
   add_score(program, job);
   add_evaluate(program, job);
   add_evaluate_reward(program, job);
@@ -199,8 +189,8 @@ void add_common(CLI::App& command, Common& common) {
 }
 
 void check_count(std::string_view flag, Index value, Index least) {
-  constexpr Index most = 1'000'000;  // beyond it memory ends; a larger number is a slip of the keyboard
-  require<ConfigError>(value >= least && value <= most, flag, " in [", least, ", ", most, "] expected, got ", value);
+  require<ConfigError>(value >= least && value <= most_of_anything, flag, " in [", least, ", ", most_of_anything,
+                       "] expected, got ", value);
 }
 
 void check_target(double n, double temperature) {
@@ -224,6 +214,21 @@ std::filesystem::path cached(const std::filesystem::path& relative, std::string_
   require<RunError>(std::filesystem::exists(path), path.string(),
                     " is not there; fetch it with examples/setup/fetch_data.sh, or give your own with ", flag);
   return path;
+}
+
+std::string unknown(const std::string& what, const std::string& word, const std::vector<std::string>& known) {
+  const auto plain = [](std::string name) {
+    std::replace(name.begin(), name.end(), '-', '_');
+    return name;
+  };
+  std::string nearest;
+  std::size_t least = 3;
+  for (const auto& name : known) {
+    if (const auto distance = edit_distance(plain(word), plain(name)); distance < least) least = distance, nearest = name;
+  }
+  return "unknown " + what + " '" + word + "'" +
+         (nearest.empty() ? "; known: " : "; did you mean " + nearest + "? known: ") +
+         (known.empty() ? "none" : listed(known));
 }
 
 std::pair<std::string, std::string> name_and_argument(const std::string& text) {

@@ -38,6 +38,17 @@ struct Policy::Model {
   }
 };
 
+Session::Session(std::unique_ptr<policy::Session> session) : session_(std::move(session)) {}
+Session::Session(Session&&) noexcept = default;
+Session& Session::operator=(Session&&) noexcept = default;
+Session::~Session() = default;
+const std::vector<policy::Draft>& Session::drafts() const { return session_->drafts(); }
+std::vector<Index> Session::live() const { return session_->live(); }
+Tensor<float> Session::next_log_probs() { return session_->next_log_probs(); }
+void Session::extend(Index tokens, RngKey key) { session_->extend(tokens, key); }
+void Session::append(std::span<const TokenId> token) { session_->append(token); }
+void Session::keep(std::span<const Index> numbers) { session_->keep(numbers); }
+
 Policy::Policy(std::unique_ptr<Model> model) : model_(std::move(model)) {}
 Policy::Policy(Policy&&) noexcept = default;
 Policy& Policy::operator=(Policy&&) noexcept = default;
@@ -66,6 +77,9 @@ Index Policy::context() const { return model_->policy.shape().context; }
 RolloutBatch Policy::sample(std::span<const Prompt> prompts, Index samples, RngKey key) {
   return model_->policy.sample(prompts, samples, key);
 }
+Session Policy::open(std::span<const Prompt> prompts, Index samples) {
+  return Session(std::make_unique<policy::Session>(model_->policy.open(prompts, samples)));
+}
 Array Policy::log_prob(const RolloutBatch& batch) { return model_->policy.log_prob(batch); }
 void Policy::backward(const RolloutBatch& batch, const Array& dlog_prob) { model_->policy.backward(batch, dlog_prob); }
 Array Policy::kl(const RolloutBatch& batch, Policy& reference) { return model_->policy.kl(batch, reference.model_->policy); }
@@ -84,6 +98,15 @@ std::vector<Prompt> Policy::load_prompts(const std::filesystem::path& path) cons
 Prompt Policy::encoded(std::string text, std::uint64_t id) const {
   return model_->policy.encoded({.id = id, .text = std::move(text), .tokens = {}});
 }
+
+Prompt Policy::continued(Prompt prompt, const std::string& text) const {
+  const auto more = tokenizer().encode(text, false);
+  prompt.text += text;
+  prompt.tokens.insert(prompt.tokens.end(), more.begin(), more.end());
+  return prompt;
+}
+bool Policy::has_tokenizer() const { return model_->policy.has_tokenizer(); }
+const text::Tokenizer& Policy::tokenizer() const { return model_->policy.tokenizer(); }
 
 Prompt Policy::chat(const std::string& message, std::uint64_t id) const {
   const auto options = model_->prompt_options();

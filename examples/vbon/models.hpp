@@ -13,6 +13,13 @@
 #include "vbon/policy/sampler.hpp"
 #include "vbon/reward/any.hpp"
 
+namespace vbon::policy {
+class Session;
+}
+namespace vbon::text {
+class Tokenizer;
+}
+
 namespace vbon::program {
 /// The adapter that --lora-rank and its companions ask for.
 struct LoraSettings {
@@ -20,6 +27,24 @@ struct LoraSettings {
   double alpha = 16;
   bool rank_stabilized = false;
   std::string targets = "all-linear";
+};
+
+/// Responses of a Policy under way, driven step by step: what a decoder works on.
+class Session {
+ public:
+  explicit Session(std::unique_ptr<policy::Session> session);
+  Session(Session&&) noexcept;
+  Session& operator=(Session&&) noexcept;
+  ~Session();
+  const std::vector<policy::Draft>& drafts() const;
+  std::vector<Index> live() const;
+  Tensor<float> next_log_probs();
+  void extend(Index tokens, RngKey key);
+  void append(std::span<const TokenId> token);
+  void keep(std::span<const Index> numbers);
+
+ private:
+  std::unique_ptr<policy::Session> session_;
 };
 
 /// A causal language model of any family with its tokenizer.
@@ -50,6 +75,7 @@ class Policy {
   Index context() const;
 
   RolloutBatch sample(std::span<const Prompt> prompts, Index samples, RngKey key);
+  Session open(std::span<const Prompt> prompts, Index samples);
   Array log_prob(const RolloutBatch& batch);
   void backward(const RolloutBatch& batch, const Array& dlog_prob);
   Array kl(const RolloutBatch& batch, Policy& reference);
@@ -63,6 +89,10 @@ class Policy {
   std::vector<Prompt> load_prompts(const std::filesystem::path& path) const;
   /// Tokens for a prompt that goes to the model as it stands.
   Prompt encoded(std::string text, std::uint64_t id) const;
+  /// The prompt with `text` behind it; its tokens so far stay as they are.
+  Prompt continued(Prompt prompt, const std::string& text) const;
+  bool has_tokenizer() const;
+  const text::Tokenizer& tokenizer() const;
   /// The prompt that one message of a user becomes.
   Prompt chat(const std::string& message, std::uint64_t id) const;
   /// @throws DomainError prompt_too_long, naming the prompt, its length, the context and the remedy
@@ -76,6 +106,7 @@ class Policy {
   std::unique_ptr<Model> model_;
 };
 static_assert(TrainablePolicy<Policy> && FeaturedPolicy<Policy>);
+static_assert(SteppedPolicy<Policy>);
 inline constexpr const char* default_model = "smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
 
 /// Each text once, at its first place; the rest is told. A prompt that counted twice would pass for two independent ones.

@@ -11,27 +11,6 @@
 namespace vbon::program {
 namespace {
 using Objectives = decltype(std::tuple_cat(objective::Registry{}, std::tuple<objective::Likelihood>{}));
-
-/// Sets the options that the text names; each must be one of the objective's.
-template <class O>
-void set_options(O& rule, const std::string& text) {
-  for (std::size_t begin = 0; begin < text.size();) {
-    const std::size_t end = std::min(text.find(',', begin), text.size());
-    const std::string part = text.substr(begin, end - begin);
-    const auto equals = part.find('=');
-    require<ConfigError>(equals != part.npos, "objective ", O::name, ": option=value expected, got '", part, "'");
-    const std::string name = part.substr(0, equals);
-    bool found = false;
-    std::string known;
-    rule.each_option([&](std::string_view option, auto& field, std::string_view) {
-      known += (known.empty() ? "" : ", ") + std::string(option);
-      if (!found && same_name(option, name)) set_option(option, field, part.substr(equals + 1)), found = true;
-    });
-    require<ConfigError>(found, "objective ", O::name, ": unknown option '", name,
-                         "'; known: ", known.empty() ? "none" : known);
-    begin = end + 1;
-  }
-}
 }  // namespace
 
 train::AnyObjective make_objective(const std::string& spec, const ObjectiveDefaults& defaults) {
@@ -49,7 +28,7 @@ train::AnyObjective make_objective(const std::string& spec, const ObjectiveDefau
         field = static_cast<Field>(defaults.n);
       }
     });
-    set_options(rule, options);
+    set_options(message("objective ", rule.name), rule, options);
     chosen = train::AnyObjective(std::move(rule));
   });
   return chosen;

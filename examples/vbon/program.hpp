@@ -19,6 +19,7 @@ using Job = std::function<int()>;
 /// Each command adds itself to the program and, when it is chosen, puts its work into `job`.
 void add_align(CLI::App& program, Job& job);
 void add_sample(CLI::App& program, Job& job);
+void add_decode(CLI::App& program, Job& job);
 void add_score(CLI::App& program, Job& job);
 void add_evaluate(CLI::App& program, Job& job);
 void add_evaluate_reward(CLI::App& program, Job& job);
@@ -33,7 +34,9 @@ struct Common {
 };
 /// Call it after the command's own options: --reward-timeout stands beside --reward only.
 void add_common(CLI::App& command, Common& common);
-/// @throws ConfigError unless `least` <= value <= a million, naming the flag
+/// Beyond this many of anything memory ends; a larger number is a slip of the keyboard.
+inline constexpr Index most_of_anything = 1'000'000;
+/// @throws ConfigError unless `least` <= value <= most_of_anything, naming the flag
 void check_count(std::string_view flag, Index value, Index least);
 /// @throws ConfigError unless N is a real number in [1, 2^53] and the temperature in [0.001, 1000]
 void check_target(double n, double temperature);
@@ -48,6 +51,8 @@ inline constexpr int stopped = 130;
 /// @throws RunError saying how to fetch it and which flag takes another
 std::filesystem::path cached(const std::filesystem::path& relative, std::string_view flag);
 
+/// "unknown WHAT 'word'; did you mean ...? known: ...", where hyphens are as good as underscores.
+std::string unknown(const std::string& what, const std::string& word, const std::vector<std::string>& known);
 /// Splits "name:argument".
 std::pair<std::string, std::string> name_and_argument(const std::string& text);
 

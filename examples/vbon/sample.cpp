@@ -1,5 +1,6 @@
 // vbon sample: draws responses and prints them.
 #include "models.hpp"
+#include "prompt_source.hpp"
 #include "vbon/io/jsonl.hpp"
 #include "vbon/rollout/collect.hpp"
 
@@ -7,8 +8,8 @@ namespace vbon::program {
 namespace {
 struct SampleOptions {
   Common common;
-  std::string model, adapter, prompts_file, reward;
-  std::vector<std::string> prompts, chats;
+  std::string model, adapter, reward;
+  PromptSource source;
   Index samples = 1;
   policy::Sampler sampler = {.max_new_tokens = 64};
   bool greedy = false, json = false;
@@ -16,8 +17,7 @@ struct SampleOptions {
 
 int sample(const SampleOptions& o) {
   begin(o.common);
-  require<ConfigError>(!o.prompts.empty() || !o.chats.empty() || !o.prompts_file.empty(),
-                       "what shall it continue? give --prompt TEXT, --chat TEXT or --prompts FILE");
+  o.source.check();
   check_count("--samples", o.samples, 1);
   check_count("--max-new-tokens", o.sampler.max_new_tokens, 1);
   Policy policy = Policy::load(o.model, o.adapter);
@@ -27,11 +27,7 @@ int sample(const SampleOptions& o) {
   sampler.eos = eos;
   if (o.greedy) sampler.temperature = 0;
   sampler.check();
-  std::vector<Prompt> prompts;
-  if (!o.prompts_file.empty()) prompts = policy.load_prompts(o.prompts_file);
-  for (const auto& text : o.prompts) prompts.push_back(policy.encoded(text, prompts.size()));
-  for (const auto& message : o.chats) prompts.push_back(policy.chat(message, prompts.size()));
-  policy.require_room(prompts);
+  const auto prompts = o.source.load(policy);
   reward::Any reward;
   if (!o.reward.empty()) reward = open_reward(o.reward, o.common);
 
@@ -68,11 +64,7 @@ void add_sample(CLI::App& program, Job& job) {
   c->footer("Example: vbon sample --model vbon-run/model --prompt 'This film is' --samples 4 --max-new-tokens 24");
   c->add_option("--model", o->model, "GGUF file or Hugging Face folder; empty: the fetched SmolLM2-135M-Instruct");
   c->add_option("--adapter", o->adapter, "LoRA adapter of that model, a peft folder");
-  c->add_option("--prompt", o->prompts, "text to continue, as it stands; may be given again")
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  c->add_option("--chat", o->chats, "message of a user, put through the model's chat template; may be given again")
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  c->add_option("--prompts", o->prompts_file, "JSON lines {\"prompt\": ...} or {\"messages\": [...]}");
+  o->source.add_to(*c);
   c->add_option("--samples", o->samples, "responses per prompt")->capture_default_str();
   c->add_option("--max-new-tokens", o->sampler.max_new_tokens, "tokens of a response at most")->capture_default_str();
   c->add_option("--min-new-tokens", o->sampler.min_new_tokens, "no end of the response before")->capture_default_str();
