@@ -3,6 +3,7 @@
 //   load -> reward -> prompts -> reference cache -> warm start -> vbon -> save -> evaluate -> report
 //
 // Every stage leaves its result in the run folder, so a run that was stopped goes on where it was.
+#include <algorithm>
 #include <chrono>
 #include <optional>
 
@@ -136,6 +137,11 @@ std::vector<train::Phase> phases(const AlignOptions& o) {
                  .n = o.n});
   auto& last = all.back();
   if (!last.objective.streams && last.objective.needs.min_group == 0) last.source = train::Source::cache;
+  if (!o.pairs.empty()) {
+    static const std::vector<Preference> some = {{.prompt = {}, .chosen = {0}, .rejected = {0}}};
+    last.source = train::Source::pairs;
+    last.pairs = some;  // stands for those of the file until the model is there to read them
+  }
   if (o.anchor_eta) last.objective.anchor = {.eta = *o.anchor_eta, .swap_every = 0};
   if (o.anchor_swap_every) last.objective.anchor = {.eta = 0, .swap_every = *o.anchor_swap_every};
   return all;
@@ -144,7 +150,7 @@ std::vector<train::Phase> phases(const AlignOptions& o) {
 int align(const AlignOptions& o) {
   begin(o.common);
   o.check();
-  const auto plan = phases(o);  // a wrong name is told before anything is loaded
+  auto plan = phases(o);  // a wrong name is told before anything is loaded
   for (const auto& phase : plan) train::probe(phase, o.references);
   const auto cdf = make_cdf(o.estimator);
   train::RunFolder run(o.out,
@@ -155,6 +161,7 @@ int align(const AlignOptions& o) {
   if (run.replaces())
     for (const auto& [flag, path] : {std::pair{"--model", o.model},
                                      {"--prompts", o.prompts},
+                                     {"--pairs", o.pairs},
                                      {"--evaluation-prompts", o.evaluation_prompts},
                                      {"--reward", name_and_argument(o.reward).second}})
       refuse_inside(run.path(), flag, path);
@@ -171,9 +178,14 @@ int align(const AlignOptions& o) {
   Policy reference = policy.reference();
 
   const RngKey seed{o.common.seed, 0};
-  stages.begin("references");
-  const auto cache = references(reference, data.reward, data.training, run.path() / "references.jsonl", o.references,
-                                seed.fold(101), stages);
+  rollout::ReferenceCache cache;
+  for (auto& phase : plan)
+    if (phase.from_pairs()) phase.pairs = data.pairs;
+  if (!std::all_of(plan.begin(), plan.end(), [](const auto& phase) { return phase.from_pairs(); })) {
+    stages.begin("references");
+    cache = references(reference, data.reward, data.training, run.path() / "references.jsonl", o.references, seed.fold(101),
+                       stages);
+  }
   stages.begin("held-out references");
   const auto pool = references(reference, data.reward, data.held_out, run.path() / "held_out.jsonl", o.evaluation_references,
                                seed.fold(102), stages);

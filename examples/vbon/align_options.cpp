@@ -22,8 +22,12 @@ void AlignOptions::add_to(CLI::App& c) {
       what);
   add("--prompts", prompts,
       "training prompts, JSON lines {\"prompt\": ...} or {\"messages\": [...]}; empty: snippet beginnings", what);
+  add("--pairs", pairs,
+      "instead of --prompts: preferences to learn from, JSON lines {\"prompt\", \"chosen\", \"rejected\"}, for dpo, ipo and "
+      "the other pair losses",
+      what);
   add("--evaluation-prompts", evaluation_prompts,
-      "held-out prompts; empty: a fifth of --prompts, chosen by a hash of the text", what);
+      "held-out prompts; empty: a fifth of --prompts or of the prompts of --pairs, chosen by a hash of the text", what);
   add("--out", out, "folder of the run: model/, report.html, metrics, caches, checkpoints", what);
   c.add_flag("--overwrite", overwrite, "remove an earlier run in --out first")->group(what);
   const char* target = "The target";
@@ -97,6 +101,7 @@ void AlignOptions::check() const {
       "--top-k, --top-p and --min-p cannot be used in training: a token outside the kept set has log pi_ref = -inf, so the "
       "log-ratio that is learnt would not exist; truncate when you sample the aligned model (vbon sample)");
   check_target(n, temperature);
+  require<ConfigError>(prompts.empty() || pairs.empty(), "--prompts and --pairs: give one of them, got both");
   for (const auto& [name, value] : {std::pair<const char*, Index>{"--max-new-tokens", max_new_tokens},
                                     {"--training-prompts", training_prompts},
                                     {"--evaluation-count", evaluation_count},
@@ -142,6 +147,7 @@ io::Json AlignOptions::settings() const {
   io::Json all = numbers();
   set_place(all, "model", model, "SmolLM2-135M-Instruct", false);
   set_place(all, "prompts", prompts, "snippets", true);
+  set_place(all, "pairs", pairs, "none", true);
   set_place(all, "evaluation-prompts", evaluation_prompts, "", true);
   set_reward(all, reward, "snippets");
   if (lora.rank > 0) {
@@ -188,10 +194,10 @@ io::Json AlignOptions::numbers() const {
 }
 
 std::vector<std::pair<std::string, std::string>> AlignOptions::texts() const {
-  std::vector<std::pair<std::string, std::string>> pairs;
+  std::vector<std::pair<std::string, std::string>> all_texts;
   const io::Json all = settings();  // named: a range-for would not keep the temporary behind items() alive
   for (const auto& [name, value] : all.items())
-    pairs.emplace_back(name, value.is_string() ? value.get<std::string>() : value.dump());
-  return pairs;
+    all_texts.emplace_back(name, value.is_string() ? value.get<std::string>() : value.dump());
+  return all_texts;
 }
 }  // namespace vbon::program

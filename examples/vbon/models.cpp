@@ -5,6 +5,7 @@
 #include "vbon/io/utf8.hpp"
 #include "vbon/policy/load.hpp"
 #include "vbon/policy/peft.hpp"
+#include "vbon/reward/training_data.hpp"
 #include "vbon/rollout/prompts.hpp"
 #include "vbon/text/chat_template.hpp"
 
@@ -93,6 +94,45 @@ std::vector<Prompt> Policy::load_prompts(const std::filesystem::path& path) cons
   auto prompts = rollout::load_prompts(path, model_->prompt_options());
   require_room(prompts);
   return prompts;
+}
+
+std::vector<Preference> Policy::load_preferences(const std::filesystem::path& path) const {
+  const auto options = model_->prompt_options();
+  std::unordered_set<std::string> templated;  // prompts that hold their own special tokens
+  const auto turns_to_text = [&](std::span<const text::ChatMessage> turns) {
+    std::string said;
+    for (const auto& turn : turns) {
+      if (turn.role != "assistant") {
+        require<ConfigError>(static_cast<bool>(options.chat), path.string(),
+                             ": a conversation needs a chat template and this model has none; give texts instead");
+        return *templated.insert(options.chat(turns)).first;
+      }
+      said += turn.content;
+    }
+    return said;  // what the assistant answers to the prompt
+  };
+  const auto& tokenizer = model_->policy.tokenizer();
+  const auto& eos = model_->policy.sampler.eos;
+  const auto answer = [&](const std::string& text) {
+    auto tokens = tokenizer.encode(text, false);
+    if (!eos.empty()) tokens.push_back(eos.front());
+    return tokens;
+  };
+  std::vector<Preference> pairs;
+  for (const auto& pair : reward::read_preferences(path, {.turns_to_text = turns_to_text})) {
+    Preference next{.prompt = {.id = pairs.size(), .text = pair.prompt, .tokens = {}},
+                    .chosen = answer(pair.chosen),
+                    .rejected = answer(pair.rejected)};
+    next.prompt.tokens = options.tokenizer(pair.prompt, templated.contains(pair.prompt));
+    const std::size_t longest = next.prompt.tokens.size() + std::max(next.chosen.size(), next.rejected.size());
+    require<FormatError>(!next.prompt.tokens.empty() && !next.chosen.empty() && !next.rejected.empty(), path.string(),
+                         ": pair ", pairs.size() + 1, ": a prompt, a chosen and a rejected text expected, one is empty");
+    require<DomainError>(static_cast<Index>(longest) <= context(), ErrorCode{"prompt_too_long"}, path.string(), ": pair ",
+                         pairs.size() + 1, " ('", io::excerpt(pair.prompt), "') has ", longest,
+                         " tokens, the model's context holds ", context(), "; shorten or remove it");
+    pairs.push_back(std::move(next));
+  }
+  return pairs;
 }
 
 Prompt Policy::encoded(std::string text, std::uint64_t id) const {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "program.hpp"
+#include "vbon/data/preference.hpp"
 #include "vbon/io/json.hpp"
 #include "vbon/policy/linear_critic.hpp"
 #include "vbon/policy/sampler.hpp"
@@ -87,6 +88,10 @@ class Policy {
 
   /// Prompts of a JSONL file with their tokens; messages go through the model's chat template.
   std::vector<Prompt> load_prompts(const std::filesystem::path& path) const;
+  /// Preferences of a JSONL file with their tokens; a conversation as prompt goes through the model's chat template, a
+  /// response ends with the end token.
+  /// @throws FormatError naming line and key; DomainError prompt_too_long
+  std::vector<Preference> load_preferences(const std::filesystem::path& path) const;
   /// Tokens for a prompt that goes to the model as it stands.
   Prompt encoded(std::string text, std::uint64_t id) const;
   /// The prompt with `text` behind it; its tokens so far stay as they are.
