@@ -1,5 +1,6 @@
-// Every objective of the registry on the real SmolLM2: ten steps, killed half way and resumed. Takes a quarter of an
-// hour and 5 GB of disk in the temporary folder.
+// Every method of the registries on the real SmolLM2: each objective ten steps, killed half way and resumed, each
+// decoder twenty prompts. Takes half an hour and 5 GB of disk in the temporary folder.
+#include <fstream>
 #include <sstream>
 
 #include "cli/support.hpp"
@@ -8,11 +9,12 @@
 
 namespace vbon::test {
 namespace {
-std::vector<std::string> objectives() {
+/// @param what  "objectives" or "decoders"
+std::vector<std::string> registered(const std::string& what) {
   std::vector<std::string> names;
-  std::istringstream list(vbon({"inspect", "objectives"}).out);
+  std::istringstream list(vbon({"inspect", what}).out);
   for (std::string line; std::getline(list, line);)
-    if (!line.empty() && line[0] != ' ') names.push_back(line);
+    if (!line.empty() && line[0] != ' ') names.push_back(line.substr(0, line.find(' ')));
   return names;
 }
 Arguments ten_steps(const std::filesystem::path& out, const std::string& objective) {
@@ -33,16 +35,19 @@ Arguments ten_steps(const std::filesystem::path& out, const std::string& objecti
           "8",          "--checkpoint-every",
           "3",          "--quiet"};
 }
+/// False, and the test skipped or failed, where the model is not in the cache.
+bool model_is_there() {
+  const auto model = io::cache_folder() / "smollm2";
+  if (std::filesystem::exists(model)) return true;
+  if (data_required()) FAIL(model.string() << " is not there; fetch the models first");
+  skip(model.string() + " is not there");
+  return false;
+}
 }  // namespace
 
 TEST_CASE("every objective takes ten steps with SmolLM2, and comes back from a kill", "[slow][cli]") {
-  const auto model = io::cache_folder() / "smollm2";
-  if (!std::filesystem::exists(model)) {
-    if (data_required()) FAIL(model.string() << " is not there; fetch the models first");
-    skip(model.string() + " is not there");
-    return;
-  }
-  for (const auto& name : objectives()) {
+  if (!model_is_there()) return;
+  for (const auto& name : registered("objectives")) {
     const TemporaryFolder folder;
     INFO(name);
     const auto whole = vbon(ten_steps(folder / "whole", name));
@@ -72,6 +77,40 @@ TEST_CASE("every objective takes ten steps with SmolLM2, and comes back from a k
     INFO(resumed.err);
     REQUIRE((resumed.code == 0 || has(resumed.err, "is finished")));
     check_equal_runs(folder / "killed", folder / "whole");
+  }
+}
+
+TEST_CASE("every decoder answers twenty prompts with SmolLM2", "[slow][cli]") {
+  if (!model_is_there()) return;
+  const TemporaryFolder folder;
+  const auto prompts = (folder / "prompts.jsonl").string();
+  {
+    std::ofstream out(prompts);
+    std::istringstream lines(text_of(tiny_prompts));
+    int count = 0;
+    for (std::string line; count < 20 && std::getline(lines, line); ++count) out << line << '\n';
+    REQUIRE(count == 20);
+  }
+  for (const auto& name : registered("decoders")) {
+    INFO(name);
+    const auto run = vbon({"decode", "--decoder", name, "--reward", "length:12", "--prompts", prompts, "--max-new-tokens",
+                           "8", "--json", "--quiet"});
+    INFO(run.err);
+    REQUIRE(run.code == 0);
+    std::istringstream lines(run.out);
+    int rows = 0;
+    double tokens = 0, calls = 0;
+    for (std::string line; std::getline(lines, line); ++rows) {
+      const auto row = io::Json::parse(line);
+      CHECK(row.at("reward").is_number());
+      CHECK(row.at("log_prob").get<double>() < 0);
+      tokens += row.at("tokens").get<double>();
+      calls += row.at("reward_calls").get<double>();
+    }
+    CHECK(rows == 20);
+    CHECK(tokens >= 20);
+    CHECK(calls >= 20);
+    std::cout << name << ": " << tokens / 20 << " tokens and " << calls / 20 << " reward calls a prompt" << std::endl;
   }
 }
 }  // namespace vbon::test
