@@ -14,7 +14,7 @@ std::vector<std::string> registered(const std::string& what) {
   std::vector<std::string> names;
   std::istringstream list(vbon({"inspect", what}).out);
   for (std::string line; std::getline(list, line);)
-    if (!line.empty() && line[0] != ' ') names.push_back(line.substr(0, line.find(' ')));
+    if (!line.empty() && line[0] != ' ') names.push_back(line.substr(0, line.find_first_of(" :")));
   return names;
 }
 Arguments ten_steps(const std::filesystem::path& out, const std::string& objective) {
