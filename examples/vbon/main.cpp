@@ -94,6 +94,7 @@ int run(int argc, char** argv) {
   add_sample(program, job);
   add_score(program, job);
   add_evaluate(program, job);
+  add_compare(program, job);
   add_inspect(program, job);
 
   auto arguments = with_hyphens(argc, argv);

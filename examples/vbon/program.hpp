@@ -21,6 +21,7 @@ void add_align(CLI::App& program, Job& job);
 void add_sample(CLI::App& program, Job& job);
 void add_score(CLI::App& program, Job& job);
 void add_evaluate(CLI::App& program, Job& job);
+void add_compare(CLI::App& program, Job& job);
 void add_inspect(CLI::App& program, Job& job);
 
 /// Options that every command has.
