@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "kernel_support.hpp"
+#include "vbon/io/cache_folder.hpp"
 #include "vbon/objective/vbon.hpp"
 #include "vbon/optim/adamw.hpp"
 #include "vbon/policy/load.hpp"
@@ -17,10 +18,7 @@ constexpr Index new_tokens = 24;
 
 std::filesystem::path from_cache(const char* variable, const char* name) {
   if (const char* given = std::getenv(variable)) return given;
-  if (const char* cache = std::getenv("VBON_CACHE")) return std::filesystem::path(cache) / name;
-  if (const char* cache = std::getenv("XDG_CACHE_HOME")) return std::filesystem::path(cache) / "vbon" / name;
-  const char* home = std::getenv("HOME");
-  return std::filesystem::path(home != nullptr ? home : "/") / ".cache" / "vbon" / name;
+  return io::cache_folder() / name;
 }
 
 using Policy = policy::CausalLmPolicy<Cpu>;

@@ -3,6 +3,7 @@
 //   load -> reward -> prompts -> reference cache -> warm start -> vbon -> save -> evaluate -> report
 //
 // Every stage leaves its result in the run folder, so a run that was stopped goes on where it was.
+#include <algorithm>
 #include <optional>
 
 #include "align_data.hpp"
@@ -25,7 +26,7 @@ using train::Progress;
 int align(const AlignOptions& o) {
   begin(o.common);
   o.check();
-  const auto plan = phases(o);  // a wrong name is told before anything is loaded
+  auto plan = phases(o);  // a wrong name is told before anything is loaded
   for (const auto& phase : plan) train::probe(phase, o.references);
   const auto cdf = make_cdf(o.estimator);
   train::RunFolder run(o.out,
@@ -36,6 +37,7 @@ int align(const AlignOptions& o) {
   if (run.replaces())
     for (const auto& [flag, path] : {std::pair{"--model", o.model},
                                      {"--prompts", o.prompts},
+                                     {"--pairs", o.pairs},
                                      {"--evaluation-prompts", o.evaluation_prompts},
                                      {"--reward", name_and_argument(o.reward).second}})
       refuse_inside(run.path(), flag, path);
@@ -44,16 +46,22 @@ int align(const AlignOptions& o) {
 
   stages.begin("load model");
   Policy policy = Policy::load(o.model);
+  if (o.lora.rank > 0) policy.adapt(o.lora, RngKey{o.common.seed, 0}.fold(105));
   policy.sampler().temperature = o.temperature;
   policy.sampler().max_new_tokens = o.max_new_tokens;
   const AlignData data = prepare_data(o, run, policy, [&](const std::string& stage) { stages.begin(stage); });
   remark(o.common, data.summary);
-  Policy reference = policy.clone();
+  Policy reference = policy.reference();
 
   const RngKey seed{o.common.seed, 0};
-  stages.begin("references");
-  const auto cache = references(reference, data.reward, data.training, run.path() / "references.jsonl", o.references,
-                                seed.fold(101), stages);
+  rollout::ReferenceCache cache;
+  for (auto& phase : plan)
+    if (phase.from_pairs()) phase.pairs = data.pairs;
+  if (!std::all_of(plan.begin(), plan.end(), [](const auto& phase) { return phase.from_pairs(); })) {
+    stages.begin("references");
+    cache = references(reference, data.reward, data.training, run.path() / "references.jsonl", o.references, seed.fold(101),
+                       stages);
+  }
   stages.begin("held-out references");
   const auto pool = references(reference, data.reward, data.held_out, run.path() / "held_out.jsonl", o.evaluation_references,
                                seed.fold(102), stages);
@@ -90,6 +98,8 @@ int align(const AlignOptions& o) {
 
   stages.begin("save");
   policy.save(run.path() / "model");
+  if (o.lora.rank > 0)
+    policy.save_adapter(run.path() / "adapter", o.model.empty() ? "HuggingFaceTB/SmolLM2-135M-Instruct" : o.model);
   stages.begin("evaluate");
   eval::EvaluationOptions evaluation{.samples = o.evaluation_samples, .n = o.n, .key = seed.fold(103)};
   evaluation.progress = [&](Index done, Index total) {
@@ -110,6 +120,7 @@ int align(const AlignOptions& o) {
   times["resident_megabytes"] = train::resident_megabytes();
   io::write_file_atomically(run.path() / "times.json", times.dump(1) + "\n");
   print_line("model:  " + (run.path() / "model").string());
+  if (o.lora.rank > 0) print_line("adapter: " + (run.path() / "adapter").string());
   run.mark_finished();
   trainer.remove_checkpoints();
   return 0;

@@ -2,7 +2,7 @@
 
 #include <optional>
 #include <unordered_map>
-#include <utility>
+#include <unordered_set>
 
 #include "vbon/core/hash.hpp"
 #include "vbon/io/atomic_file.hpp"
@@ -19,7 +19,7 @@ struct SnippetData {
 };
 
 /// The sentiment head: trained on the reward part of the snippets, judged on the held-out part, kept in the run.
-reward::Any sentiment(const SnippetData& data, const std::filesystem::path& folder,
+reward::Any sentiment(const SnippetData& data, const std::filesystem::path& folder, const Common& common,
                       const std::function<void(const std::string&)>& stage, std::string& summary) {
   const auto quality = folder / "quality.json";
   const auto encoder = cached("minilm", "--reward");
@@ -39,13 +39,14 @@ reward::Any sentiment(const SnippetData& data, const std::filesystem::path& fold
     io::write_file_atomically(quality, json.dump(1) + "\n");
   }
   const auto json = io::read_json(quality);
-  summary += message("reward: sentiment head, trained on ", json.at("trained_on").get<Index>(), " snippets; on ",
-                     json.at("judged_on").get<Index>(), " unseen ones sign accuracy ");
+  const auto number = [&](const char* key) { return io::json_get<double>(json, key, quality.string()); };
+  summary += message("reward: sentiment head, trained on ", number("trained_on"), " snippets; on ", number("judged_on"),
+                     " unseen ones sign accuracy ");
   char figures[96];
-  std::snprintf(figures, sizeof(figures), "%.3f, Pearson %.3f, Spearman %.3f\n", json.at("sign_accuracy").get<double>(),
-                json.at("pearson").get<double>(), json.at("spearman").get<double>());
+  std::snprintf(figures, sizeof(figures), "%.3f, Pearson %.3f, Spearman %.3f\n", number("sign_accuracy"), number("pearson"),
+                number("spearman"));
   summary += figures;
-  return open_reward("encoder_head:" + folder.string());
+  return open_reward("encoder_head:" + folder.string(), common);
 }
 
 void cut(std::vector<Prompt>& prompts, Index count) {
@@ -59,10 +60,18 @@ void require_disjoint(const std::vector<Prompt>& training, const std::vector<Pro
     require<ConfigError>(!seen.contains(prompt.text), "held-out prompt ", prompt.id, " ('", io::excerpt(prompt.text),
                          "') is a training prompt too; remove it from --evaluation-prompts");
 }
-std::vector<Prompt> distinct(std::vector<Prompt> prompts) {
-  std::unordered_map<std::string, bool> seen;
-  std::erase_if(prompts, [&](const Prompt& prompt) { return std::exchange(seen[prompt.text], true); });
+/// Each prompt of the pairs once, in their order.
+std::vector<Prompt> prompts_of(const std::vector<Preference>& pairs) {
+  std::vector<Prompt> prompts;
+  std::unordered_set<std::string_view> seen;
+  for (const auto& pair : pairs)
+    if (seen.insert(pair.prompt.text).second) prompts.push_back(pair.prompt);
   return prompts;
+}
+void keep_pairs_of(const std::vector<Prompt>& prompts, std::vector<Preference>& pairs) {
+  std::unordered_set<std::string_view> kept;
+  for (const auto& prompt : prompts) kept.insert(prompt.text);
+  std::erase_if(pairs, [&](const Preference& pair) { return !kept.contains(pair.prompt.text); });
 }
 }  // namespace
 
@@ -70,34 +79,43 @@ AlignData prepare_data(const AlignOptions& o, train::RunFolder& run, const Polic
                        const std::function<void(const std::string&)>& stage) {
   AlignData data;
   std::optional<SnippetData> snippets;
-  if (o.reward.empty() || o.prompts.empty()) snippets.emplace();
-  if (o.prompts.empty()) {
+  const bool own_prompts = !o.prompts.empty() || !o.pairs.empty();
+  if (o.reward.empty() || !own_prompts) snippets.emplace();
+  if (!own_prompts) {
     data.training = rollout::snippet_prompts(snippets->split.policy_train, o.training_prompts);
     data.held_out = rollout::snippet_prompts(snippets->split.held_out, o.evaluation_count, data.training);
     for (auto* prompts : {&data.training, &data.held_out})
       for (auto& prompt : *prompts) prompt = policy.encoded(prompt.text, prompt.id);
   } else {
-    data.training = distinct(policy.load_prompts(o.prompts));
+    if (o.pairs.empty()) {
+      data.training = distinct(policy.load_prompts(o.prompts), o.prompts, o.common);
+    } else {
+      data.pairs = policy.load_preferences(o.pairs);
+      data.training = prompts_of(data.pairs);
+    }
     if (o.evaluation_prompts.empty()) {
       for (const auto& prompt : data.training)
         if (stable_hash(prompt.text) % 5 == 0) data.held_out.push_back(prompt);
       std::erase_if(data.training, [](const Prompt& prompt) { return stable_hash(prompt.text) % 5 == 0; });
-      require<ConfigError>(!data.held_out.empty() && !data.training.empty(), o.prompts,
+      require<ConfigError>(!data.held_out.empty() && !data.training.empty(), o.prompts + o.pairs,
                            " has too few prompts to hold some out; give --evaluation-prompts");
     }
   }
   if (!o.evaluation_prompts.empty()) {
-    data.held_out = distinct(policy.load_prompts(o.evaluation_prompts));
+    data.held_out = distinct(policy.load_prompts(o.evaluation_prompts), o.evaluation_prompts, o.common);
     require_disjoint(data.training, data.held_out);
   }
   cut(data.training, o.training_prompts);
+  keep_pairs_of(data.training, data.pairs);
   cut(data.held_out, o.evaluation_count);
   policy.require_room(data.training);
   policy.require_room(data.held_out);
-  if (!o.reward.empty()) data.reward = open_reward(o.reward);
+  if (!o.reward.empty()) data.reward = open_reward(o.reward, o.common);
   run.begin();  // all that was named is there
-  if (o.reward.empty()) data.reward = sentiment(*snippets, run.path() / "reward", stage, data.summary);
-  data.summary += message(data.training.size(), " training prompts, ", data.held_out.size(), " held out; best of ", o.n);
+  if (o.reward.empty()) data.reward = sentiment(*snippets, run.path() / "reward", o.common, stage, data.summary);
+  data.summary +=
+      message(data.training.size(), " training prompts, ", o.pairs.empty() ? "" : message(data.pairs.size(), " pairs, "),
+              data.held_out.size(), " held out; best of ", o.n);
   const std::string name =
       o.model.empty() ? "SmolLM2-135M-Instruct" : std::filesystem::path(o.model).lexically_normal().filename().string();
   data.title = message(name, ", aligned to the best of ", o.n);

@@ -12,6 +12,7 @@ namespace vbon::program {
 struct AlignData {
   reward::Any reward;
   std::vector<Prompt> training, held_out;  // disjoint texts
+  std::vector<Preference> pairs;           // of --pairs, for the training prompts
   std::string title, summary;
 };
 

@@ -2,7 +2,6 @@
 
 #include <cmath>
 
-#include "models.hpp"
 #include "settings.hpp"
 #include "vbon/core/error.hpp"
 
@@ -23,8 +22,12 @@ void AlignOptions::add_to(CLI::App& c) {
       what);
   add("--prompts", prompts,
       "training prompts, JSON lines {\"prompt\": ...} or {\"messages\": [...]}; empty: snippet beginnings", what);
+  add("--pairs", pairs,
+      "instead of --prompts: preferences to learn from, JSON lines {\"prompt\", \"chosen\", \"rejected\"}, for dpo, ipo and "
+      "the other pair losses",
+      what);
   add("--evaluation-prompts", evaluation_prompts,
-      "held-out prompts; empty: a fifth of --prompts, chosen by a hash of the text", what);
+      "held-out prompts; empty: a fifth of --prompts or of the prompts of --pairs, chosen by a hash of the text", what);
   add("--out", out, "folder of the run: model/, report.html, metrics, caches, checkpoints", what);
   c.add_flag("--overwrite", overwrite, "remove an earlier run in --out first")->group(what);
   const char* target = "The target";
@@ -80,6 +83,15 @@ void AlignOptions::add_to(CLI::App& c) {
       training);
   add("--checkpoint-every", checkpoint_every, "steps between checkpoints", training);
   add("--evaluate-every", evaluate_every, "steps between glances at 32 held-out prompts; 0: none", training);
+  const char* adapter = "LoRA (train a small adapter instead of all weights)";
+  add("--lora-rank", lora.rank,
+      "rank of the adapter, as 8; 0: none. The weights are kept once and not changed; it wants a larger learning rate, as "
+      "2e-4",
+      adapter);
+  add("--lora-alpha", lora.alpha, "the adapter is scaled by alpha / rank", adapter);
+  c.add_flag("--lora-rslora", lora.rank_stabilized, "scale by alpha / sqrt(rank) instead")->group(adapter);
+  add("--lora-targets", lora.targets,
+      "linear maps to adapt: names as q_proj,v_proj, regex:PATTERN of whole names, or all-linear", adapter);
   add_common(c, common);
 }
 
@@ -89,6 +101,7 @@ void AlignOptions::check() const {
       "--top-k, --top-p and --min-p cannot be used in training: a token outside the kept set has log pi_ref = -inf, so the "
       "log-ratio that is learnt would not exist; truncate when you sample the aligned model (vbon sample)");
   check_target(n, temperature);
+  require<ConfigError>(prompts.empty() || pairs.empty(), "--prompts and --pairs: give one of them, got both");
   for (const auto& [name, value] : {std::pair<const char*, Index>{"--max-new-tokens", max_new_tokens},
                                     {"--training-prompts", training_prompts},
                                     {"--evaluation-count", evaluation_count},
@@ -121,6 +134,12 @@ void AlignOptions::check() const {
   if (anchor_eta)
     require<ConfigError>(*anchor_eta >= 0 && *anchor_eta <= 1, "--anchor-eta in [0, 1] expected, got ", *anchor_eta);
   if (anchor_swap_every) check_count("--anchor-swap-every", *anchor_swap_every, 1);
+  check_count("--lora-rank", lora.rank, 0);
+  const LoraSettings none;
+  require<ConfigError>(lora.rank > 0 || (lora.alpha == none.alpha && lora.targets == none.targets && !lora.rank_stabilized),
+                       "--lora-alpha, --lora-targets and --lora-rslora need --lora-rank");
+  require<ConfigError>(lora.alpha > 0 && std::isfinite(lora.alpha), "--lora-alpha > 0 and finite expected, got ",
+                       lora.alpha);
   require<ConfigError>(clip > 0, "--clip > 0 expected (inf: no clipping), got ", clip);
 }
 
@@ -128,8 +147,15 @@ io::Json AlignOptions::settings() const {
   io::Json all = numbers();
   set_place(all, "model", model, "SmolLM2-135M-Instruct", false);
   set_place(all, "prompts", prompts, "snippets", true);
+  set_place(all, "pairs", pairs, "none", true);
   set_place(all, "evaluation-prompts", evaluation_prompts, "", true);
   set_reward(all, reward, "snippets");
+  if (lora.rank > 0) {
+    all["lora-rank"] = lora.rank;
+    all["lora-alpha"] = lora.alpha;
+    all["lora-rslora"] = lora.rank_stabilized;
+    all["lora-targets"] = lora.targets;
+  }
   return all;
 }
 
@@ -168,10 +194,10 @@ io::Json AlignOptions::numbers() const {
 }
 
 std::vector<std::pair<std::string, std::string>> AlignOptions::texts() const {
-  std::vector<std::pair<std::string, std::string>> pairs;
+  std::vector<std::pair<std::string, std::string>> all_texts;
   const io::Json all = settings();  // named: a range-for would not keep the temporary behind items() alive
   for (const auto& [name, value] : all.items())
-    pairs.emplace_back(name, value.is_string() ? value.get<std::string>() : value.dump());
-  return pairs;
+    all_texts.emplace_back(name, value.is_string() ? value.get<std::string>() : value.dump());
+  return all_texts;
 }
 }  // namespace vbon::program

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "models.hpp"
 #include "program.hpp"
 #include "vbon/core/types.hpp"
 #include "vbon/io/json.hpp"
@@ -13,7 +14,7 @@ namespace vbon::program {
 struct AlignOptions {
   Common common;
   // what to align, by what, on what
-  std::string model, reward, prompts, evaluation_prompts, out = "vbon-run";
+  std::string model, reward, prompts, pairs, evaluation_prompts, out = "vbon-run";
   bool overwrite = false;
   // the target
   double n = 4;
@@ -39,6 +40,8 @@ struct AlignOptions {
   Index warmup = 2;
   double weight_decay = 0, clip = 1;
   Index micro_batch = 64, checkpoint_every = 10, evaluate_every = 0;
+  // what of the model is trained
+  LoraSettings lora;
 
   void add_to(CLI::App& command);
   /// @throws ConfigError for settings that cannot work

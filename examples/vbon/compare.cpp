@@ -83,7 +83,8 @@ double column_sum(const std::filesystem::path& file, const char* name) {
 /// All that the methods have in common.
 struct Shared {
   const CompareOptions& options;
-  Policy& reference;
+  const Policy& start;  // what each method is trained from
+  Policy& reference;    // what it is held against
   const AlignData& data;
   const rollout::ReferenceCache &cache, &pool;
   const rollout::AnyCdf& cdf;
@@ -96,7 +97,7 @@ void run_method(const Entry& entry, const Shared& shared) {
   const AlignOptions& o = shared.options.align;
   io::make_folder(entry.folder);
   const RngKey seed{o.common.seed, 0};
-  Policy policy = shared.reference.clone();
+  Policy policy = shared.start.clone();
   train::Trainer trainer(policy, shared.reference, shared.data.reward, shared.cache, shared.cdf,
                          optim::AdamW{.beta2 = 0.99, .weight_decay = o.weight_decay},
                          {.seed = o.common.seed,
@@ -123,7 +124,11 @@ void run_method(const Entry& entry, const Shared& shared) {
   bar.reset();
   if (outcome == train::Outcome::stopped)
     throw RunError("stopped while '" + entry.name + "' was trained, everything is saved", ErrorCode{"stopped"});
-  if (shared.options.save_models) policy.save(entry.folder / "model");
+  if (shared.options.save_models) {
+    policy.save(entry.folder / "model");
+    if (o.lora.rank > 0)
+      policy.save_adapter(entry.folder / "adapter", o.model.empty() ? "HuggingFaceTB/SmolLM2-135M-Instruct" : o.model);
+  }
 
   shared.stages.begin("evaluate " + entry.name);
   const auto start = std::chrono::steady_clock::now();
@@ -205,11 +210,16 @@ int compare(const CompareOptions& options) {
   Stages stages(o.common);
 
   stages.begin("load model");
-  Policy reference = Policy::load(o.model);
-  reference.sampler().temperature = o.temperature;
-  reference.sampler().max_new_tokens = o.max_new_tokens;
-  const AlignData data = prepare_data(o, run, reference, [&](const std::string& stage) { stages.begin(stage); });
+  Policy start = Policy::load(o.model);
+  if (o.lora.rank > 0) start.adapt(o.lora, RngKey{o.common.seed, 0}.fold(105));
+  start.sampler().temperature = o.temperature;
+  start.sampler().max_new_tokens = o.max_new_tokens;
+  const AlignData data = prepare_data(o, run, start, [&](const std::string& stage) { stages.begin(stage); });
   remark(o.common, data.summary);
+  std::optional<Policy> frozen;  // the start without its adapter; a start that has none is the reference itself
+  if (o.lora.rank > 0) frozen.emplace(start.reference());
+  Policy& reference = frozen ? *frozen : start;
+
   const RngKey seed{o.common.seed, 0};
   stages.begin("references");
   const auto cache = references(reference, data.reward, data.training, run.path() / "references.jsonl", o.references,
@@ -225,7 +235,7 @@ int compare(const CompareOptions& options) {
   const io::Json settings = options.settings();
   for (const auto& [key, value] : settings.items())
     comparison.settings.emplace_back(key, value.is_string() ? value.get<std::string>() : value.dump());
-  const Shared shared{options, reference, data, cache, pool, cdf, stages};
+  const Shared shared{options, start, reference, data, cache, pool, cdf, stages};
   std::string first_failure;
   Index failures = 0;
   for (const auto& entry : methods) {
@@ -258,6 +268,7 @@ void add_compare(CLI::App& program, Job& job) {
   o->align.warm_steps = 0;  // each method by itself
   o->align.add_to(*c);
   c->remove_option(c->get_option("--objective"));
+  c->remove_option(c->get_option("--pairs"));  // not every method can learn from them
   c->footer(
       "Example: vbon compare --methods vbon vbon_bound:side=mid rloo:beta=0.1 bond --steps 40 --out comparison\n"
       "All methods start from the same model and take the same references, steps and learning rate; none is warmed up "

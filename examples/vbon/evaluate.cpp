@@ -10,7 +10,7 @@ namespace vbon::program {
 namespace {
 struct EvaluateOptions {
   Common common;
-  std::string model, reference, reward, prompts, out = "vbon-evaluation";
+  std::string model, adapter, reference, reward, prompts, out = "vbon-evaluation";
   double n = 4, temperature = 1;
   Index samples = 8, references = 16, max_new_tokens = 24, count = 0;
   bool overwrite = false;
@@ -24,6 +24,7 @@ struct EvaluateOptions {
                     {"count", count},
                     {"seed", common.seed}};
     set_place(all, "model", model, "", false);
+    set_place(all, "adapter", adapter, "none", false);
     set_place(all, "reference", reference, "SmolLM2-135M-Instruct", false);
     set_place(all, "prompts", prompts, "", true);
     set_reward(all, reward, "");
@@ -33,7 +34,8 @@ struct EvaluateOptions {
 
 int evaluate(const EvaluateOptions& o) {
   begin(o.common);
-  for (const auto& [flag, value] : {std::pair{"--model", &o.model}, {"--reward", &o.reward}, {"--prompts", &o.prompts}})
+  for (const auto& [flag, value] :
+       {std::pair{"--model", &o.model}, {"--reward", &o.reward}, {"--prompts", &o.prompts}, {"--out", &o.out}})
     require<ConfigError>(!value->empty(), flag, " is missing; see 'vbon evaluate --help'");
   check_count("--samples", o.samples, 1);
   check_count("--references", o.references, 2);
@@ -45,19 +47,22 @@ int evaluate(const EvaluateOptions& o) {
   if (run.resumed()) remark(o.common, "going on with the evaluation in " + run.path().string());
   if (run.replaces())
     for (const auto& [flag, path] : {std::pair{"--model", o.model},
+                                     {"--adapter", o.adapter},
                                      {"--reference", o.reference},
                                      {"--prompts", o.prompts},
                                      {"--reward", name_and_argument(o.reward).second}})
       refuse_inside(run.path(), flag, path);
-  const reward::Any reward = open_reward(o.reward);
-  Policy policy = Policy::load(o.model), reference = Policy::load(o.reference);
+  const reward::Any reward = open_reward(o.reward, o.common);
+  Policy policy = Policy::load(o.model, o.adapter);
+  const bool same_weights = !o.adapter.empty() && o.reference == o.model;
+  Policy reference = same_weights ? policy.reference() : Policy::load(o.reference);
   for (Policy* one : {&policy, &reference}) {
     one->sampler().temperature = o.temperature;
     one->sampler().max_new_tokens = o.max_new_tokens;
   }
   require<ConfigError>(policy.vocabulary() == reference.vocabulary(), "--model has ", policy.vocabulary(),
                        " tokens and --reference ", reference.vocabulary(), "; they must share a vocabulary");
-  auto prompts = policy.load_prompts(o.prompts);
+  auto prompts = distinct(policy.load_prompts(o.prompts), o.prompts, o.common);
   if (o.count > 0 && static_cast<std::size_t>(o.count) < prompts.size()) prompts.resize(static_cast<std::size_t>(o.count));
 
   run.begin();
@@ -85,7 +90,11 @@ int evaluate(const EvaluateOptions& o) {
   bar.reset();
   write_report(o.common, run.path(), result,
                {.title = "Evaluation of " + std::filesystem::path(o.model).filename().string(),
-                .settings = {{"model", o.model}, {"reference", o.reference}, {"reward", o.reward}, {"prompts", o.prompts}}});
+                .settings = {{"model", o.model},
+                             {"adapter", o.adapter.empty() ? "none" : o.adapter},
+                             {"reference", o.reference},
+                             {"reward", o.reward},
+                             {"prompts", o.prompts}}});
   run.mark_finished();
   return 0;
 }
@@ -98,6 +107,7 @@ void add_evaluate(CLI::App& program, Job& job) {
       "Example: vbon evaluate --model vbon-run/model --reward encoder_head:vbon-run/reward --prompts held_out.jsonl --out "
       "evaluation");
   c->add_option("--model", o->model, "the aligned model: GGUF file or Hugging Face folder");
+  c->add_option("--adapter", o->adapter, "LoRA adapter of that model, a peft folder");
   c->add_option("--reference", o->reference, "what it was aligned from; empty: the fetched SmolLM2-135M-Instruct");
   c->add_option("--reward", o->reward, reward_help);
   c->add_option("--prompts", o->prompts, "JSON lines {\"prompt\": ...} or {\"messages\": [...]}");

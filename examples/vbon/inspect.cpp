@@ -1,7 +1,9 @@
 // vbon inspect: what a file or folder holds, and what this program knows by name.
 #include <algorithm>
+#include <cmath>
 #include <map>
 
+#include "decoders.hpp"
 #include "models.hpp"
 #include "objectives.hpp"
 #include "vbon/core/registry.hpp"
@@ -9,6 +11,7 @@
 #include "vbon/io/jsonl.hpp"
 #include "vbon/io/sharded_safetensors.hpp"
 #include "vbon/model/gguf_config.hpp"
+#include "vbon/model/load.hpp"
 #include "vbon/rollout/reference_cache.hpp"
 #include "vbon/text/tokenizer.hpp"
 
@@ -78,10 +81,11 @@ void inspect_gguf(const InspectOptions& o) {
 
 void inspect_folder(const InspectOptions& o) {
   const std::filesystem::path folder = o.what;
-  const auto config_path = folder / "config.json";
+  const auto config_path = model::config_file(folder);
   const io::Json config = io::read_json(config_path);
+  const auto architectures = model::ConfigReader(config, config_path.string()).texts({"architectures"});
   line("folder", o.what);
-  line("architecture", config.value("architectures", io::Json::array({"not said"})).at(0).get<std::string>());
+  line("architecture", architectures.empty() ? "not said" : architectures[0]);
   const auto file = io::ShardedSafetensors::open(folder);
   double parameters = 0;
   std::map<std::string, int> types;
@@ -105,28 +109,52 @@ void inspect_folder(const InspectOptions& o) {
       line(io::dtype_format(file.info(name).dtype).name, std::string(name) + "  " + dimensions(file.info(name).shape));
 }
 
+/// The object under a key of a file that align wrote.
+const io::Json& object_in(const io::Json& parent, const char* key, const std::filesystem::path& file) {
+  const io::Json* value = io::json_find(parent, key);
+  require<FormatError>(value != nullptr && value->is_object(), file.string(), ": an object under \"", key,
+                       "\" expected, as 'vbon align' writes it");
+  return *value;
+}
+
 void inspect_run(const InspectOptions& o) {
-  const auto run = io::read_json(std::filesystem::path(o.what) / "run.json");
-  line("run", o.what + (run.value("finished", false) ? " (finished)" : " (not finished: the same command goes on with it)"));
-  for (const auto& [name, value] : run.at("settings").items())
-    line(name, value.is_string() ? value.get<std::string>() : value.dump());
+  const auto file = std::filesystem::path(o.what) / "run.json";
+  const auto run = io::read_json(file);
+  const io::Json& settings = object_in(run, "settings", file);
+  const bool finished = io::json_get_or<bool>(run, "finished", false, file.string());
+  line("run", o.what + (finished ? " (finished)" : " (not finished: the same command goes on with it)"));
+  for (const auto& [name, value] : settings.items()) line(name, value.is_string() ? value.get<std::string>() : value.dump());
   const auto report = std::filesystem::path(o.what) / "report.json";
   if (!std::filesystem::exists(report)) return;
   const auto result = io::read_json(report);
-  line("win rate",
-       message(result.at("win_rate").at("value").get<double>(), " [", result.at("win_rate").at("low_95").get<double>(), ", ",
-               result.at("win_rate").at("high_95").get<double>(), "]"));
-  line("KL", message(result.at("kl").at("value").get<double>(), " nats"));
+  const auto figure = [&](const char* measure, const char* key) {
+    return io::json_get_or<double>(object_in(result, measure, report), key, NAN,
+                                   message(report.string(), ": \"", measure, "\""));
+  };
+  const double low = figure("win_rate", "low_95"), high = figure("win_rate", "high_95");
+  line("win rate", message(figure("win_rate", "value")) +
+                       (std::isnan(low) || std::isnan(high) ? " (no interval)" : message(" [", low, ", ", high, "]")));
+  line("KL", message(figure("kl", "value"), " nats"));
 }
 
 void inspect_cache(const InspectOptions& o) {
   const auto cache = rollout::ReferenceCache::load(o.what);
-  double responses = 0, sum = 0;
+  Index responses = 0, infinite = 0;
+  double sum = 0;
   for (const auto& entry : cache.entries())
-    for (const double r : entry.reward) ++responses, sum += r;
+    for (const double r : entry.reward) {
+      ++responses;
+      if (std::isinf(r))
+        ++infinite;
+      else
+        sum += r;
+    }
+  std::string rewards;
+  if (infinite < responses) rewards = message(", mean reward ", sum / static_cast<double>(responses - infinite));
+  if (infinite > 0) rewards += message(rewards.empty() ? "" : " without the infinite ones", ", ", infinite, " infinite");
   line("reference cache", o.what);
   line("prompts", message(cache.prompts()));
-  line("responses", message(responses, ", mean reward ", sum / responses));
+  line("responses", message(responses, rewards));
   line("tokens", cache.entries()[0].token.empty() ? "none, texts only" : "yes");
   line("sampler", cache.entries()[0].sampler.is_null() ? "not said" : cache.entries()[0].sampler.dump());
 }
@@ -134,6 +162,7 @@ void inspect_cache(const InspectOptions& o) {
 int inspect(const InspectOptions& o) {
   begin(o.common);
   if (same_name(o.what, "objectives")) return print_line(list_objectives()), 0;
+  if (same_name(o.what, "decoders")) return print_line(list_decoders()), 0;
   if (same_name(o.what, "estimators")) return print_line(list_estimators()), 0;
   if (same_name(o.what, "rewards")) return print_line(list_rewards()), 0;
   InspectOptions target = o;
@@ -141,7 +170,7 @@ int inspect(const InspectOptions& o) {
   const std::filesystem::path path = target.what;
   require<RunError>(std::filesystem::exists(path), path.string(),
                     " does not exist; give a GGUF file, a model folder, a run folder, a reference cache, or one of "
-                    "objectives, estimators, rewards");
+                    "objectives, decoders, estimators, rewards");
   if (std::filesystem::is_directory(path)) {
     if (std::filesystem::exists(path / "run.json"))
       inspect_run(target);
@@ -159,11 +188,13 @@ int inspect(const InspectOptions& o) {
 }  // namespace
 
 void add_inspect(CLI::App& program, Job& job) {
-  auto* c = program.add_subcommand("inspect", "What a model, run or cache holds; names of objectives, estimators, rewards");
+  auto* c = program.add_subcommand("inspect",
+                                   "What a model, run or cache holds; names of objectives, decoders, estimators, rewards");
   auto o = std::make_shared<InspectOptions>();
-  c->add_option("what", o->what,
-                "GGUF file, model folder, run folder, reference cache (.jsonl), or objectives, estimators, rewards; empty: "
-                "the fetched model");
+  c->add_option(
+      "what", o->what,
+      "GGUF file, model folder, run folder, reference cache (.jsonl), or objectives, decoders, estimators, rewards; "
+      "empty: the fetched model");
   c->add_flag("--tensors", o->tensors, "list every tensor");
   add_common(*c, o->common);
   c->callback([o, &job] { job = [o] { return inspect(*o); }; });

@@ -4,17 +4,23 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "option_value.hpp"
 #include "program.hpp"
 #include "vbon/core/config.hpp"
 #include "vbon/core/error.hpp"
+#include "vbon/io/cache_folder.hpp"
 #include "vbon/parallel/parallel_for.hpp"
+#include "vbon/reward/child_process.hpp"
 
 namespace vbon::program {
 namespace {
 volatile std::sig_atomic_t stop_flag = 0;
 
 void on_stop(int) {
-  if (stop_flag != 0) std::_Exit(stopped);  // asked twice: at once; checkpoints survive that
+  if (stop_flag != 0) {  // asked twice: at once; checkpoints survive that, and reward processes must not
+    reward::RunningGroups::kill_all();
+    std::_Exit(stopped);
+  }
   stop_flag = 1;
 }
 
@@ -45,16 +51,10 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return row[b.size()];
 }
 
-/// "unknown WHAT 'word' (did you mean ...?); known: ..."
-std::string unknown(const std::string& what, const std::string& word, const std::vector<std::string>& known) {
-  std::string list, nearest;
-  std::size_t least = 3;
-  for (const auto& name : known) {
-    list += (list.empty() ? "" : ", ") + name;
-    if (const auto distance = edit_distance(word, name); distance < least) least = distance, nearest = name;
-  }
-  return "unknown " + what + " '" + word + "'" + (nearest.empty() ? "" : "; did you mean " + nearest + "?") +
-         (nearest.empty() ? "; known: " : " known: ") + list;
+std::string listed(const std::vector<std::string>& names) {
+  std::string list;
+  for (const auto& name : names) list += (list.empty() ? "" : ", ") + name;
+  return list;
 }
 
 std::string one_line(std::string text) {
@@ -68,6 +68,34 @@ int fail(const std::string& who, const std::string& text) {
   return EXIT_FAILURE;
 }
 
+/// CLI11 takes "" for 0 and -1 for the largest unsigned number, reads 010 as 8 and cuts what is too large. So every
+/// option that holds a number reads its text here first and hands it on in a form that CLI11 cannot misread.
+template <class T>
+void require_number(CLI::Option& option) {
+  option.transform(CLI::Validator(
+      [](std::string& text) -> std::string {
+        const auto value = parse_number<T>(text);
+        if (!value) return expected_number<T>() + " expected, got '" + text + "'";
+        if constexpr (std::is_integral_v<T>) {
+          text = std::to_string(*value);
+        } else {
+          char exact[64];  // hexadecimal: nothing is rounded a second time
+          std::snprintf(exact, sizeof(exact), "%a", *value);
+          text = exact;
+        }
+        return {};
+      },
+      ""));
+}
+void require_numbers(CLI::App& command) {
+  for (CLI::Option* option : command.get_options()) {
+    const std::string type = option->get_type_name();
+    if (type == CLI::detail::type_name<Index>()) require_number<Index>(*option);
+    if (type == CLI::detail::type_name<std::uint64_t>()) require_number<std::uint64_t>(*option);
+    if (type == CLI::detail::type_name<double>()) require_number<double>(*option);
+  }
+}
+
 /// The first argument of the command that none of its flags takes.
 std::string unknown_flag(CLI::App& command, const std::vector<std::string>& extras) {
   std::vector<std::string> known;
@@ -77,6 +105,8 @@ std::string unknown_flag(CLI::App& command, const std::vector<std::string>& extr
   word = word.substr(0, word.find('='));
   if (!word.starts_with("-"))
     return "unexpected argument '" + word + "'; flags begin with --, see '" + command.get_name() + " --help'";
+  if (std::find(known.begin(), known.end(), word) != known.end())
+    return "'" + word + "' stands behind '--', where nothing is read as a flag; leave the '--' out";
   return unknown("flag", word, known);
 }
 
@@ -92,10 +122,13 @@ int run(int argc, char** argv) {
   Job job;
   add_align(program, job);
   add_sample(program, job);
+  add_decode(program, job);
   add_score(program, job);
   add_evaluate(program, job);
   add_compare(program, job);
+  add_evaluate_reward(program, job);
   add_inspect(program, job);
+  for (CLI::App* command : program.get_subcommands({})) require_numbers(*command);
 
   auto arguments = with_hyphens(argc, argv);
   std::vector<std::string> commands;
@@ -107,8 +140,11 @@ int run(int argc, char** argv) {
   const bool is_command = std::find(commands.begin(), commands.end(), arguments.front()) != commands.end();
   if (!is_command && !arguments.front().starts_with("-"))
     return fail("vbon", unknown("command", arguments.front(), commands));
+  if (!is_command && program.get_option_no_throw(arguments.front().substr(0, arguments.front().find('='))) == nullptr)
+    return fail("vbon", unknown_flag(program, arguments) + "; a command comes first: " + listed(commands));
   CLI::App& chosen = is_command ? *program.get_subcommand(arguments.front()) : program;
   const std::string who = is_command ? "vbon " + arguments.front() : "vbon";
+  const bool resumes = arguments.front() == "align" || arguments.front() == "evaluate";
   std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
   try {
     program.parse(arguments);
@@ -123,10 +159,13 @@ int run(int argc, char** argv) {
     return job();
   } catch (const Error& error) {
     if (error.code() != "stopped") return fail(who, error.what());
-    std::fprintf(stderr, "%s: %s; the same command goes on from here\n", who.c_str(), one_line(error.what()).c_str());
+    fail(who, error.what() + std::string(resumes ? "; the same command goes on from here" : ""));
     return stopped;
   } catch (const std::bad_alloc&) {
     return fail(who, "out of memory; take a smaller model, fewer --samples or a smaller --micro-batch");
+  } catch (const std::filesystem::filesystem_error& error) {
+    const bool too_long = error.code() == std::errc::filename_too_long;
+    return fail(who, error.path1().string() + ": " + error.code().message() + (too_long ? "; give a shorter name" : ""));
   } catch (const std::exception& error) {
     return fail(who, error.what());
   }
@@ -142,12 +181,17 @@ void add_common(CLI::App& command, Common& common) {
       ->capture_default_str();
   command.add_option("--threads", common.threads, "threads to compute with; 0: all this process may use")
       ->capture_default_str();
+  if (command.get_option_no_throw("--reward") != nullptr)
+    command
+        .add_option("--reward-timeout", common.reward_timeout,
+                    "seconds that the command of --reward process:COMMAND may be silent while it owes an answer")
+        ->capture_default_str();
   command.add_flag("--quiet", common.quiet, "no progress, only results and errors");
 }
 
 void check_count(std::string_view flag, Index value, Index least) {
-  constexpr Index most = 1'000'000;  // beyond it memory ends; a larger number is a slip of the keyboard
-  require<ConfigError>(value >= least && value <= most, flag, " in [", least, ", ", most, "] expected, got ", value);
+  require<ConfigError>(value >= least && value <= most_of_anything, flag, " in [", least, ", ", most_of_anything,
+                       "] expected, got ", value);
 }
 
 void check_target(double n, double temperature) {
@@ -158,27 +202,34 @@ void check_target(double n, double temperature) {
 }
 
 void begin(const Common& common) {
-  constexpr int most = CPU_SETSIZE;  // what an affinity mask can hold; a larger number is a slip of the keyboard
+  constexpr Index most = CPU_SETSIZE;  // what an affinity mask can hold; a larger number is a slip of the keyboard
   require<ConfigError>(common.threads >= 0 && common.threads <= most, "--threads in [0, ", most, "] expected (0: all ",
                        available_threads(), " that this process may use), got ", common.threads);
-  if (common.threads > 0) set_threads(common.threads);
-}
-
-std::filesystem::path cache_folder() {
-  const auto variable = [](const char* name) -> std::string {
-    const char* value = std::getenv(name);
-    return value == nullptr ? "" : value;
-  };
-  if (const auto cache = variable("VBON_CACHE"); !cache.empty()) return cache;
-  if (const auto cache = variable("XDG_CACHE_HOME"); !cache.empty()) return std::filesystem::path(cache) / "vbon";
-  return std::filesystem::path(variable("HOME")) / ".cache" / "vbon";
+  require<ConfigError>(common.reward_timeout > 0 && common.reward_timeout <= 1e6,
+                       "--reward-timeout in (0, 1000000] seconds expected, got ", common.reward_timeout);
+  if (common.threads > 0) set_threads(static_cast<int>(common.threads));
 }
 
 std::filesystem::path cached(const std::filesystem::path& relative, std::string_view flag) {
-  const auto path = cache_folder() / relative;
+  const auto path = io::cache_folder() / relative;
   require<RunError>(std::filesystem::exists(path), path.string(),
                     " is not there; fetch it with examples/setup/fetch_data.sh, or give your own with ", flag);
   return path;
+}
+
+std::string unknown(const std::string& what, const std::string& word, const std::vector<std::string>& known) {
+  const auto plain = [](std::string name) {
+    std::replace(name.begin(), name.end(), '-', '_');
+    return name;
+  };
+  std::string nearest;
+  std::size_t least = 3;
+  for (const auto& name : known) {
+    if (const auto distance = edit_distance(plain(word), plain(name)); distance < least) least = distance, nearest = name;
+  }
+  return "unknown " + what + " '" + word + "'" +
+         (nearest.empty() ? "; known: " : "; did you mean " + nearest + "? known: ") +
+         (known.empty() ? "none" : listed(known));
 }
 
 std::pair<std::string, std::string> name_and_argument(const std::string& text) {
@@ -191,8 +242,8 @@ void remark(const Common& common, const std::string& text) {
 }
 
 void print_line(const std::string& line) {
-  require<RunError>(std::fprintf(stdout, "%s\n", line.c_str()) >= 0 && std::fflush(stdout) == 0,
-                    "cannot write to standard output");
+  const bool written = std::fwrite(line.data(), 1, line.size(), stdout) == line.size() && std::fputc('\n', stdout) != EOF;
+  require<RunError>(written && std::fflush(stdout) == 0, "cannot write to standard output");
 }
 }  // namespace vbon::program
 

@@ -1,11 +1,24 @@
 #include "models.hpp"
 
+#include <unordered_set>
+
 #include "vbon/io/utf8.hpp"
 #include "vbon/policy/load.hpp"
+#include "vbon/policy/peft.hpp"
+#include "vbon/reward/training_data.hpp"
 #include "vbon/rollout/prompts.hpp"
 #include "vbon/text/chat_template.hpp"
 
 namespace vbon::program {
+std::vector<Prompt> distinct(std::vector<Prompt> prompts, const std::string& file, const Common& common) {
+  std::unordered_set<std::string> seen;
+  const auto repeated = std::erase_if(prompts, [&](const Prompt& prompt) { return !seen.insert(prompt.text).second; });
+  if (repeated > 0)
+    remark(common, message(file, ": ", repeated, " of ", prompts.size() + repeated,
+                           " prompts stand there a second time and are left out"));
+  return prompts;
+}
+
 struct Policy::Model {
   policy::CausalLmPolicy<Cpu> policy;
 
@@ -26,16 +39,37 @@ struct Policy::Model {
   }
 };
 
+Session::Session(std::unique_ptr<policy::Session> session) : session_(std::move(session)) {}
+Session::Session(Session&&) noexcept = default;
+Session& Session::operator=(Session&&) noexcept = default;
+Session::~Session() = default;
+const std::vector<policy::Draft>& Session::drafts() const { return session_->drafts(); }
+std::vector<Index> Session::live() const { return session_->live(); }
+Tensor<float> Session::next_log_probs() { return session_->next_log_probs(); }
+void Session::extend(Index tokens, RngKey key) { session_->extend(tokens, key); }
+void Session::append(std::span<const TokenId> token) { session_->append(token); }
+void Session::keep(std::span<const Index> numbers) { session_->keep(numbers); }
+
 Policy::Policy(std::unique_ptr<Model> model) : model_(std::move(model)) {}
 Policy::Policy(Policy&&) noexcept = default;
 Policy& Policy::operator=(Policy&&) noexcept = default;
 Policy::~Policy() = default;
 
-Policy Policy::load(const std::filesystem::path& path) {
-  return Policy(std::make_unique<Model>(Model{policy::load<Cpu>(path.empty() ? cached(default_model, "--model") : path)}));
+Policy Policy::load(const std::filesystem::path& path, const std::filesystem::path& adapter) {
+  Model model{policy::load<Cpu>(path.empty() ? cached(default_model, "--model") : path)};
+  if (!adapter.empty()) policy::load_adapter(model.policy.model(), adapter);
+  return Policy(std::make_unique<Model>(std::move(model)));
 }
 Policy Policy::clone() const { return Policy(std::make_unique<Model>(Model{model_->policy.clone()})); }
+void Policy::adapt(const LoraSettings& settings, RngKey key) {
+  policy::add_adapter(model_->policy.model(), policy::LoraTargets::parse(settings.targets),
+                      {.rank = settings.rank, .alpha = settings.alpha, .rank_stabilized = settings.rank_stabilized}, key);
+}
+Policy Policy::reference() const { return Policy(std::make_unique<Model>(Model{model_->policy.reference()})); }
 void Policy::save(const std::filesystem::path& folder) const { policy::save(model_->policy, folder); }
+void Policy::save_adapter(const std::filesystem::path& folder, const std::string& base_name) const {
+  policy::save_adapter(model_->policy.model(), folder, base_name);
+}
 
 policy::Sampler& Policy::sampler() { return model_->policy.sampler; }
 Index Policy::vocabulary() const { return model_->policy.shape().vocab; }
@@ -43,6 +77,9 @@ Index Policy::context() const { return model_->policy.shape().context; }
 
 RolloutBatch Policy::sample(std::span<const Prompt> prompts, Index samples, RngKey key) {
   return model_->policy.sample(prompts, samples, key);
+}
+Session Policy::open(std::span<const Prompt> prompts, Index samples) {
+  return Session(std::make_unique<policy::Session>(model_->policy.open(prompts, samples)));
 }
 Array Policy::log_prob(const RolloutBatch& batch) { return model_->policy.log_prob(batch); }
 void Policy::backward(const RolloutBatch& batch, const Array& dlog_prob) { model_->policy.backward(batch, dlog_prob); }
@@ -59,9 +96,57 @@ std::vector<Prompt> Policy::load_prompts(const std::filesystem::path& path) cons
   return prompts;
 }
 
+std::vector<Preference> Policy::load_preferences(const std::filesystem::path& path) const {
+  const auto options = model_->prompt_options();
+  std::unordered_set<std::string> templated;  // prompts that hold their own special tokens
+  const auto turns_to_text = [&](std::span<const text::ChatMessage> turns) {
+    std::string said;
+    for (const auto& turn : turns) {
+      if (turn.role != "assistant") {
+        require<ConfigError>(static_cast<bool>(options.chat), path.string(),
+                             ": a conversation needs a chat template and this model has none; give texts instead");
+        return *templated.insert(options.chat(turns)).first;
+      }
+      said += turn.content;
+    }
+    return said;  // what the assistant answers to the prompt
+  };
+  const auto& tokenizer = model_->policy.tokenizer();
+  const auto& eos = model_->policy.sampler.eos;
+  const auto answer = [&](const std::string& text) {
+    auto tokens = tokenizer.encode(text, false);
+    if (!eos.empty()) tokens.push_back(eos.front());
+    return tokens;
+  };
+  std::vector<Preference> pairs;
+  for (const auto& pair : reward::read_preferences(path, {.turns_to_text = turns_to_text})) {
+    Preference next{.prompt = {.id = pairs.size(), .text = pair.prompt, .tokens = {}},
+                    .chosen = answer(pair.chosen),
+                    .rejected = answer(pair.rejected)};
+    next.prompt.tokens = options.tokenizer(pair.prompt, templated.contains(pair.prompt));
+    const std::size_t longest = next.prompt.tokens.size() + std::max(next.chosen.size(), next.rejected.size());
+    require<FormatError>(!next.prompt.tokens.empty() && !next.chosen.empty() && !next.rejected.empty(), path.string(),
+                         ": pair ", pairs.size() + 1, ": a prompt, a chosen and a rejected text expected, one is empty");
+    require<DomainError>(static_cast<Index>(longest) <= context(), ErrorCode{"prompt_too_long"}, path.string(), ": pair ",
+                         pairs.size() + 1, " ('", io::excerpt(pair.prompt), "') has ", longest,
+                         " tokens, the model's context holds ", context(), "; shorten or remove it");
+    pairs.push_back(std::move(next));
+  }
+  return pairs;
+}
+
 Prompt Policy::encoded(std::string text, std::uint64_t id) const {
   return model_->policy.encoded({.id = id, .text = std::move(text), .tokens = {}});
 }
+
+Prompt Policy::continued(Prompt prompt, const std::string& text) const {
+  const auto more = tokenizer().encode(text, false);
+  prompt.text += text;
+  prompt.tokens.insert(prompt.tokens.end(), more.begin(), more.end());
+  return prompt;
+}
+bool Policy::has_tokenizer() const { return model_->policy.has_tokenizer(); }
+const text::Tokenizer& Policy::tokenizer() const { return model_->policy.tokenizer(); }
 
 Prompt Policy::chat(const std::string& message, std::uint64_t id) const {
   const auto options = model_->prompt_options();

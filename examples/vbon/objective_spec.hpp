@@ -14,27 +14,6 @@
 namespace vbon::program {
 using Objectives = decltype(std::tuple_cat(objective::Registry{}, std::tuple<objective::Likelihood>{}));
 
-/// Sets the options that the text names; each must be one of the objective's.
-template <class O>
-void set_options(O& rule, const std::string& text) {
-  for (std::size_t begin = 0; begin < text.size();) {
-    const std::size_t end = std::min(text.find(',', begin), text.size());
-    const std::string part = text.substr(begin, end - begin);
-    const auto equals = part.find('=');
-    require<ConfigError>(equals != part.npos, "objective ", O::name, ": option=value expected, got '", part, "'");
-    const std::string name = part.substr(0, equals);
-    bool found = false;
-    std::string known;
-    rule.each_option([&](std::string_view option, auto& field, std::string_view) {
-      known += (known.empty() ? "" : ", ") + std::string(option);
-      if (!found && same_name(option, name)) set_option(option, field, part.substr(equals + 1)), found = true;
-    });
-    require<ConfigError>(found, "objective ", O::name, ": unknown option '", name,
-                         "'; known: ", known.empty() ? "none" : known);
-    begin = end + 1;
-  }
-}
-
 /// Calls f(rule) with the objective that a spec names, its options set.
 /// @param spec  "name" or "name:option=value,option=value"
 /// @throws ConfigError listing the known names, options or values
@@ -54,7 +33,7 @@ void with_objective(const std::string& spec, const ObjectiveDefaults& defaults, 
         field = static_cast<Field>(defaults.n);
       }
     });
-    set_options(rule, options);
+    set_options(message("objective ", rule.name), rule, options);
     f(std::move(rule));
   });
 }

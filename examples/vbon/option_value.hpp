@@ -1,21 +1,45 @@
 // From the text of a command line to the field of an options struct: numbers, flags and enumerations by name.
 #pragma once
+#include <algorithm>
 #include <charconv>
+#include <cmath>
+#include <limits>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <vector>
 
+#include "program.hpp"
 #include "vbon/core/error.hpp"
 #include "vbon/core/registry.hpp"
 
 namespace vbon::program {
-/// @param name  of the option, for messages
+/// The whole text as a number, which T must hold: no blanks, no other base, nothing wrapped or cut.
+template <class T>
+std::optional<T> parse_number(std::string_view text) {
+  T value{};
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (failure != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+/// What parse_number takes, for messages.
+template <class T>
+std::string expected_number() {
+  std::ostringstream out;
+  out.precision(2);
+  out << (std::is_integral_v<T> ? "a whole number" : "a number") << " in [" << std::numeric_limits<T>::lowest() << ", "
+      << std::numeric_limits<T>::max() << "]";
+  return std::move(out).str();
+}
+
+/// @param name  "objective vbon: option n", for messages
 /// @throws ConfigError
 template <class T>
 void set_option(std::string_view name, T& field, const std::string& text) {
   const auto refuse = [&](const std::string& expected) {
-    throw ConfigError(message("option ", name, ": ", expected, " expected, got '", text, "'"));
+    throw ConfigError(message(name, ": ", expected, " expected, got '", text, "'"));
   };
   if constexpr (std::is_same_v<T, bool>) {
     if (text != "true" && text != "false" && text != "0" && text != "1") refuse("true or false");
@@ -33,13 +57,40 @@ void set_option(std::string_view name, T& field, const std::string& text) {
     }
     refuse("one of " + known);
   } else if constexpr (std::is_arithmetic_v<T>) {
-    T value{};
-    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (failure != std::errc{} || end != text.data() + text.size())
-      refuse(std::is_integral_v<T> ? "a whole number" : "a number");
-    field = value;
+    const auto value = parse_number<T>(text);
+    if (!value) refuse(expected_number<T>());
+    field = *value;
+    if constexpr (std::is_integral_v<T>) {
+      if (*value > most_of_anything) refuse("a whole number up to " + std::to_string(most_of_anything));
+    } else if (std::isnan(*value)) {
+      refuse("a number");
+    }
   } else {
     field = text;
+  }
+}
+
+/// Sets the options that "option=value,option=value" names; each must be one that each_option() shows.
+/// @param who  "objective vbon", for messages
+/// @throws ConfigError naming the option, its value or the known options
+template <class Rule>
+void set_options(const std::string& who, Rule& rule, const std::string& text) {
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find(',', begin), text.size());
+    const std::string part = text.substr(begin, end - begin);
+    const auto equals = part.find('=');
+    require<ConfigError>(equals != part.npos, who, ": option=value expected, got '", part, "'");
+    const std::string name = part.substr(0, equals);
+    bool found = false;
+    std::vector<std::string> known;
+    rule.each_option([&](std::string_view option, auto& field, std::string_view) {
+      known.emplace_back(option);
+      if (found || !same_name(option, name)) return;
+      found = true;
+      set_option(message(who, ": option ", option), field, part.substr(equals + 1));
+    });
+    require<ConfigError>(found, who, ": ", unknown("option", name, known));
+    begin = end + 1;
   }
 }
 

@@ -19,19 +19,25 @@ using Job = std::function<int()>;
 /// Each command adds itself to the program and, when it is chosen, puts its work into `job`.
 void add_align(CLI::App& program, Job& job);
 void add_sample(CLI::App& program, Job& job);
+void add_decode(CLI::App& program, Job& job);
 void add_score(CLI::App& program, Job& job);
 void add_evaluate(CLI::App& program, Job& job);
 void add_compare(CLI::App& program, Job& job);
+void add_evaluate_reward(CLI::App& program, Job& job);
 void add_inspect(CLI::App& program, Job& job);
 
 /// Options that every command has.
 struct Common {
   std::uint64_t seed = 1;
-  int threads = 0;  // 0: as many as the machine lets this process use
+  Index threads = 0;  // 0: as many as the machine lets this process use
   bool quiet = false;
+  double reward_timeout = 60;  // seconds that a reward process may be silent; of commands with --reward
 };
+/// Call it after the command's own options: --reward-timeout stands beside --reward only.
 void add_common(CLI::App& command, Common& common);
-/// @throws ConfigError unless `least` <= value <= a million, naming the flag
+/// Beyond this many of anything memory ends; a larger number is a slip of the keyboard.
+inline constexpr Index most_of_anything = 1'000'000;
+/// @throws ConfigError unless `least` <= value <= most_of_anything, naming the flag
 void check_count(std::string_view flag, Index value, Index least);
 /// @throws ConfigError unless N is a real number in [1, 2^53] and the temperature in [0.001, 1000]
 void check_target(double n, double temperature);
@@ -42,17 +48,17 @@ void begin(const Common& common);
 bool stop_requested();
 inline constexpr int stopped = 130;
 
-/// The folder of fetched models and data: $VBON_CACHE, else $XDG_CACHE_HOME/vbon, else ~/.cache/vbon.
-std::filesystem::path cache_folder();
-/// A file or folder in there.
+/// A file or folder among the fetched models and data (io/cache_folder.hpp).
 /// @throws RunError saying how to fetch it and which flag takes another
 std::filesystem::path cached(const std::filesystem::path& relative, std::string_view flag);
 
+/// "unknown WHAT 'word'; did you mean ...? known: ...", where hyphens are as good as underscores.
+std::string unknown(const std::string& what, const std::string& word, const std::vector<std::string>& known);
 /// Splits "name:argument".
 std::pair<std::string, std::string> name_and_argument(const std::string& text);
 
 /// Progress and remarks go to standard error, results to standard output.
 void remark(const Common& common, const std::string& text);
-/// Appends a line to standard output and ends the program's job when nobody reads it any more.
+/// Appends a line to standard output, whatever bytes it has, and ends the program's job when nobody reads it any more.
 void print_line(const std::string& line);
 }  // namespace vbon::program

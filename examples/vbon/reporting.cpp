@@ -1,5 +1,6 @@
 #include "reporting.hpp"
 
+#include <cmath>
 #include <cstdio>
 
 #include "vbon/eval/report_json.hpp"
@@ -8,16 +9,22 @@
 
 namespace vbon::program {
 namespace {
-void print_row(const char* name, double reward, double win, double low, double high, const std::string& kl, double length) {
-  char line[160];
-  std::snprintf(line, sizeof(line), "%-14s %11.3f %9.3f  [%.3f, %.3f]  %-16s %7.1f", name, reward, win, low, high,
-                kl.c_str(), length);
-  print_line(line);
-}
 std::string fixed(double value) {
-  char text[32];
+  char text[400];  // the largest double has 309 digits
   std::snprintf(text, sizeof(text), "%.3f", value);
   return text;
+}
+std::string interval(const eval::Estimate& e) {
+  return std::isnan(e.low) ? "-" : "[" + fixed(e.low) + ", " + fixed(e.high) + "]";
+}
+std::string with_error(const eval::MeanError& e) {
+  return fixed(e.value) + (std::isnan(e.error) ? "" : " +- " + fixed(e.error));
+}
+void print_row(const eval::Arm& arm, const std::string& kl) {
+  char line[1200];
+  std::snprintf(line, sizeof(line), "%-14s %11.3f %9.3f  %-14s  %-16s %7.1f", arm.name.c_str(), arm.mean_reward.value,
+                arm.win_rate.value, interval(arm.win_rate).c_str(), kl.c_str(), arm.length);
+  print_line(line);
 }
 }  // namespace
 
@@ -34,13 +41,14 @@ void write_report(const Common& common, const std::filesystem::path& folder, con
 
   print_line("");
   print_line("policy         mean reward  win rate  95%             KL, nats          tokens");
-  print_row("reference", e.reference.mean_reward.value, 0.5, 0.5, 0.5, "0", e.reference.length);
-  print_row("aligned", e.aligned.mean_reward.value, e.aligned.win_rate.value, e.aligned.win_rate.low,
-            e.aligned.win_rate.high, fixed(e.kl.value) + " +- " + fixed(e.kl.error), e.aligned.length);
-  print_row(e.best.name.c_str(), e.best.mean_reward.value, e.best.win_rate.value, e.best.win_rate.low, e.best.win_rate.high,
-            "<= " + fixed(e.theory_kl), e.best.length);
-  print_line("efficiency " + fixed(e.efficiency) + ": of the win-rate gain that best-of-N has at this KL (" +
-             fixed(e.ideal_win_rate) + ")");
+  print_row(e.reference, "0");
+  print_row(e.aligned, with_error(e.kl));
+  print_row(e.best, "<= " + fixed(e.theory_kl));
+  if (e.prompts == 1) print_line("no interval: one prompt");
+  print_line(std::isnan(e.efficiency)
+                 ? "efficiency -: " + std::string(eval::no_efficiency)
+                 : "efficiency " + fixed(e.efficiency) + ": of the win-rate gain that best-of-N has at this KL (" +
+                       fixed(e.ideal_win_rate) + ")");
   print_line("report: " + (folder / "report.html").string());
 }
 
@@ -52,8 +60,9 @@ std::vector<eval::Curve> training_curves(const std::filesystem::path& metrics) {
   const char* const names[] = {"reward", "win_rate", "kl_k1"};
   std::string phase;
   double step = 0;
-  io::read_jsonl(metrics, [&](const io::Json& row, std::size_t) {
-    const auto name = row.value("phase", std::string());
+  io::read_jsonl(metrics, [&](const io::Json& row, std::size_t line) {
+    const std::string where = message(metrics.string(), " line ", line);
+    const auto name = io::json_get_or<std::string>(row, "phase", "", where);
     if (name.starts_with("evaluate") || name == "warm_start") return;  // cached responses say nothing about the policy
     ++step;
     if (!phase.empty() && phase != name)
@@ -61,8 +70,7 @@ std::vector<eval::Curve> training_curves(const std::filesystem::path& metrics) {
     phase = name;
     for (std::size_t i = 0; i < curves.size(); ++i) {
       curves[i].x.push_back(step);
-      const auto* value = io::json_find(row, names[i]);
-      curves[i].y.push_back(value == nullptr ? NAN : value->get<double>());
+      curves[i].y.push_back(io::json_get_or<double>(row, names[i], NAN, where));
     }
   });
   return curves;

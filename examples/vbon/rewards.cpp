@@ -7,11 +7,13 @@ const char* const reward_help =
     "what to reward, as NAME or NAME:ARGUMENT: length or length:WORDS (near that many), lexicon:FILE (word<TAB>score "
     "lines), "
     "table:FILE (rewards by text), encoder_head:FOLDER (as align keeps it), classifier:FOLDER (a Hugging Face "
-    "sequence classifier), process:COMMAND (JSON lines on its standard input and output)";
+    "sequence classifier), process:COMMAND (for /bin/sh; it reads lines {\"id\": 7, \"prompt\": ..., \"response\": ...} and "
+    "writes for each, "
+    "flushed and in any order, a line {\"id\": 7, \"reward\": 0.5}; see README)";
 
-reward::Any open_reward(const std::string& spec) {
+reward::Any open_reward(const std::string& spec, const Common& common) {
   const auto [name, argument] = name_and_argument(spec);
-  return reward::open(name, argument);
+  return reward::open(name, argument, {.timeout = common.reward_timeout, .stop = stop_requested});
 }
 
 std::string list_rewards() { return known_names<reward::Rewards>(); }

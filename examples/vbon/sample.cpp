@@ -1,7 +1,6 @@
 // vbon sample: draws responses and prints them.
-#include <fstream>
-
 #include "models.hpp"
+#include "prompt_source.hpp"
 #include "vbon/io/jsonl.hpp"
 #include "vbon/rollout/collect.hpp"
 
@@ -9,8 +8,8 @@ namespace vbon::program {
 namespace {
 struct SampleOptions {
   Common common;
-  std::string model, prompts_file, reward;
-  std::vector<std::string> prompts, chats;
+  std::string model, adapter, reward;
+  PromptSource source;
   Index samples = 1;
   policy::Sampler sampler = {.max_new_tokens = 64};
   bool greedy = false, json = false;
@@ -18,24 +17,19 @@ struct SampleOptions {
 
 int sample(const SampleOptions& o) {
   begin(o.common);
-  require<ConfigError>(!o.prompts.empty() || !o.chats.empty() || !o.prompts_file.empty(),
-                       "what shall it continue? give --prompt TEXT, --chat TEXT or --prompts FILE");
+  o.source.check();
   check_count("--samples", o.samples, 1);
   check_count("--max-new-tokens", o.sampler.max_new_tokens, 1);
-  Policy policy = Policy::load(o.model);
+  Policy policy = Policy::load(o.model, o.adapter);
   auto& sampler = policy.sampler();
   const auto eos = sampler.eos;
   sampler = o.sampler;
   sampler.eos = eos;
   if (o.greedy) sampler.temperature = 0;
   sampler.check();
-  std::vector<Prompt> prompts;
-  if (!o.prompts_file.empty()) prompts = policy.load_prompts(o.prompts_file);
-  for (const auto& text : o.prompts) prompts.push_back(policy.encoded(text, prompts.size()));
-  for (const auto& message : o.chats) prompts.push_back(policy.chat(message, prompts.size()));
-  policy.require_room(prompts);
+  const auto prompts = o.source.load(policy);
   reward::Any reward;
-  if (!o.reward.empty()) reward = open_reward(o.reward);
+  if (!o.reward.empty()) reward = open_reward(o.reward, o.common);
 
   const std::size_t chunk = static_cast<std::size_t>(std::max<Index>(1, 64 / o.samples));
   for (std::size_t first = 0; first < prompts.size() && !stop_requested(); first += chunk) {
@@ -53,7 +47,7 @@ int sample(const SampleOptions& o) {
           continue;
         }
         nlohmann::ordered_json row = {{"prompt", prompt}, {"text", text}};
-        if (!o.reward.empty()) row["reward"] = batch.reward[i];
+        if (!o.reward.empty()) row["reward"] = io::json_of(batch.reward[i]);
         row["log_prob"] = log_prob[i];
         row["tokens"] = batch.length(i);
         row["finished"] = batch.finished[static_cast<std::size_t>(i)] != 0;
@@ -69,11 +63,8 @@ void add_sample(CLI::App& program, Job& job) {
   auto o = std::make_shared<SampleOptions>();
   c->footer("Example: vbon sample --model vbon-run/model --prompt 'This film is' --samples 4 --max-new-tokens 24");
   c->add_option("--model", o->model, "GGUF file or Hugging Face folder; empty: the fetched SmolLM2-135M-Instruct");
-  c->add_option("--prompt", o->prompts, "text to continue, as it stands; may be given again")
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  c->add_option("--chat", o->chats, "message of a user, put through the model's chat template; may be given again")
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  c->add_option("--prompts", o->prompts_file, "JSON lines {\"prompt\": ...} or {\"messages\": [...]}");
+  c->add_option("--adapter", o->adapter, "LoRA adapter of that model, a peft folder");
+  o->source.add_to(*c);
   c->add_option("--samples", o->samples, "responses per prompt")->capture_default_str();
   c->add_option("--max-new-tokens", o->sampler.max_new_tokens, "tokens of a response at most")->capture_default_str();
   c->add_option("--min-new-tokens", o->sampler.min_new_tokens, "no end of the response before")->capture_default_str();
@@ -87,7 +78,8 @@ void add_sample(CLI::App& program, Job& job) {
       ->capture_default_str();
   c->add_flag("--greedy", o->greedy, "the same as --temperature 0");
   c->add_option("--reward", o->reward, std::string("also print the reward; ") + reward_help);
-  c->add_flag("--json", o->json, "JSON lines with text, log-prob and length (and reward); readable as a reference cache");
+  c->add_flag("--json", o->json,
+              "JSON lines with text, log-prob and length; with --reward also the reward, and then a reference cache");
   add_common(*c, o->common);
   c->callback([o, &job] { job = [o] { return sample(*o); }; });
 }

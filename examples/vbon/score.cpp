@@ -1,4 +1,6 @@
 // vbon score: rewards of texts.
+#include <cmath>
+
 #include "models.hpp"
 #include "vbon/io/jsonl.hpp"
 #include "vbon/rollout/cache_file.hpp"
@@ -24,7 +26,7 @@ int score(const ScoreOptions& o) {
   begin(o.common);
   require<ConfigError>(!o.reward.empty(), "--reward is missing; ", reward_help);
   require<ConfigError>(!o.texts.empty() || !o.input.empty(), "what shall be scored? give --text TEXT or --input FILE");
-  const reward::Any reward = open_reward(o.reward);
+  const reward::Any reward = open_reward(o.reward, o.common);
   RolloutBatch batch;
   for (const auto& text : o.texts) add(batch, "", text);
   if (!o.input.empty())
@@ -49,12 +51,13 @@ int score(const ScoreOptions& o) {
     nlohmann::ordered_json row;
     if (!prompt.empty()) row["prompt"] = prompt;
     row["text"] = batch.text[static_cast<std::size_t>(i)];
-    row["reward"] = batch.reward[i];
+    row["reward"] = io::json_of(batch.reward[i]);
     print_line(io::to_json_line(row));
   }
-  const double mean = batch.reward.mean();
-  remark(o.common, message(batch.responses(), " texts, mean reward ", mean, ", from ", batch.reward.minCoeff(), " to ",
-                           batch.reward.maxCoeff()));
+  const double mean = batch.reward.mean();  // NaN for both infinities
+  remark(o.common,
+         message(batch.responses(), " texts, ", std::isnan(mean) ? "no mean reward" : message("mean reward ", mean),
+                 ", from ", batch.reward.minCoeff(), " to ", batch.reward.maxCoeff()));
   return 0;
 }
 }  // namespace

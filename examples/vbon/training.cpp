@@ -82,6 +82,11 @@ std::vector<train::Phase> phases(const AlignOptions& o) {
                  .n = o.n});
   auto& last = all.back();
   if (!last.objective.streams && last.objective.needs.min_group == 0) last.source = train::Source::cache;
+  if (!o.pairs.empty()) {
+    static const std::vector<Preference> some = {{.prompt = {}, .chosen = {0}, .rejected = {0}}};
+    last.source = train::Source::pairs;
+    last.pairs = some;  // stands for those of the file until the model is there to read them
+  }
   if (o.anchor_eta) last.objective.anchor = {.eta = *o.anchor_eta, .swap_every = 0};
   if (o.anchor_swap_every) last.objective.anchor = {.eta = 0, .swap_every = *o.anchor_swap_every};
   return all;

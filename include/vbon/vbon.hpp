@@ -14,6 +14,7 @@
 
 // A policy samples responses: a causal language model from a file, or an enumerable table.
 #include "vbon/policy/load.hpp"
+#include "vbon/policy/peft.hpp"
 #include "vbon/policy/tabular_policy.hpp"
 
 // A reward scores them.

@@ -1,3 +1,7 @@
+#include <sys/stat.h>
+
+#include <nlohmann/json.hpp>
+
 #include "cli/support.hpp"
 
 namespace vbon::test {
@@ -115,5 +119,113 @@ TEST_CASE("a full disk stops with what is needed, and nothing computed is lost",
   CHECK(text_of(folder / "run" / "references.jsonl") == references);
   const auto cache = vbon(tiny_align(folder / "small"), {.file_size_limit = 20000});
   check_refused(cache, "vbon align", {"references.jsonl"});
+}
+
+TEST_CASE("a number is read whole and within its type, or refused by flag, value and range", "[cli][error]") {
+  const std::vector<Arguments> wrong = {
+      {"sample", "--seed", "-1", "a whole number in [0, 18446744073709551615] expected, got '-1'"},
+      {"sample", "--seed", "99999999999999999999", "a whole number in [0, 18446744073709551615]"},
+      {"sample", "--seed", "1e12", "a whole number"},
+      {"sample", "--seed", "", "got ''"},
+      {"sample", "--samples", "4 ", "got '4 '"},
+      {"sample", "--top-k", "0x10", "a whole number"},
+      {"sample", "--temperature", "", "a number in [-1.8e+308, 1.8e+308] expected, got ''"},
+      {"sample", "--top-p", "0.5.5", "got '0.5.5'"},
+      {"score", "--threads", "99999999999999999999", "a whole number in [-9223372036854775808, 9223372036854775807]"},
+      {"score", "--reward-timeout", "soon", "a number"},
+      {"evaluate", "--count", "", "a whole number"},
+      {"evaluate", "--n", "1e999", "a number in [-1.8e+308, 1.8e+308] expected, got '1e999'"},
+      {"inspect", "--seed", "-0", "a whole number"},
+      {"align", "--references", "99999999999999999999", "a whole number"},
+      {"align", "--steps", "", "a whole number"},
+      {"align", "--learning-rate", "", "a number"},
+      {"align", "--anchor-eta", "", "a number"},
+      {"align", "--anchor-swap-every", "2.5", "a whole number"}};
+  for (const auto& one : wrong)
+    check_refused(vbon({one[0], one[1], one[2]}), "vbon " + one[0], {one[1] + ":", "'" + one[2] + "'", one[3]});
+  const Arguments sample = {"sample", "--model", tiny_model, "--prompt", "the film", "--max-new-tokens", "4", "--quiet"};
+  CHECK(vbon(sample + Arguments{"--seed", "18446744073709551615"}).code == 0);
+  CHECK(vbon(sample + Arguments{"--samples", "010"}).out == vbon(sample + Arguments{"--samples", "10"}).out);
+  CHECK(vbon(sample + Arguments{"--temperature", "0.1"}).code == 0);
+  TemporaryFolder folder;
+  CHECK(vbon(tiny_align(folder / "run", {"--clip", "inf", "--steps", "1", "--warmup", "0", "--warm-steps", "0"})).code == 0);
+}
+
+TEST_CASE("a flag that the program does not have is named wherever it stands", "[cli][error]") {
+  check_refused(vbon({"--bogus"}), "vbon", {"unknown flag '--bogus'", "--version", "align"});
+  check_refused(vbon({"-v"}), "vbon", {"unknown flag '-v'"});
+  check_refused(vbon({"--seed=3", "sample"}), "vbon", {"unknown flag '--seed'", "a command comes first"});
+  check_refused(vbon({"align", "--", "--n", "4"}), "vbon align", {"'--n' stands behind '--'"});
+}
+
+TEST_CASE("a pipe or a device is refused at once, wherever a file is expected", "[cli][error]") {
+  TemporaryFolder folder;
+  const std::string pipe = (folder / "pipe.jsonl").string();
+  REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+  for (const std::string& path : {pipe, std::string("/dev/null")}) {
+    check_refused(vbon({"sample", "--model", tiny_model, "--prompts", path}), "vbon sample", {path, "is no regular file"});
+    check_refused(vbon({"score", "--reward", tiny_reward, "--input", path}), "vbon score", {path, "is no regular file"});
+    check_refused(vbon({"score", "--reward", "lexicon:" + path, "--text", "a"}), "vbon score", {path, "is no regular file"});
+  }
+  check_refused(vbon({"inspect", pipe}), "vbon inspect", {pipe, "is no regular file"});
+}
+
+TEST_CASE("JSON that is not what it should be is named by file and key", "[cli][error]") {
+  TemporaryFolder folder;
+  std::filesystem::create_directory(folder / "run");
+  const auto inspect_run = [&](const std::string& json, const Arguments& parts) {
+    write(folder / "run" / "run.json", json);
+    check_refused(vbon({"inspect", (folder / "run").string()}), "vbon inspect", Arguments{"run.json"} + parts);
+  };
+  inspect_run("{}", {"\"settings\""});
+  inspect_run("[1]", {"\"settings\""});
+  inspect_run("{\"settings\":3}", {"\"settings\""});
+  inspect_run("{\"settings\":{},\"finished\":\"yes\"}", {"\"finished\"", "true or false expected, got \"yes\""});
+  copy_model(folder / "model");
+  const std::string config = text_of(folder / "model" / "config.json");
+  const auto inspect_model = [&](const std::string& architectures, const Arguments& parts) {
+    auto json = nlohmann::json::parse(config);
+    json["architectures"] = nlohmann::json::parse(architectures);
+    write(folder / "model" / "config.json", json.dump());
+    check_refused(vbon({"inspect", (folder / "model").string()}), "vbon inspect", Arguments{"config.json"} + parts);
+  };
+  inspect_model("\"x\"", {"architectures: a list expected", "\"x\""});
+  inspect_model("[3]", {"architectures: a string expected", "3"});
+  write(folder / "model" / "config.json", "[1]");
+  check_refused(vbon({"inspect", (folder / "model").string()}), "vbon inspect", {"config.json", "an object expected"});
+  auto json = nlohmann::json::parse(config);
+  json["architectures"] = nlohmann::json::array();
+  write(folder / "model" / "config.json", json.dump());
+  CHECK(has(vbon({"inspect", (folder / "model").string()}).out, "not said"));
+}
+
+TEST_CASE("a folder that is no model points to the one inside", "[cli][error]") {
+  TemporaryFolder folder;
+  const auto sample = [&] { return vbon({"sample", "--model", folder.path().string(), "--prompt", "a"}); };
+  check_refused(sample(), "vbon sample", {"holds no config.json", "a .gguf file or a folder"});
+  write(folder / "b.gguf", "");
+  check_refused(sample(), "vbon sample", {"give the file " + (folder / "b.gguf").string()});
+  write(folder / "a.gguf", "");
+  check_refused(sample(), "vbon sample", {"give the file " + (folder / "a.gguf").string(), "2 .gguf files"});
+  copy_model(folder / "model");
+  check_refused(sample(), "vbon sample", {"give " + (folder / "model").string()});
+}
+
+TEST_CASE("a reward without its argument says which one it needs", "[cli][error]") {
+  for (const std::string reward :
+       {"lexicon", "lexicon:", "table", "encoder_head:", "encoder-head", "classifier", "process:", "process: "})
+    check_refused(vbon({"score", "--reward", reward, "--text", "a"}), "vbon score", {"needs an argument: "});
+  check_refused(vbon({"score", "--reward", "lexicon", "--text", "a"}), "vbon score", {"lexicon:FILE", "word<TAB>score"});
+  check_refused(vbon({"score", "--reward", "length:0x5", "--text", "a"}), "vbon score", {"'0x5'"});
+}
+
+TEST_CASE("a name that no folder can have is told", "[cli][error]") {
+  const std::string name(300, 'a');
+  const Arguments evaluate = {"evaluate", "--model",   tiny_model,  "--reference", tiny_model,
+                              "--reward", tiny_reward, "--prompts", tiny_prompts};
+  check_refused(vbon(evaluate + Arguments{"--out", ""}), "vbon evaluate", {"--out"});
+  check_refused(vbon(evaluate + Arguments{"--out", name}), "vbon evaluate", {name, "too long"});
+  check_refused(vbon({"sample", "--model", name, "--prompt", "a"}), "vbon sample", {name, "too long", "shorter"});
+  check_refused(vbon({"inspect", name}), "vbon inspect", {name, "too long"});
 }
 }  // namespace vbon::test

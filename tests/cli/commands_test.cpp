@@ -2,6 +2,7 @@
 #include <sstream>
 
 #include "cli/support.hpp"
+#include "vbon/io/json.hpp"
 
 namespace vbon::test {
 namespace {
@@ -123,5 +124,93 @@ TEST_CASE("an evaluation folder belongs to its settings", "[cli][error][resume]"
     INFO(wrong[0]);
     check_refused(evaluate(wrong), "vbon evaluate", wrong);
   }
+}
+
+TEST_CASE("a reward is judged on pairs and tuples", "[cli]") {
+  const TemporaryFolder folder;
+  const auto file = (folder / "judged.jsonl").string();
+  const auto judge = [&](const std::string& text) {
+    std::ofstream(file) << text;
+    return vbon(
+        {"evaluate-reward", "--reward", "length:100", "--data", file, "--quiet"});  // near 100 words: longer is better
+  };
+  const auto run = judge(R"({"prompt": "p", "chosen": "one two three", "rejected": "one"}
+{"prompt": "p", "chosen": "one", "rejected": "one two"}
+{"prompt": "p", "chosen": "one", "rejected": "two"}
+{"prompt": "p", "best": "one two three", "losers": ["one", "one two"], "category": "long"}
+{"prompt": "p", "best": "one", "losers": ["a", "one two"], "category": "short"}
+)");
+  INFO(run.err);
+  REQUIRE(run.code == 0);
+  const auto json = io::Json::parse(run.out);
+  CHECK(json["pairwise"]["pairs"] == 3);
+  CHECK(json["pairwise"]["accuracy"].get<double>() == Approx(1.0 / 3));
+  CHECK(json["pairwise"]["accuracy_half_ties"].get<double>() == Approx(0.5));
+  CHECK(json["best_of_n"]["accuracy"].get<double>() == Approx(0.5));
+  CHECK(json["best_of_n"]["pairwise_accuracy"].get<double>() == Approx(0.5));
+  CHECK(json["best_of_n"]["by_category"]["long"] == 1.0);
+  CHECK(json["best_of_n"]["by_category"]["short"] == 0.0);
+  check_refused(judge("{\"prompt\": \"p\", \"chosen\": \"a\"}\n"), "vbon evaluate-reward",
+                {"line 1", "\"rejected\" is missing"});
+  check_refused(judge("{\"prompt\": \"p\", \"best\": \"a\", \"losers\": []}\n"), "vbon evaluate-reward",
+                {"line 1", "\"losers\""});
+  check_refused(judge("{\"prompt\": \"p\", \"best\": \"a\", \"losers\": [\"b\"], \"x\": 1}\n"), "vbon evaluate-reward",
+                {"line 1", "\"x\" is unknown"});
+  check_refused(judge(""), "vbon evaluate-reward", {"no line"});
+}
+
+TEST_CASE("infinite rewards stand as texts in JSON lines, and inspect reads them", "[cli]") {
+  TemporaryFolder folder;
+  std::ofstream(folder / "reward.sh")
+      << "while read -r l; do id=${l#*:}; id=${id%%,*}; case $((id%3)) in 0) r='\"inf\"';; 1) r=-Infinity;; *) r=2;; esac\n"
+         "echo \"{\\\"id\\\":$id,\\\"reward\\\":$r}\"; done\n";
+  const std::string reward = "process:sh " + (folder / "reward.sh").string();
+  const auto run = vbon(
+      sample + Arguments{"--prompt", "the film", "--samples", "3", "--max-new-tokens", "4", "--json", "--reward", reward});
+  INFO(run.err);
+  REQUIRE(run.code == 0);
+  const auto drawn = rows(run.out);
+  CHECK(drawn[0]["reward"] == "inf");
+  CHECK(drawn[1]["reward"] == "-inf");
+  CHECK(drawn[2]["reward"] == 2);
+  std::ofstream(folder / "cache.jsonl") << run.out;
+  const auto told = vbon({"inspect", (folder / "cache.jsonl").string()});
+  CHECK(told.code == 0);
+  CHECK(has(told.out, "3, mean reward 2 without the infinite ones, 2 infinite"));
+  const auto scored = vbon({"score", "--reward", reward, "--text", "a", "--text", "b"});
+  CHECK(rows(scored.out)[1]["reward"] == "-inf");
+  CHECK(has(scored.err, "no mean reward, from -inf to inf"));
+}
+
+TEST_CASE("every byte of a text is printed", "[cli]") {
+  TemporaryFolder folder;
+  std::ofstream(folder / "prompts.jsonl") << "{\"prompt\":\"the\\u0000film\"}\n";
+  const auto run = vbon(sample + Arguments{"--prompts", (folder / "prompts.jsonl").string(), "--max-new-tokens", "4"});
+  INFO(run.err);
+  REQUIRE(run.code == 0);
+  CHECK(run.out.starts_with(std::string("the\0film", 8)));
+}
+
+TEST_CASE("a text at the target length has the reward 0, without a sign", "[cli]") {
+  CHECK(has(vbon({"score", "--reward", "length:2", "--text", "two words", "--quiet"}).out, "\"reward\":0.0"));
+}
+
+TEST_CASE("prompts that stand twice count once, and one prompt has no interval", "[cli]") {
+  TemporaryFolder folder;
+  std::ofstream(folder / "p.jsonl") << "{\"prompt\":\"the film\"}\n{\"prompt\":\"the film\"}\n{\"prompt\":\"the film\"}\n";
+  const auto run = vbon({"evaluate", "--model", tiny_model, "--reference", tiny_model, "--reward", tiny_reward, "--prompts",
+                         (folder / "p.jsonl").string(), "--out", (folder / "e").string(), "--max-new-tokens", "8"});
+  INFO(run.err);
+  REQUIRE(run.code == 0);
+  CHECK(has(run.err, "p.jsonl: 2 of 3 prompts stand there a second time"));
+  CHECK(has(run.out, "no interval: one prompt"));
+  CHECK(has(run.out, "efficiency -: none below a KL of 0.05 nats"));
+  const auto report = nlohmann::json::parse(text_of(folder / "e" / "report.json"));
+  CHECK(report["prompts"] == 1);
+  CHECK(report["win_rate"]["low_95"].is_null());
+  CHECK(report["win_rate"]["high_95"].is_null());
+  CHECK(report["kl"]["standard_error"].is_null());
+  CHECK(report["efficiency"].is_null());
+  CHECK(has(text_of(folder / "e" / "report.html"), "no interval: one prompt"));
 }
 }  // namespace vbon::test

@@ -1,5 +1,7 @@
 // Every objective that `vbon inspect objectives` lists trains a model: a new entry of the registry is met here
 // without a word.
+#include <cmath>
+#include <fstream>
 #include <sstream>
 
 #include "cli/support.hpp"
@@ -68,6 +70,58 @@ TEST_CASE("anchors and critics come back after a kill, and do not depend on the 
     CHECK(kills >= 1);
     check_equal_runs(folder / "run", folder / "whole");
   }
+}
+
+TEST_CASE("pair losses learn from a file of preferences", "[cli]") {
+  const TemporaryFolder folder;
+  const auto file = (folder / "pairs.jsonl").string();
+  {
+    std::ofstream out(file);
+    std::istringstream prompts(text_of(tiny_prompts));
+    for (std::string line; std::getline(prompts, line);) {
+      const auto prompt = io::Json::parse(line).at("prompt").get<std::string>();
+      out << io::Json({{"prompt", prompt}, {"chosen", " good"}, {"rejected", " bad"}}).dump() << '\n';
+    }
+  }
+  const auto dpo = [&](const std::filesystem::path& out, const Arguments& more = {}) {
+    return Arguments{"align",      "--model",
+                     tiny_model,   "--reward",
+                     tiny_reward,  "--pairs",
+                     file,         "--objective",
+                     "dpo",        "--out",
+                     out.string(), "--warm-steps",
+                     "0",          "--steps",
+                     "30",         "--step-prompts",
+                     "8",          "--learning-rate",
+                     "1e-3",       "--max-new-tokens",
+                     "6",          "--evaluation-references",
+                     "4",          "--checkpoint-every",
+                     "3",          "--quiet"} +
+           more;
+  };
+  const auto run = vbon(dpo(folder / "run"));
+  INFO(run.err);
+  REQUIRE(run.code == 0);
+  const auto rows = metrics(folder / "run");
+  REQUIRE(rows.size() == 30);
+  CHECK(rows.front().at("loss").get<double>() == Approx(std::log(2)));
+  CHECK(rows.back().at("loss").get<double>() < 0.6);
+  CHECK(rows.back().at("accuracy") == 1.0);
+  CHECK_FALSE(std::filesystem::exists(folder / "run/references.jsonl"));  // the pairs are all it learns from
+  const auto killed = vbon(dpo(folder / "killed"), {.signal = SIGKILL, .after = 250000});
+  if (killed.code != 0) CHECK(vbon(dpo(folder / "killed")).code == 0);
+  CHECK(text_of(folder / "killed/model/model.safetensors") == text_of(folder / "run/model/model.safetensors"));
+
+  check_refused(vbon(dpo(folder / "x", {"--prompts", tiny_prompts})), "vbon align", {"--prompts and --pairs"});
+  check_refused(vbon(dpo(folder / "x", {"--objective", "vbon"})), "vbon align", {"'vbon'", "learns from pairs alone"});
+  std::ofstream(folder / "bad.jsonl") << R"({"prompt": "the film", "chosen": "good"})" << '\n';
+  check_refused(vbon(dpo(folder / "x", {"--pairs", (folder / "bad.jsonl").string()})), "vbon align",
+                {"bad.jsonl: line 1", "\"rejected\" is missing"});
+  std::ofstream(folder / "chat.jsonl")
+      << R"({"prompt": [{"role": "user", "content": "hi"}], "chosen": [{"role": "assistant", "content": "a"}], "rejected": "b"})"
+      << '\n';
+  check_refused(vbon(dpo(folder / "x", {"--pairs", (folder / "chat.jsonl").string()})), "vbon align",
+                {"chat.jsonl", "chat template"});
 }
 
 TEST_CASE("how an anchor moves is the user's choice, within its range", "[cli][error]") {

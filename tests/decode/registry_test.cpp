@@ -70,6 +70,22 @@ TEST_CASE("a decoder's answer depends on its key alone", "[decode][laws]") {
   });
 }
 
+TEST_CASE("every decoder says in a line what it does, and its defaults are valid", "[decode][laws]") {
+  for_each_entry<decode::Registry>([]<class D>(const D& entry) {
+    CAPTURE(D::name);
+    CHECK(!D::about.empty());
+    CHECK(D::about.find('\n') == D::about.npos);
+    CHECK_NOTHROW(entry.check());
+  });
+}
+
+TEST_CASE("the choices for two prompts are independent under one key", "[decode]") {
+  const RngKey key{.seed = 3, .stream = 0};
+  const Prompt first{.id = 0, .text = {}, .tokens = {}}, second{.id = 1, .text = {}, .tokens = {}};
+  CHECK(decode::choices(key, first) == decode::choices(key, first));
+  CHECK(decode::choices(key, first).uniform(0) != decode::choices(key, second).uniform(0));
+}
+
 TEST_CASE("a decoder refuses a NaN reward and settings below their range", "[decode][laws][error]") {
   for_each_entry<decode::Registry>([]<class D>(const D& entry) {
     DYNAMIC_SECTION(D::name) {
@@ -87,6 +103,7 @@ TEST_CASE("a decoder refuses a NaN reward and settings below their range", "[dec
       });
       Problem fresh;
       if (settable) CHECK_THROWS_AS(fresh.run(broken), DomainError);
+      if (settable) CHECK_THROWS_AS(broken.check(), DomainError);  // before a model is loaded
     }
   });
 }

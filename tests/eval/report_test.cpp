@@ -141,4 +141,22 @@ TEST_CASE("without gnuplot the report says what to do and keeps data and script"
   CHECK(drawn.problem.find("gnuplot p.gp") != std::string::npos);
   CHECK(text_of(folder / "plots" / "p.dat").find("1 2") != std::string::npos);
 }
+
+TEST_CASE("one prompt has no interval, and near the reference there is no efficiency", "[eval]") {
+  World world(1);
+  world.prompts.resize(1);
+  const Evaluation e = world.evaluate(4, 20);
+  CHECK(std::isnan(e.aligned.win_rate.low));
+  CHECK(std::isnan(e.aligned.mean_reward.high));
+  CHECK(std::isnan(e.kl.error));
+  CHECK(std::isnan(e.efficiency));
+  TemporaryFolder folder;
+  const auto report = eval::report_html(e, {}, folder / "plots");
+  CHECK(report.problems.empty());
+  CHECK(report.html.find("(no interval: one prompt)") != std::string::npos);
+  CHECK(report.html.find("none below a KL of 0.05 nats") != std::string::npos);
+  const auto json = nlohmann::json::parse(eval::report_json(e).dump());
+  CHECK(json["win_rate"]["low_95"].is_null());
+  CHECK(json["efficiency"].is_null());
+}
 }  // namespace vbon::test

@@ -69,6 +69,20 @@ TEST_CASE("the same tensors give the same bytes in any order", "[io][safetensors
   io::write_safetensors(folder / "2", two);
   CHECK(bytes_of(folder / "1") == bytes_of(folder / "2"));
 }
+TEST_CASE("values that are made when their turn comes give the same file", "[io][safetensors]") {
+  const TemporaryFolder folder;
+  const auto a = ramp(6, 1);
+  const auto make = [&](std::span<float> out) { std::copy(a.begin(), a.end(), out.begin()); };
+  for (const Dtype dtype : {Dtype::f32, Dtype::bf16}) {
+    const TensorToWrite there[] = {{"x", {2, 3}, a, dtype}};
+    const TensorToWrite made[] = {{.name = "x", .shape = {2, 3}, .dtype = dtype, .make = make}};
+    io::write_safetensors(folder / "there", there);
+    io::write_safetensors(folder / "made", made);
+    CHECK(bytes_of(folder / "there") == bytes_of(folder / "made"));
+  }
+  const TensorToWrite both[] = {{.name = "x", .shape = {2, 3}, .values = a, .make = make}};
+  CHECK_THROWS_AS(io::write_safetensors(folder / "both", both), ShapeError);
+}
 TEST_CASE("a large model is written in shards with an index, and read as one", "[io][safetensors]") {
   const TemporaryFolder folder;
   std::vector<std::vector<float>> values;

@@ -2,6 +2,7 @@
 #include "support/rollout.hpp"
 #include "support/temporary_folder.hpp"
 #include "support/tiny_encoder.hpp"
+#include "vbon/model/save.hpp"
 #include "vbon/parallel/parallel_for.hpp"
 #include "vbon/reward/registry.hpp"
 
@@ -244,6 +245,47 @@ TEST_CASE("a classifier's label is chosen by name or number, the positive one of
   test::save_tiny_encoder(folder.path());
   CHECK_THAT(failure([&] { Classifier::load(folder.path()); }), Catch::Contains("no classification head"));
   CHECK_THROWS_AS(Classifier{}.score(texts), ConfigError);
+}
+
+TEST_CASE("a causal language model with a score head is a classifier too, read at the last token", "[reward][classifier]") {
+  const TemporaryFolder folder;
+  const std::filesystem::path source = std::string(VBON_TEST_DATA) + "/tiny_llama";
+  const auto tokenizer = text::Tokenizer::from_json(source / "tokenizer.json");
+  for (const Index labels : {1, 2}) {
+    auto shape = model::load_causal_lm(source).shape();
+    shape.labels = labels;
+    shape.tied = false;
+    model::CausalLm network(shape);
+    for (Index i = 0; i < network.parameters().size(); ++i)
+      network.parameters().values()[i] = static_cast<float>(0.2 * RngKey{8, 1}.normal(static_cast<std::uint64_t>(i)));
+    network.parameters_changed();
+    model::save_causal_lm(network, folder.path());
+    tokenizer.save(folder.path());
+    const auto reward = Classifier::load(folder.path());
+    CHECK(reward.labels() == labels);
+    const std::vector<std::string> read = {"the film is good", "the film", "a"};
+    const auto logits = reward.logits(read);
+    for (std::size_t i = 0; i < read.size(); ++i) {
+      model::Forest forest;
+      forest.add(tokenizer.encode(read[i]));
+      const Index last[] = {forest.last_row(0)};
+      Tensor<float> alone(1, labels);
+      network.score(forest, last, alone);
+      for (Index k = 0; k < labels; ++k)
+        CHECK(alone(0, k) == logits(static_cast<Index>(i), k));  // whatever stands beside it
+    }
+    const Array got = reward(test::text_batch({{"the film", {" is good", ""}}}));
+    for (Index i = 0; i < 2; ++i) {
+      const double first = static_cast<double>(logits(i, 0));
+      CHECK(got[i] == Approx(labels == 1 ? first : static_cast<double>(logits(i, 1)) - first).epsilon(1e-12));
+    }
+    CHECK_THAT(failure([&] { reward.score(std::vector<std::string>{std::string(5000, 'a')}); }),
+               Catch::Contains("text 0") && Catch::Contains("shorten"));
+  }
+  CHECK_THAT(failure([&] { Classifier::load(source); }), Catch::Contains("no score head"));
+  write(folder / "config.json", R"({"model_type": "mamba"})");
+  CHECK_THAT(failure([&] { Classifier::load(folder.path()); }),
+             Catch::Contains("'mamba'") && Catch::Contains("bert") && Catch::Contains("llama"));
 }
 
 TEST_CASE("a tokenizer that does not belong to the encoder is refused", "[reward][classifier][error]") {

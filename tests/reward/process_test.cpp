@@ -111,7 +111,8 @@ TEST_CASE("a command that was killed or is not there says so", "[reward][process
 TEST_CASE("a silent command times out, and leaves no process behind", "[reward][process][error]") {
   const auto start = std::chrono::steady_clock::now();
   const Process process("sleep 100 & sleep 100", {.timeout = 0.3, .restarts = 1});
-  CHECK_THAT(failure<vbon::RunError>(process, "reward_process_silent"), Catch::Contains("no answer for 0.3"));
+  CHECK_THAT(failure<vbon::RunError>(process, "reward_process_silent"),
+             Catch::Contains("no answer for 0.3 s") && Catch::Contains("started 2 times, 0.6 s of silence in all"));
   CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(20));
   CHECK(process.child() == -1);
   CHECK_FALSE(has_child());
@@ -185,4 +186,29 @@ TEST_CASE("the end of the reward ends the command, even one that ignores the end
   }
   CHECK(::kill(child, 0) == -1);
   CHECK_FALSE(has_child());
+}
+
+TEST_CASE("a host that wants to stop need not wait for the timeout", "[reward][process]") {
+  bool stop = false;
+  const Process process("trap '' TERM; while :; do sleep 100; done", {.timeout = 100, .stop = [&] { return stop; }});
+  const auto start = std::chrono::steady_clock::now();
+  stop = true;
+  CHECK_THAT(failure<vbon::RunError>(process, "stopped"), Catch::Contains("owed 4 rewards"));
+  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(20));
+  CHECK_FALSE(has_child());
+}
+
+TEST_CASE("a batch whose answers are on their way is finished before a stop", "[reward][process]") {
+  const Process process(length_of_response, {.stop = [] { return true; }});
+  CHECK(values_of(process(text_batch({{"p", {"a"}}}))) == std::vector<double>{1});
+}
+
+TEST_CASE("all commands can be ended from a signal handler", "[reward][process]") {
+  const Process process(length_of_response);
+  process(batch);
+  const auto child = process.child();
+  vbon::reward::RunningGroups::kill_all();
+  siginfo_t info{};
+  REQUIRE(::waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT) == 0);
+  CHECK(info.si_status == SIGKILL);
 }

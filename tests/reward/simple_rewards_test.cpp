@@ -31,7 +31,8 @@ TEST_CASE("with a target the nearest length is the best", "[reward][length]") {
   CHECK(values_of(Length{.target = 2.0}(batch)) == Values{-1, -2, -1, 0});
   CHECK(Length::open("2").target == 2.0);
   CHECK_FALSE(Length::open("").target.has_value());
-  CHECK_THROWS_AS(Length::open("two"), vbon::ConfigError);
+  CHECK_FALSE(std::signbit(Length{.target = 2.0}(text_batch({{"p", {"two words"}}}))[0]));
+  for (const char* wrong : {"two", " 2", "2x", "0x2", "inf", "nan"}) CHECK_THROWS_AS(Length::open(wrong), vbon::ConfigError);
   CHECK_THROWS_AS(Length::open("-1"), vbon::ConfigError);
 }
 
@@ -102,6 +103,8 @@ TEST_CASE("a table looks rewards up by prompt and response", "[reward][table]") 
     CHECK(error.code() == "unknown_response");
     CHECK_THAT(error.what(), Catch::Contains("prompt 1"));
   }
+  std::ofstream(folder / "t.jsonl") << R"({"prompt": "q", "response": "r", "reward": "-inf"})" << '\n';
+  CHECK(values_of(Table::load(folder / "t.jsonl")(text_batch({{"q", {"r"}}}))) == Values{-INFINITY});
   table.set("other", "r", 9);
   CHECK(values_of(table(text_batch({{"other", {"r"}}}))) == Values{9});
 }

@@ -200,6 +200,17 @@ TEST_CASE("errors of a cache name the place and the remedy", "[rollout][error]")
   has(code([&] { ReferenceCache::load(folder / "key.jsonl"); }), "\"reward\" is missing");
   write(folder / "count.jsonl", "{\"prompt\":\"a\",\"responses\":[\"x\"],\"rewards\":[1,2]}\n");
   has(code([&] { ReferenceCache::load(folder / "count.jsonl"); }), "1 responses but 2 rewards");
+  const auto refusal = [&](const std::string& more) {
+    write(folder / "bad.jsonl", "{\"prompt\":\"a\",\"responses\":[\"x\"],\"rewards\":[1]," + more + "}\n");
+    return code([&] { ReferenceCache::load(folder / "bad.jsonl"); });
+  };
+  has(refusal("\"sampler\":3"), "line 1: an object of settings under \"sampler\" expected, got 3");
+  has(refusal("\"tokens\":[[1,99999999999]]"), "\"tokens\" of sample 0: an integer in [-2147483648, 2147483647] expected");
+  has(refusal("\"tokens\":[[1,99999999999]]"), "got 99999999999");
+  has(refusal("\"tokens\":[[-1]]"), "a token id >= 0 expected, got -1");
+  has(refusal("\"tokens\":[[1.5]]"), "got 1.5");
+  has(refusal("\"tokens\":[[1]],\"finished\":[256]"), "\"finished\": 0 or 1 expected, got 256");
+  has(refusal("\"tokens\":[[1]],\"log_probs\":[[\"x\"]]"), "\"log_probs\" of sample 0: a number expected");
   has(code([&] { ReferenceCache().find("a"); }), "unknown_prompt");
   const auto file = folder / "cache.jsonl";
   ReferenceCache(policy, TokenSum{}, prompts, {.samples = 4, .key = {}, .sampler = {{"temperature", 1.0}}, .file = file});

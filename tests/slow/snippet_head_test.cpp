@@ -7,7 +7,7 @@
 using namespace vbon;
 
 TEST_CASE("a head trained on its part of the snippets tells the sign of held-out ones", "[slow][reward]") {
-  const auto cache = test::model_cache();
+  const auto cache = io::cache_folder();
   const auto file = cache / "snippets" / "movieReviewSnippets_GroundTruth.txt";
   for (const auto& needed : {file, cache / "minilm"}) {
     if (std::filesystem::exists(needed)) continue;

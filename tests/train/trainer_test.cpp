@@ -14,6 +14,7 @@
 #include "vbon/objective/bond.hpp"
 #include "vbon/objective/jbond.hpp"
 #include "vbon/objective/ppo.hpp"
+#include "vbon/objective/preference.hpp"
 #include "vbon/objective/wind.hpp"
 #include "vbon/policy/tabular_policy.hpp"
 
@@ -167,6 +168,44 @@ TEST_CASE("objectives with an anchor or a critic learn, and a stopped run ends w
     REQUIRE(second.trainer(options).run(second.prompts, phases) == train::Outcome::finished);
     CHECK(second.weights() == whole.weights());
   }
+}
+
+TEST_CASE("pairs of a data set are learnt, without a reward", "[train][resume]") {
+  World world;
+  std::vector<Preference> pairs;
+  for (std::uint64_t p = 0; p < 6; ++p)
+    for (TokenId k = 0; k < 3; ++k) pairs.push_back({world.prompts[p], {TokenId(7 - k), 1}, {k, 1}});
+  const std::vector<Phase> phases = {{.name = "align",
+                                      .source = train::Source::pairs,
+                                      .pairs = pairs,
+                                      .objective = objective::Preference<objective::Dpo>{},
+                                      .steps = 40,
+                                      .prompts = 6,
+                                      .rate = 0.05}};
+  std::vector<double> accuracy;
+  world.trainer({.seed = 5}).run(world.prompts, phases, {.step = [&](const train::StepReport& r) {
+                                   accuracy.push_back(train::metric(r.metrics, "accuracy"));
+                                 }});
+  CHECK(accuracy.back() == 1);
+  for (const auto& pair : pairs) {
+    RolloutBatch batch = preference_batch(std::span(&pair, 1), std::vector<std::size_t>{0});
+    const Array gain = per_response(batch, world.policy.log_prob(batch) - world.reference.log_prob(batch));
+    CHECK(gain[0] > gain[1] + 0.5);
+  }
+  TemporaryFolder folder;
+  int done = 0;
+  World first, second;
+  const train::TrainerOptions options{.seed = 5, .folder = folder.path()};
+  REQUIRE(first.trainer(options).run(first.prompts, phases, {.stop = [&] { return ++done == 17; }}) ==
+          train::Outcome::stopped);
+  REQUIRE(second.trainer(options).run(second.prompts, phases) == train::Outcome::finished);
+  CHECK(second.weights() == world.weights());
+  auto wrong = phases;
+  wrong[0].pairs = {};
+  CHECK(contains(what([&] { world.trainer({}).run(world.prompts, wrong); }), "0 preference pairs"));
+  wrong = phases;
+  wrong[0].objective = objective::VbonPpo{};
+  CHECK(contains(what([&] { world.trainer({}).run(world.prompts, wrong); }), "learns from pairs alone"));
 }
 
 TEST_CASE("the critic of an enumerable policy learns the values", "[train]") {

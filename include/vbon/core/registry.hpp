@@ -37,6 +37,14 @@ inline bool same_name(std::string_view a, std::string_view b) {
   return true;
 }
 
+/// True when an entry has this name.
+template <class List>
+bool has_entry(std::string_view name) {
+  bool found = false;
+  for_each_entry<List>([&]<class Entry>(const Entry&) { found = found || same_name(Entry::name, name); });
+  return found;
+}
+
 /// Calls f(entry) for the entry with this name.
 /// @throws ConfigError, listing the known names
 template <class List, class F>

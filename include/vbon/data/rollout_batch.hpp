@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "vbon/core/error.hpp"
@@ -17,20 +18,20 @@
 namespace vbon {
 /// P prompts with groups of responses; R = group_offset.back() responses, T = offset.back() tokens.
 struct RolloutBatch {
-  std::vector<Prompt> prompt;              // [P]
-  std::vector<Index> group_offset = {0};   // [P+1] responses of prompt p: [group_offset[p], group_offset[p+1])
-  std::vector<Index> offset = {0};         // [R+1] tokens of response i: [offset[i], offset[i+1])
-  std::vector<TokenId> token;              // [T] end-of-sequence token included where one was drawn
-  std::vector<std::string> text;           // [R] decoded responses; empty for policies without text
-  std::vector<std::uint8_t> finished;      // [R] 1: ended by itself, 0: cut at the token limit
+  std::vector<Prompt> prompt;             // [P]
+  std::vector<Index> group_offset = {0};  // [P+1] responses of prompt p: [group_offset[p], group_offset[p+1])
+  std::vector<Index> offset = {0};        // [R+1] tokens of response i: [offset[i], offset[i+1])
+  std::vector<TokenId> token;             // [T] end-of-sequence token included where one was drawn
+  std::vector<std::string> text;          // [R] decoded responses; empty for policies without text
+  std::vector<std::uint8_t> finished;     // [R] 1: ended by itself, 0: cut at the token limit
 
-  Array weight;      // [R] sums to 1 over a prompt: 1/M when sampled, pi(y) when enumerated
-  Array reward;      // [R] reward of the response
-  Array log_cdf;     // [R] log P_ref(r < r(y)), nats
-  Array log_tie;     // [R] log P_ref(r = r(y)), nats; NaN where no cached reward ties (then tau = ref(y))
-  Array log_cdf_le;  // [R] log P_ref(r <= r(y)), nats
-  std::vector<std::int32_t> answer;               // [R] answer class, for majority votes
-  std::vector<std::vector<double>> ref_reward;    // [P] rewards of reference samples, ascending
+  Array weight;                      // [R] sums to 1 over a prompt: 1/M when sampled, pi(y) when enumerated
+  Array reward;                      // [R] reward of the response
+  Array log_cdf;                     // [R] log P_ref(r < r(y)), nats
+  Array log_tie;                     // [R] log P_ref(r = r(y)), nats; NaN where no cached reward ties (then tau = ref(y))
+  Array log_cdf_le;                  // [R] log P_ref(r <= r(y)), nats
+  std::vector<std::int32_t> answer;  // [R] answer class, for majority votes
+  std::vector<std::vector<double>> ref_reward;  // [P] rewards of reference samples, ascending
 
   Array log_prob;         // [T] under the policy at its parameters of now, nats
   Array ref_log_prob;     // [T] under the reference policy
@@ -44,9 +45,7 @@ struct RolloutBatch {
   Index tokens() const { return offset.back(); }
   Index samples(Index p) const { return group_offset[u(p) + 1] - group_offset[u(p)]; }
   Index length(Index i) const { return offset[u(i) + 1] - offset[u(i)]; }
-  std::span<const TokenId> response(Index i) const {
-    return std::span(token).subspan(u(offset[u(i)]), u(length(i)));
-  }
+  std::span<const TokenId> response(Index i) const { return std::span(token).subspan(u(offset[u(i)]), u(length(i))); }
 
   /// Appends one response to the group of the last prompt.
   void add_response(std::span<const TokenId> tokens_of_response, bool ended) {
@@ -59,6 +58,12 @@ struct RolloutBatch {
   void add_prompt(Prompt next) {
     prompt.push_back(std::move(next));
     group_offset.push_back(group_offset.back());
+  }
+  /// Appends a prompt with one response, both known by their text alone: what a reward needs.
+  void add_text(std::string prompt_text, std::string response_text) {
+    add_prompt({.id = prompt.size(), .text = std::move(prompt_text), .tokens = {}});
+    add_response({}, true);
+    text.push_back(std::move(response_text));
   }
 
  private:

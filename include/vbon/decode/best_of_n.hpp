@@ -14,17 +14,20 @@ namespace vbon::decode {
 /// The best of N draws; `worst` for worst-of-N.
 struct BestOfN {
   static constexpr std::string_view name = "best_of_n";
+  static constexpr std::string_view about = "the best of N draws, or the worst";
   Index n = 4;
   bool worst = false;
   void each_option(auto&& f) {
     f("n", n, "responses drawn, >= 1");
     f("worst", worst, "return the worst instead");
   }
+  /// @throws DomainError for n < 1
+  void check() const { require_count(static_cast<double>(n), "n", name); }
 
-  /// @throws DomainError for n < 1, a NaN reward
+  /// @throws DomainError as check(), and for a NaN reward
   template <SteppedPolicy P, Reward R>
   Decoded operator()(P& policy, const R& reward, const Prompt& prompt, RngKey key) const {
-    require_count(static_cast<double>(n), "n", name);
+    check();
     Particles<P, R> particles(policy, reward, prompt, n, key);
     return steer(particles, whole_response, by_reward,
                  [&](auto& s) { return std::optional(worst ? worst_index(s.score()) : best_index(s.score())); });
@@ -35,8 +38,11 @@ struct BestOfN {
 /// Source: Khalaf et al., arXiv 2506.19248.
 struct BestOfPoisson {
   static constexpr std::string_view name = "best_of_poisson";
+  static constexpr std::string_view about = "the best of a random number of draws, 1 + Poisson(mu)";
   double mu = 3;
-  void each_option(auto&& f) { f("mu", mu, "mean number of draws beyond the first, >= 0"); }
+  void each_option(auto&& f) { f("mu", mu, "mean number of draws beyond the first, in [0, 700]"); }
+  /// @throws DomainError for mu outside [0, 700]
+  void check() const { require<DomainError>(mu >= 0 && mu <= 700, "best_of_poisson: mu in [0, 700] expected, got ", mu); }
 
   /// The smallest k whose cumulative Poisson probability exceeds u.
   static Index poisson(double mu, double u) {
@@ -50,11 +56,11 @@ struct BestOfPoisson {
     return k;
   }
 
-  /// @throws DomainError for mu outside [0, 700], a NaN reward
+  /// @throws DomainError as check(), and for a NaN reward
   template <SteppedPolicy P, Reward R>
   Decoded operator()(P& policy, const R& reward, const Prompt& prompt, RngKey key) const {
-    require<DomainError>(mu >= 0 && mu <= 700, "best_of_poisson: mu in [0, 700] expected, got ", mu);
-    return BestOfN{.n = 1 + poisson(mu, choices(key).uniform(0))}(policy, reward, prompt, key);
+    check();
+    return BestOfN{.n = 1 + poisson(mu, choices(key, prompt).uniform(0))}(policy, reward, prompt, key);
   }
 };
 
@@ -62,34 +68,45 @@ struct BestOfPoisson {
 /// pi_ref e^(r/lambda)/Z as N grows. Source: Verdun et al., arXiv 2505.03156.
 struct SoftBestOfN {
   static constexpr std::string_view name = "soft_best_of_n";
+  static constexpr std::string_view about = "one of N draws, with probability softmax(reward/lambda)";
   Index n = 16;
   double lambda = 0.5;
   void each_option(auto&& f) {
     f("n", n, "responses drawn, >= 1");
     f("lambda", lambda, "temperature of the choice, >= 0");
   }
+  /// @throws DomainError for n < 1, lambda < 0
+  void check() const {
+    require_count(static_cast<double>(n), "n", name);
+    require<DomainError>(lambda >= 0, "soft_best_of_n: lambda >= 0 expected, got ", lambda);
+  }
 
-  /// @throws DomainError for n < 1, lambda < 0, a reward that is not finite
+  /// @throws DomainError as check(), and for a reward that is not finite
   template <SteppedPolicy P, Reward R>
   Decoded operator()(P& policy, const R& reward, const Prompt& prompt, RngKey key) const {
-    require_count(static_cast<double>(n), "n", name);
+    check();
     Particles<P, R> particles(policy, reward, prompt, n, key);
-    return steer(particles, whole_response, by_reward,
-                 [&](auto& s) { return std::optional(pick(softmax_weights(s.score(), lambda), choices(key).uniform(0))); });
+    return steer(particles, whole_response, by_reward, [&](auto& s) {
+      return std::optional(pick(softmax_weights(s.score(), lambda), choices(key, prompt).uniform(0)));
+    });
   }
 };
 
 /// The first response whose answer is the most frequent one; the reward is only reported.
 struct MajorityVote {
   static constexpr std::string_view name = "majority_vote";
+  static constexpr std::string_view about = "the response that most of N draws agree on; the reward is only reported";
   Index n = 16;
   /// What counts as the same answer; by default the whole response.
   std::function<std::string(const Candidate&)> answer = {};
   void each_option(auto&& f) { f("n", n, "responses drawn, >= 1"); }
-
   /// @throws DomainError for n < 1
+  void check() const { require_count(static_cast<double>(n), "n", name); }
+
+  /// @throws DomainError as check(), and for a NaN reward
   template <SteppedPolicy P, Reward R>
   Decoded operator()(P& policy, const R& reward, const Prompt& prompt, RngKey key) const {
+    check();
     Decoded out = BestOfN{.n = n}(policy, reward, prompt, key);
     std::map<std::string, Index> votes;
     std::vector<std::string> answers;

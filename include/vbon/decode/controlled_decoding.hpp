@@ -14,19 +14,24 @@ struct SameAsReward {};
 template <class Value = SameAsReward>
 struct ControlledDecoding {
   static constexpr std::string_view name = "controlled_decoding";
+  static constexpr std::string_view about = "token by token, steered by the reward of the text so far";
   double beta = 1;
   Index top_k = 16;
   Value value = {};
   void each_option(auto&& f) {
     f("beta", beta, "temperature of the value, > 0");
-    f("top_k", top_k, "next tokens that are valued; 0: all");
+    f("top_k", top_k, "next tokens that are valued, >= 0; 0: all");
   }
-
-  /// @throws DomainError for beta <= 0, top_k < 0, a value that is not finite
-  template <SteppedPolicy P, Reward R>
-  Decoded operator()(P& policy, const R& reward, const Prompt& prompt, RngKey key) const {
+  /// @throws DomainError for beta <= 0, top_k < 0
+  void check() const {
     require<DomainError>(beta > 0, "controlled_decoding: beta > 0 expected, got ", beta);
     require<DomainError>(top_k >= 0, "controlled_decoding: top_k >= 0 expected, got ", top_k);
+  }
+
+  /// @throws DomainError as check(), and for a value that is not finite
+  template <SteppedPolicy P, Reward R>
+  Decoded operator()(P& policy, const R& reward, const Prompt& prompt, RngKey key) const {
+    check();
     Particles<P, R> one(policy, reward, prompt, 1, key);
     std::uint64_t position = 0;
     const auto extend = [&](auto& s) {
@@ -40,7 +45,7 @@ struct ControlledDecoding {
       s.counters().reward_calls += static_cast<Index>(token.size());
       for (std::size_t k = 0; k < token.size(); ++k)
         logit[k] = log_prob[static_cast<std::size_t>(token[k])] + logit[k] / beta;
-      const Index chosen = pick(softmax_of(logit), choices(key).uniform(position++));
+      const Index chosen = pick(softmax_of(logit), choices(key, prompt).uniform(position++));
       const std::vector<TokenId> appended = {prefix[static_cast<std::size_t>(chosen)].back()};
       s.session().append(appended);
       s.count_tokens(1);
@@ -78,18 +83,23 @@ struct ControlledDecoding {
 /// Best of K blocks by the reward of what there is so far, block after block; K = 1 is the policy.
 struct ControlledBlocks {
   static constexpr std::string_view name = "controlled_blocks";
+  static constexpr std::string_view about = "block by block, the best of K continuations by the reward of the text so far";
   Index k = 4;
   Index block = 8;
   void each_option(auto&& f) {
     f("k", k, "continuations tried for each block, >= 1");
     f("block", block, "tokens of a block, >= 1");
   }
-
-  /// @throws DomainError for settings outside the ranges above, a NaN score
-  template <SteppedPolicy P, Reward R>
-  Decoded operator()(P& policy, const R& reward, const Prompt& prompt, RngKey key) const {
+  /// @throws DomainError for settings outside the ranges above
+  void check() const {
     require_count(static_cast<double>(k), "k", name);
     require_count(static_cast<double>(block), "block", name);
+  }
+
+  /// @throws DomainError as check(), and for a NaN score
+  template <SteppedPolicy P, Reward R>
+  Decoded operator()(P& policy, const R& reward, const Prompt& prompt, RngKey key) const {
+    check();
     Particles<P, R> particles(policy, reward, prompt, k, key);
     return steer(
         particles, [&](auto& s) { s.extend(block); }, by_reward,

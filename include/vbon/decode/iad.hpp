@@ -23,6 +23,7 @@ inline Prompt show_both(const Prompt& prompt, const Candidate& best, const Candi
 
 struct Iad {
   static constexpr std::string_view name = "iad";
+  static constexpr std::string_view about = "rounds of N draws, each shown the best and the worst response so far";
   Index rounds = 2;
   Index n = 4;
   Propose propose = show_both;
@@ -30,12 +31,16 @@ struct Iad {
     f("rounds", rounds, "rounds, >= 1");
     f("n", n, "candidates of a round, >= 1");
   }
-
-  /// @throws DomainError for rounds or n < 1, a NaN reward
-  template <SteppedPolicy P, Reward R>
-  Decoded operator()(P& policy, const R& reward, const Prompt& prompt, RngKey key) const {
+  /// @throws DomainError for rounds or n < 1
+  void check() const {
     require_count(static_cast<double>(rounds), "rounds", name);
     require_count(static_cast<double>(n), "n", name);
+  }
+
+  /// @throws DomainError as check(), and for a NaN reward
+  template <SteppedPolicy P, Reward R>
+  Decoded operator()(P& policy, const R& reward, const Prompt& prompt, RngKey key) const {
+    check();
     Decoded out;
     Feedback feedback;
     const auto at = [&](Index i) -> const Candidate& { return out.candidate[static_cast<std::size_t>(i)]; };

@@ -18,8 +18,11 @@
 namespace vbon::decode {
 inline constexpr Index until_the_end = std::numeric_limits<Index>::max();
 
-/// The decoder's own draws, apart from those of the session.
-inline RngKey choices(RngKey key) { return key.fold(std::numeric_limits<std::uint64_t>::max()); }
+/// The decoder's own draws, apart from those of the session. Like those they depend on the prompt's id: with one key
+/// for all prompts, choices of different prompts are independent.
+inline RngKey choices(RngKey key, const Prompt& prompt) {
+  return key.fold(std::numeric_limits<std::uint64_t>::max()).fold(prompt.id);
+}
 /// The first `count` uniforms of a stream.
 inline std::vector<double> uniforms(RngKey key, std::size_t count) {
   std::vector<double> values(count);

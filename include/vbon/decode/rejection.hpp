@@ -32,6 +32,7 @@ inline Index last(const Decoded& out) { return static_cast<Index>(out.candidate.
 /// seen, or an error.
 struct Rejection {
   static constexpr std::string_view name = "rejection";
+  static constexpr std::string_view about = "draws until one is accepted with probability e^((reward - r_max)/beta)";
   double beta = 1;
   double r_max = 1;
   Index tries = 64;
@@ -42,18 +43,22 @@ struct Rejection {
     f("tries", tries, "draws before the fallback, >= 1");
     f("fallback", fallback, "fresh, best or fail");
   }
-
-  /// @throws DomainError for beta <= 0, tries < 1, a reward above r_max; RunError when nothing was accepted and fallback is
-  /// fail
-  template <SteppedPolicy P, Reward R>
-  Decoded operator()(P& policy, const R& reward, const Prompt& prompt, RngKey key) const {
+  /// @throws DomainError for beta <= 0, tries < 1, an r_max that is not finite
+  void check() const {
     require_count(static_cast<double>(tries), "tries", name);
     require<DomainError>(beta > 0, "rejection: beta > 0 expected, got ", beta);
+    require<DomainError>(std::isfinite(r_max), "rejection: a finite r_max expected, got ", r_max);
+  }
+
+  /// @throws DomainError as check(), and for a reward above r_max; RunError when nothing was accepted and fallback is fail
+  template <SteppedPolicy P, Reward R>
+  Decoded operator()(P& policy, const R& reward, const Prompt& prompt, RngKey key) const {
+    check();
     Decoded out;
     for (Index t = 0; t < tries; ++t) {
       const double r = detail::attempt(policy, reward, prompt, key, out);
       out.best = detail::last(out);
-      if (choices(key).uniform(static_cast<std::uint64_t>(t)) < tilted_acceptance(r, r_max, beta)) return out;
+      if (choices(key, prompt).uniform(static_cast<std::uint64_t>(t)) < tilted_acceptance(r, r_max, beta)) return out;
     }
     require<RunError>(fallback != Fallback::fail, ErrorCode{"none_accepted"}, "rejection: none of ", tries,
                       " responses was accepted");
@@ -73,6 +78,7 @@ struct Rejection {
 /// Source: Huang et al., "Is best-of-N the best of them?", arXiv 2503.21878.
 struct Pessimism {
   static constexpr std::string_view name = "pessimism";
+  static constexpr std::string_view about = "InferenceTimePessimism: N draws set a bar, fresh ones are tested against it";
   Index n = 16;
   double beta = 1;
   double r_max = 1;
@@ -81,11 +87,17 @@ struct Pessimism {
     f("beta", beta, "strength of the chi-square penalty, > 0");
     f("r_max", r_max, "largest possible reward; a larger one is an error");
   }
+  /// @throws DomainError for n < 1, beta <= 0, an r_max that is not finite
+  void check() const {
+    require_count(static_cast<double>(n), "n", name);
+    require<DomainError>(beta > 0, "pessimism: beta > 0 expected, got ", beta);
+    require<DomainError>(std::isfinite(r_max), "pessimism: a finite r_max expected, got ", r_max);
+  }
 
-  /// @throws DomainError for n < 1, beta <= 0, a reward above r_max
+  /// @throws DomainError as check(), and for a reward above r_max
   template <SteppedPolicy P, Reward R>
   Decoded operator()(P& policy, const R& reward, const Prompt& prompt, RngKey key) const {
-    require_count(static_cast<double>(n), "n", name);
+    check();
     Particles<P, R> pilot(policy, reward, prompt, n, key.fold(0));
     pilot.extend(until_the_end);
     const std::vector<double> even(static_cast<std::size_t>(n), 1 / static_cast<double>(n));
@@ -95,7 +107,7 @@ struct Pessimism {
     for (Index t = 0; t <= n; ++t) {
       const double r = detail::attempt(policy, reward, prompt, key.fold(1), out);
       out.best = detail::last(out);
-      if (choices(key).uniform(static_cast<std::uint64_t>(t)) < pessimism_acceptance(r, lambda, r_max)) return out;
+      if (choices(key, prompt).uniform(static_cast<std::uint64_t>(t)) < pessimism_acceptance(r, lambda, r_max)) return out;
     }
     return out;
   }

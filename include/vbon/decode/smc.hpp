@@ -10,6 +10,7 @@
 namespace vbon::decode {
 struct Smc {
   static constexpr std::string_view name = "smc";
+  static constexpr std::string_view about = "sequential Monte Carlo towards the law of probability times e^(reward/lambda)";
   Index particles = 16;
   double lambda = 0.5;
   double ess_threshold = 0.5;
@@ -25,12 +26,19 @@ struct Smc {
     f("twisted", twisted, "weigh partial responses by their reward; otherwise only whole ones");
   }
 
-  /// @throws DomainError for settings outside the ranges above; RunError when all weights are 0
-  template <SteppedPolicy P, Reward R>
-  Decoded operator()(P& policy, const R& reward, const Prompt& prompt, RngKey key) const {
+  /// @throws DomainError for settings outside the ranges above
+  void check() const {
     require_count(static_cast<double>(particles), "particles", name);
     require_count(static_cast<double>(block), "block", name);
     require<DomainError>(lambda > 0, "smc: lambda > 0 expected, got ", lambda);
+    require<DomainError>(ess_threshold >= 0 && ess_threshold <= 1, "smc: ess_threshold in [0, 1] expected, got ",
+                         ess_threshold);
+  }
+
+  /// @throws DomainError as check(), and for a NaN score; RunError when all weights are 0
+  template <SteppedPolicy P, Reward R>
+  Decoded operator()(P& policy, const R& reward, const Prompt& prompt, RngKey key) const {
+    check();
     Particles<P, R> cloud(policy, reward, prompt, particles, key);
     const auto n = static_cast<std::size_t>(particles);
     std::vector<double> potential(n, 0);  // log psi so far
@@ -49,7 +57,7 @@ struct Smc {
       s.log_weight = step.log_weight_after;
     };
     const auto select = [&](auto& s) -> std::optional<Index> {
-      const RngKey draws = choices(key).fold(round++);
+      const RngKey draws = choices(key, prompt).fold(round++);
       if (s.all_ended()) return pick(step.normalized, draws.uniform(0));
       if (!step.resample) return std::nullopt;
       const std::vector<Index> ancestor = resample(scheme, step.normalized, uniforms(draws, n));

@@ -9,6 +9,7 @@
 namespace vbon::decode {
 struct SpeculativeRejection {
   static constexpr std::string_view name = "speculative_rejection";
+  static constexpr std::string_view about = "best-of-N that drops the worst share of the responses at every checkpoint";
   Index n = 16;
   double alpha = 0.5;
   Index checkpoint = 16;
@@ -17,13 +18,17 @@ struct SpeculativeRejection {
     f("alpha", alpha, "share dropped at a checkpoint, in [0, 1)");
     f("checkpoint", checkpoint, "tokens between checkpoints, >= 1");
   }
-
-  /// @throws DomainError for settings outside the ranges above, a score that is not finite
-  template <SteppedPolicy P, Reward R>
-  Decoded operator()(P& policy, const R& reward, const Prompt& prompt, RngKey key) const {
+  /// @throws DomainError for settings outside the ranges above
+  void check() const {
     require_count(static_cast<double>(n), "n", name);
     require_count(static_cast<double>(checkpoint), "checkpoint", name);
     require_alpha(alpha);
+  }
+
+  /// @throws DomainError as check(), and for a score that is not finite
+  template <SteppedPolicy P, Reward R>
+  Decoded operator()(P& policy, const R& reward, const Prompt& prompt, RngKey key) const {
+    check();
     Particles<P, R> particles(policy, reward, prompt, n, key);
     return steer(
         particles, [&](auto& s) { s.extend(checkpoint); }, by_reward,

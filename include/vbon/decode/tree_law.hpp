@@ -33,8 +33,8 @@ inline double implicit_reward(std::span<const double> log_prob, std::span<const 
 /// @throws DomainError unless nodes >= 1 is a multiple of children >= 1
 inline void require_tree(Index nodes, Index children) {
   require<DomainError>(children >= 1, "treebon: children >= 1 expected, got ", children);
-  require<DomainError>(nodes >= 1 && nodes % children == 0, "treebon: a multiple of ", children, " nodes expected, got ",
-                       nodes);
+  require<DomainError>(nodes >= 1 && nodes % children == 0, "treebon: n >= 1, a multiple of children = ", children,
+                       ", expected, got ", nodes);
 }
 /// The nodes/children best partial scores, best first, each named `children` times.
 inline std::vector<Index> tree_children(std::span<const double> score, Index children) {

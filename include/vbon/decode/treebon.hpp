@@ -41,6 +41,7 @@ struct ImplicitRewardSoFar {
 template <class PartialScore = RewardSoFar>
 struct TreeBon {
   static constexpr std::string_view name = "treebon";
+  static constexpr std::string_view about = "a tree of segments: the best by the reward so far branch, layer by layer";
   Index n = 16;
   Index children = 4;
   Index layers = 4;
@@ -52,13 +53,17 @@ struct TreeBon {
     f("layers", layers, "layers, >= 1; the last one runs to the end");
     f("segment", segment, "tokens of a layer, >= 1");
   }
-
-  /// @throws DomainError for settings outside the ranges above, a NaN score
-  template <SteppedPolicy P, Reward R>
-  Decoded operator()(P& policy, const R& reward, const Prompt& prompt, RngKey key) const {
+  /// @throws DomainError for settings outside the ranges above
+  void check() const {
     require_tree(n, children);
     require_count(static_cast<double>(layers), "layers", name);
     require_count(static_cast<double>(segment), "segment", name);
+  }
+
+  /// @throws DomainError as check(), and for a NaN score
+  template <SteppedPolicy P, Reward R>
+  Decoded operator()(P& policy, const R& reward, const Prompt& prompt, RngKey key) const {
+    check();
     Particles<P, R> particles(policy, reward, prompt, n, key);
     Index layer = 1;
     const auto extend = [&](auto& s) { s.extend(layer == layers ? until_the_end : segment); };

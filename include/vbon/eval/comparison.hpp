@@ -33,7 +33,7 @@ struct ComparedMethod {
   Estimate mean_reward = detail::no_estimate;
   Estimate win_rate = detail::no_estimate;
   MeanError kl = {detail::unknown, detail::unknown};  // nats per response; no error: a bound, or exact
-  double efficiency = detail::unknown;                // (W - 1/2) / (W of best-of-N at this KL - 1/2)
+  double efficiency = detail::unknown;                // (W - 1/2) / (W of best-of-N at this KL - 1/2); none below least_kl
   double length = detail::unknown, ended = detail::unknown;
   double sampled_tokens = detail::unknown, reward_calls = detail::unknown;  // of its training, the cache left out
   std::vector<double> win = {};                                             // [P] win rate prompt by prompt
@@ -72,8 +72,8 @@ inline Comparison comparison_of(const Evaluation& pool, Index samples) {
                  .best = row(pool.best)};
   out.reference.kl = {0, detail::unknown};
   out.best.kl = {pool.theory_kl, detail::unknown};
-  if (const double ideal = ideal_win_rate(pool.theory_kl); ideal > 0.5)
-    out.best.efficiency = (out.best.win_rate.value - 0.5) / (ideal - 0.5);
+  if (pool.theory_kl >= least_kl)
+    out.best.efficiency = (out.best.win_rate.value - 0.5) / (ideal_win_rate(pool.theory_kl) - 0.5);
   return out;
 }
 
@@ -320,15 +320,16 @@ inline HtmlReport comparison_html(const Comparison& c, const std::filesystem::pa
     }
     h += i == 0 ? "</tr></thead><tbody>\n" : "</tr>\n";
   }
-  h +=
-      "</tbody></table></div>\n<p class=\"soft\" style=\"margin-top:10px\">Win rate: one sample of the method against one "
-      "of "
-      "the reference, pairs of one prompt only; " +
-      std::to_string(c.samples) + " samples of a method and " + std::to_string(c.reference_samples) +
-      " of the reference for each prompt. Intervals resample prompts; the lead is the difference of two win rates on the "
-      "same prompts. The KL is exact in every step of the sampled responses, with its standard error; that of best-of-N is "
-      "the bound log N &minus; (N &minus; 1)/N. Efficiency: share of the gain that best-of-N has at the method's KL. Tokens "
-      "and reward calls are those of training; the reference responses, drawn once for all, are left out.</p>\n";
+  h += "</tbody></table></div>\n<p class=\"soft\" style=\"margin-top:10px\">Win rate: one sample of the method against one "
+       "of "
+       "the reference, pairs of one prompt only; " +
+       std::to_string(c.samples) + " samples of a method and " + std::to_string(c.reference_samples) +
+       " of the reference for each prompt. Intervals resample prompts; the lead is the difference of two win rates on the "
+       "same prompts. The KL is exact in every step of the sampled responses, with its standard error; that of best-of-N is "
+       "the bound log N &minus; (N &minus; 1)/N. Efficiency: share of the gain that best-of-N has at the method's KL; " +
+       std::string(no_efficiency) +
+       ". Tokens "
+       "and reward calls are those of training; the reference responses, drawn once for all, are left out.</p>\n";
   h +=
       figure(comparison_plot(c),
              "The curve is what best-of-N reaches as N grows; points are methods with 95% intervals. Closer to the curve is "

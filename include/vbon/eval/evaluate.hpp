@@ -9,6 +9,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "vbon/bon/subset_weights.hpp"
@@ -30,11 +31,11 @@ struct EvaluationOptions {
   std::function<bool(Index done, Index total)> progress = {};  // false stops (RunError "stopped")
 };
 
-/// A mean over prompts with its 95% interval, prompts resampled.
+/// A mean over prompts with its 95% interval, prompts resampled; of one prompt there is none, and both ends are NaN.
 struct Estimate {
   double value = 0, low = 0, high = 0;
 };
-/// A mean with its standard error over prompts.
+/// A mean with its standard error over prompts, NaN for one prompt.
 struct MeanError {
   double value = 0, error = 0;
 };
@@ -66,9 +67,14 @@ struct Evaluation {
   double theory_win_rate = 0;    // N / (N + 1)
   double theory_kl = 0;          // log N - (N - 1) / N
   double ideal_win_rate = 0;     // best-of-N', N' of any size, at the measured KL
-  double efficiency = 0;         // (W - 1/2) / (ideal - 1/2)
+  double efficiency = 0;         // (W - 1/2) / (ideal - 1/2); NaN below least_kl, where both are noise around 0
   std::vector<SampleText> text;
 };
+
+/// The least divergence at which an efficiency is told, in nats.
+inline constexpr double least_kl = 0.05;
+inline constexpr std::string_view no_efficiency =
+    "none below a KL of 0.05 nats, where best-of-N gains too little to compare with";
 
 namespace detail {
 inline MeanError mean_error(const std::vector<double>& values) {
@@ -76,10 +82,11 @@ inline MeanError mean_error(const std::vector<double>& values) {
   double sum = 0, squares = 0;
   for (const double v : values) sum += v;
   for (const double v : values) squares += (v - sum / count) * (v - sum / count);
-  return {sum / count, count > 1 ? std::sqrt(squares / (count - 1) / count) : 0};
+  return {sum / count, count > 1 ? std::sqrt(squares / (count - 1) / count) : NAN};
 }
 /// Where some prompt's number is infinite (a reward of -inf) the mean has no interval.
 inline Estimate estimate(const std::vector<double>& per_prompt) {
+  if (per_prompt.size() == 1) return {per_prompt[0], NAN, NAN};  // resampling one prompt gives it back
   if (std::any_of(per_prompt.begin(), per_prompt.end(), [](double x) { return !std::isfinite(x); }))
     return {mean_error(per_prompt).value, NAN, NAN};
   const BootstrapInterval interval = bootstrap_mean(per_prompt);
@@ -229,7 +236,7 @@ Evaluation evaluate(P& policy, P& reference, const R& reward, std::span<const Pr
   out.kl_k1 = detail::mean_error(k1);
   out.kl_k3 = detail::mean_error(k3);
   out.ideal_win_rate = ideal_win_rate(std::max(0.0, out.kl.value));
-  out.efficiency = (out.aligned.win_rate.value - 0.5) / (out.ideal_win_rate - 0.5);
+  out.efficiency = out.kl.value < least_kl ? NAN : (out.aligned.win_rate.value - 0.5) / (out.ideal_win_rate - 0.5);
   return out;
 }
 }  // namespace vbon::eval

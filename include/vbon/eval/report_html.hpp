@@ -58,7 +58,13 @@ inline std::string fixed(double value, int digits = 3) {
   return (negative ? "&minus;" : "") + std::string(text);
 }
 inline std::string percent(double value) { return fixed(100 * value, 1) + "&thinsp;%"; }
-inline std::string range(const Estimate& e, int digits = 3) { return fixed(e.low, digits) + " to " + fixed(e.high, digits); }
+inline bool has_interval(const Estimate& e) { return !std::isnan(e.low) && !std::isnan(e.high); }
+inline std::string range(const Estimate& e, int digits = 3) {
+  return has_interval(e) ? fixed(e.low, digits) + " to " + fixed(e.high, digits) : "&ndash;";
+}
+inline std::string with_error(const MeanError& e, int digits = 3) {
+  return fixed(e.value, digits) + (std::isnan(e.error) ? "" : " &plusmn; " + fixed(e.error, digits));
+}
 
 inline constexpr std::string_view style = R"(
 :root{--ink:#23262b;--soft:#5b616b;--line:#e3e5e9;--paper:#fff;--wash:#f7f7f5;--accent:#c8553d;--best:#2f6f9f}
@@ -145,15 +151,20 @@ inline HtmlReport report_html(const Evaluation& e, const ReportContext& context,
       escape_html(context.title) + "</h1>\n";
   h += "<p class=\"lead\">On " + std::to_string(e.prompts) +
        " held-out prompts, one sample of the aligned policy beats one sample of the reference in <b>" + percent(w.value) +
-       "</b> of all pairs (95% interval " + percent(w.low) + " to " + percent(w.high) + "), at a divergence of <b>" +
-       fixed(e.kl.value, 2) + "</b> nats per response. Drawing " + message(e.n) + " and keeping the best wins " +
-       percent(e.best.win_rate.value) + ".</p>\n<div class=\"cards\">\n";
+       "</b> of all pairs (" +
+       (has_interval(w) ? "95% interval " + percent(w.low) + " to " + percent(w.high) : "no interval: one prompt") +
+       "), at a divergence of <b>" + fixed(e.kl.value, 2) + "</b> nats per response. Drawing " + message(e.n) +
+       " and keeping the best wins " + percent(e.best.win_rate.value) + ".</p>\n<div class=\"cards\">\n";
   h += card("Win rate", fixed(w.value),
-            "95%: " + range(w) + "; best of " + message(e.n) + ": " + fixed(e.best.win_rate.value));
+            (has_interval(w) ? "95%: " + range(w) : "no interval: one prompt") + "; best of " + message(e.n) + ": " +
+                fixed(e.best.win_rate.value));
   h += card("KL to the reference", fixed(e.kl.value, 2),
-            "&plusmn; " + fixed(e.kl.error) + " nats; best of " + message(e.n) + ": " + fixed(e.theory_kl));
-  h += card("Efficiency", percent(e.efficiency),
-            "of the gain that best-of-N has at this KL (win rate " + fixed(e.ideal_win_rate) + ")");
+            (std::isnan(e.kl.error) ? "" : "&plusmn; " + fixed(e.kl.error) + " ") + "nats; best of " + message(e.n) + ": " +
+                fixed(e.theory_kl));
+  h += std::isnan(e.efficiency)
+           ? card("Efficiency", "&ndash;", escape_html(no_efficiency))
+           : card("Efficiency", percent(e.efficiency),
+                  "of the gain that best-of-N has at this KL (win rate " + fixed(e.ideal_win_rate) + ")");
   h += card("Mean reward", fixed(e.aligned.mean_reward.value, 2),
             "reference " + fixed(e.reference.mean_reward.value, 2) + "; best of " + message(e.n) + " " +
                 fixed(e.best.mean_reward.value, 2));
@@ -162,7 +173,7 @@ inline HtmlReport report_html(const Evaluation& e, const ReportContext& context,
        "<th class=\"n\">95%</th><th class=\"n\">KL, nats</th><th class=\"n\">tokens</th><th "
        "class=\"n\">ended</th></tr></thead><tbody>\n";
   h += arm_row(e.reference, reference_color, "0", true);
-  h += arm_row(e.aligned, aligned_color, fixed(e.kl.value) + " &plusmn; " + fixed(e.kl.error), false);
+  h += arm_row(e.aligned, aligned_color, with_error(e.kl), false);
   h += arm_row(e.best, best_color, "&le; " + fixed(e.theory_kl), false);
   h += "<tr><th><span class=\"dot\"></span>theory, N = " + message(e.n) +
        "</th><td class=\"n\">&ndash;</td><td class=\"n\">&ndash;</td><td class=\"n\">" + fixed(e.theory_win_rate) +
@@ -172,8 +183,7 @@ inline HtmlReport report_html(const Evaluation& e, const ReportContext& context,
        std::to_string(e.samples) + " samples of the policy and " + std::to_string(e.reference_samples) +
        " of the reference for each prompt. Intervals resample prompts. The KL is exact in every step of the sampled "
        "responses; by sampled log-ratios it is " +
-       fixed(e.kl_k1.value) + " &plusmn; " + fixed(e.kl_k1.error) + " (k1) and " + fixed(e.kl_k3.value) + " &plusmn; " +
-       fixed(e.kl_k3.error) +
+       with_error(e.kl_k1) + " (k1) and " + with_error(e.kl_k3) +
        " (k3). Best-of-N is the reference pool, weighted by the probability of being the best of a random "
        "N-subset.</p>\n<div class=\"two\" style=\"margin-top:20px\">\n";
   h += figure(frontier_plot(e),

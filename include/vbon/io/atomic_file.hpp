@@ -62,9 +62,7 @@ class AtomicFile {
   /// True for the name that a write to some file in this folder would use until commit(): "<name>.tmp<digits>".
   static bool is_temporary(const std::filesystem::path& path) { return !final_name(path).empty(); }
   /// True for the temporary of the file `name`.
-  static bool is_temporary_of(const std::filesystem::path& path, std::string_view name) {
-    return final_name(path) == name;
-  }
+  static bool is_temporary_of(const std::filesystem::path& path, std::string_view name) { return final_name(path) == name; }
 
   void write(Bytes bytes) {
     if (buffer_.size() + bytes.size() > buffer_limit) flush();
@@ -122,7 +120,7 @@ inline void make_folder(const std::filesystem::path& folder) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   require<RunError>(!error && std::filesystem::is_directory(folder), "cannot create the folder ", folder.string(), ": ",
-                    error ? error.message() : "a file of that name is in the way");
+                    error ? error.message() : "a file of that name is in the way", "; choose another");
 }
 
 /// Adds lines to a file. A last line without line end, as a crash leaves it, is completed when the file is

@@ -3,6 +3,7 @@
 // JSON from untrusted files: strict UTF-8, numbers within range, bounded depth, no key twice, and errors
 // that name the file, the byte and the key. Values are nlohmann::json.
 #pragma once
+#include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <limits>
@@ -178,6 +179,18 @@ T json_as(const Value& value, std::string_view where) {
     if (!value.is_string()) fail("a string");
     return value.template get<std::string>();
   }
+}
+
+/// JSON has no infinity: the texts "inf" and "-inf" stand for it, and null for NaN.
+inline Json json_of(double number) { return std::isinf(number) ? Json(number > 0 ? "inf" : "-inf") : Json(number); }
+/// A number, or what json_of() writes for one that JSON does not have; nothing for any other value.
+template <class Value>
+std::optional<double> number_of(const Value& value) {
+  if (value.is_number()) return value.template get<double>();
+  if (value.is_null()) return std::numeric_limits<double>::quiet_NaN();
+  if (value == "inf" || value == "-inf")
+    return value == "inf" ? std::numeric_limits<double>::infinity() : -std::numeric_limits<double>::infinity();
+  return std::nullopt;
 }
 
 /// The member `key` of an object, or nullptr where it is absent or null.

@@ -43,13 +43,15 @@ class MappedFile {
   MappedFile() = default;
   /// @throws RunError when the path is absent, unreadable or no regular file
   explicit MappedFile(const std::filesystem::path& path) : path_(path) {
-    const FileHandle file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    // Not blocking: a pipe without a writer would keep the program here for ever, before it is known for a pipe.
+    const FileHandle file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
     if (!file.is_open()) throw RunError(message("cannot open ", path.string(), ": ", std::strerror(errno)));
     struct stat status {};
     if (::fstat(file.get(), &status) != 0)
       throw RunError(message("cannot stat ", path.string(), ": ", std::strerror(errno)));
-    require<RunError>(S_ISREG(status.st_mode), "cannot read ", path.string(), ": it is ",
-                      S_ISDIR(status.st_mode) ? "a folder" : "no regular file", ", a file was expected");
+    require<RunError>(!S_ISDIR(status.st_mode), "cannot read ", path.string(), ": it is a folder, a file was expected");
+    require<RunError>(S_ISREG(status.st_mode), "cannot read ", path.string(),
+                      ": it is no regular file (a pipe or a device); write the content to a file and give that");
     size_ = static_cast<std::size_t>(status.st_size);
     if (size_ == 0) return;  // mmap refuses an empty range
     void* data = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.get(), 0);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
@@ -17,13 +18,15 @@
 #include "vbon/io/safetensors.hpp"
 
 namespace vbon::io {
-/// One tensor to write: floats that are stored as F32, F16 or BF16, or bytes of any dtype as they are.
+/// One tensor to write: floats that are stored as F32, F16 or BF16, there already or made when their turn comes, or
+/// bytes of any dtype as they are.
 struct TensorToWrite {
   std::string name;
   std::vector<Index> shape;
   std::span<const float> values = {};
   Dtype dtype = Dtype::f32;
-  Bytes bytes = {};  // used instead of values when not empty
+  Bytes bytes = {};                                 // used instead of values when not empty
+  std::function<void(std::span<float>)> make = {};  // likewise: fills values that are kept while they are written
 };
 
 namespace detail {
@@ -32,7 +35,9 @@ inline std::uint64_t stored_bytes(const TensorToWrite& tensor) {
   for (const Index n : tensor.shape) size = size * n;
   const bool raw = !tensor.bytes.empty();
   const auto bytes = size * dtype_format(tensor.dtype).bytes;
-  require<ShapeError>(bytes.valid() && (raw ? bytes.value() == tensor.bytes.size() : size.value() == tensor.values.size()),
+  require<ShapeError>(bytes.valid() && (raw           ? bytes.value() == tensor.bytes.size()
+                                        : tensor.make ? tensor.values.empty()
+                                                      : size.value() == tensor.values.size()),
                       "write_safetensors: tensor \"", tensor.name, "\": shape ", shape_text(tensor.shape),
                       " does not fit its ", raw ? tensor.bytes.size() : tensor.values.size(), raw ? " bytes" : " values");
   require<ConfigError>(raw || tensor.dtype == Dtype::f32 || tensor.dtype == Dtype::f16 || tensor.dtype == Dtype::bf16,
@@ -53,6 +58,11 @@ void write_narrow(AtomicFile& file, std::span<const float> values, const Narrow&
 }
 inline void write_values(AtomicFile& file, const TensorToWrite& tensor) {
   if (!tensor.bytes.empty()) return file.write(tensor.bytes);
+  if (tensor.make) {
+    std::vector<float> made(stored_bytes(tensor) / dtype_format(tensor.dtype).bytes);
+    tensor.make(made);
+    return write_values(file, {.name = tensor.name, .shape = tensor.shape, .values = made, .dtype = tensor.dtype});
+  }
   if (tensor.dtype == Dtype::f16) return write_narrow(file, tensor.values, float_to_half);
   if (tensor.dtype == Dtype::bf16) return write_narrow(file, tensor.values, float_to_bfloat16);
   file.write(std::as_bytes(tensor.values));

@@ -6,6 +6,9 @@
 //
 // Every row's result depends on its own sequence alone, bit for bit: not on what else is in the batch, not
 // on the number of threads, not on whether its past was cached.
+//
+// Models may share their weights: an adapter (lora.hpp) freezes those of its model and is all that is trained
+// then, and base() is the same model without it.
 #pragma once
 #include <algorithm>
 #include <memory>
@@ -21,6 +24,7 @@
 #include "vbon/model/block_backward.hpp"
 #include "vbon/model/forest.hpp"
 #include "vbon/model/kv_cache.hpp"
+#include "vbon/model/lora.hpp"
 #include "vbon/model/registry.hpp"
 #include "vbon/model/rope_table.hpp"
 
@@ -36,6 +40,14 @@ struct ForestAttention {
                       kept.attended.view(), kept.log_sum_exp.shaped(kept.q.view().rows(), heads.heads));
   }
 };
+
+/// What a model shares with its base: the numbers, and whether the packed copies of its linear maps are those of
+/// the numbers of now.
+struct SharedWeights {
+  Parameters parameters;
+  bool packed = false;
+  bool blocks_packed = false;  // all linear maps, not the head alone
+};
 }  // namespace detail
 
 class CausalLm {
@@ -46,8 +58,8 @@ class CausalLm {
   explicit CausalLm(Shape shape) : shape_(std::move(shape)), family_(find_family(shape_.family)) {
     check(shape_, "CausalLm");
     config_ = family_.config(shape_);
-    network_ = build_network(family_, shape_, parameters_);
-    parameters_.values();
+    network_ = build_network(family_, shape_, parameters());
+    parameters().values();
     prepare();
   }
   /// Takes what load_network() returned, and the config.json it was loaded with.
@@ -55,20 +67,50 @@ class CausalLm {
       : shape_(std::move(shape)),
         family_(find_family(shape_.family)),
         config_(std::move(config)),
-        parameters_(std::move(parameters)),
         network_(std::move(network)) {
+    weights_->parameters = std::move(parameters);
     prepare();
   }
   CausalLm(CausalLm&&) = default;
   CausalLm& operator=(CausalLm&&) = default;
 
-  /// A second model with the same parameters.
+  /// A second model with the same parameters: of an adapted one an adapter of its own beside the same weights.
   CausalLm clone() const {
+    if (adapter_) {
+      CausalLm copy = base();
+      copy.attach(adapter_->clone());
+      return copy;
+    }
     CausalLm copy(shape_);
-    std::copy_n(parameters_.data(), parameters_.size(), copy.parameters_.values().data());
+    std::copy_n(parameters().data(), parameters().size(), copy.parameters().values().data());
     copy.memory = memory;
     copy.config_ = config_;
     return copy;
+  }
+
+  /// Freezes the weights and trains an adapter beside them, in place of an earlier one.
+  void attach(LoraAdapter adapter) {
+    parameters().freeze();
+    take_adapter_off();
+    adapter_ = std::make_unique<LoraAdapter>(std::move(adapter));
+    adapter_->connect(network_);
+  }
+  /// The adapter, or null.
+  const LoraAdapter* adapter() const { return adapter_.get(); }
+  LoraAdapter* adapter() { return adapter_.get(); }
+  /// This model with the adapter off. The weights are shared, not copied; what is computed on them is the
+  /// caller's own. Both must be used from one thread.
+  CausalLm base() const { return CausalLm(*this, SharesWeights{}); }
+  /// Adds scale B A of the adapter to the weights, which are trained from now on.
+  /// @throws ConfigError without an adapter, or where another model shares the weights
+  void merge() {
+    require<ConfigError>(adapter_ != nullptr, "CausalLm::merge: this model has no adapter");
+    require<ConfigError>(weights_.use_count() == 1,
+                         "CausalLm::merge: another model shares the weights and would change too");
+    for (Index i = 0; i < static_cast<Index>(parameters().list().size()); ++i) adapter_->merge(i, parameters().value(i));
+    take_adapter_off();
+    parameters().thaw();
+    parameters_changed();
   }
 
   const Shape& shape() const { return shape_; }
@@ -76,12 +118,19 @@ class CausalLm {
   const Network& network() const { return network_; }
   /// The config.json of the model, with whatever entries it came with.
   const Json& config() const { return config_; }
-  Parameters& parameters() { return parameters_; }
-  const Parameters& parameters() const { return parameters_; }
+  Parameters& parameters() { return weights_->parameters; }
+  const Parameters& parameters() const { return weights_->parameters; }
+  /// What training moves: the adapter's parameters, or all where there is none.
+  Parameters& trainable() { return adapter_ ? adapter_->parameters() : parameters(); }
   MemoryOptions memory;
 
-  /// Call after the parameters changed: what is derived from them is renewed at the next use.
-  void parameters_changed() { packed_ = false; }
+  /// Call after the trainable parameters changed: what is derived from them is renewed at the next use.
+  void parameters_changed() {
+    if (adapter_)
+      adapter_->changed();
+    else
+      weights_->packed = false;
+  }
 
   /// Hidden states of every row after the final norm.   [rows, C], valid until the next pass
   /// @param hidden  takes the embeddings, the stream after each block, and the normed last one instead of
@@ -106,7 +155,7 @@ class CausalLm {
   /// @param logits  [T, V]
   void head(View<const float> hidden, View<float> logits) {
     renew();
-    network_.head.forward(parameters_, hidden, logits);
+    network_.head.forward(parameters(), hidden, logits);
   }
 
   /// Hidden states, after the final norm, of the rows that are read.   [reads, C], valid until the next pass
@@ -130,12 +179,13 @@ class CausalLm {
     kernel::token_kl(Cpu{}, rows, network_.head.packed(), other_rows, other.network_.head.packed(), options, kl);
   }
 
-  /// Adds d loss / d parameter to the gradients, from d loss / d log_prob of every read.
+  /// Adds d loss / d parameter to the gradients of trainable(), from d loss / d log_prob of every read.
   /// @param log_prob  [reads] takes the log-probs on the way; may be empty
   void backward(const Forest& forest, kernel::HeadOptions options, std::span<const double> dlog_prob,
                 std::span<double> log_prob = {}) {
     require<ShapeError>(static_cast<Index>(dlog_prob.size()) == forest.reads(), "CausalLm::backward: ", forest.reads(),
                         " values expected, got ", dlog_prob.size());
+    require_trainable();
     forward_kept(forest);
     const View<const float> rows = gather(hidden_.view(), forest.read_row, read_rows_);
     std::vector<float> log_sum_exp(forest.read_row.size());
@@ -146,9 +196,9 @@ class CausalLm {
     }
     kernel::token_log_prob(Cpu{}, rows, network_.head.packed(), forest.read_token, options, log_prob, log_sum_exp, {});
     const View<float> drows = d_read_rows_.shaped(rows.rows(), rows.cols());
-    kernel::token_log_prob_backward(Cpu{}, rows, network_.head.packed(), network_.head.weight(parameters_),
+    kernel::token_log_prob_backward(Cpu{}, rows, network_.head.packed(), network_.head.weight(parameters()),
                                     forest.read_token, options, log_sum_exp, dlog_prob, drows,
-                                    network_.head.weight_gradient(parameters_));
+                                    network_.head.weight_gradient(parameters()));
     backward_from_reads(forest, drows);
   }
 
@@ -162,10 +212,11 @@ class CausalLm {
   /// Adds d loss / d parameter to the gradients, from d loss / d score.   row [R], dscores [R, labels]
   void score_backward(const Forest& forest, std::span<const Index> row, View<const float> dscores) {
     require<ConfigError>(shape_.labels > 0, "CausalLm::score_backward: this model has no score head");
+    require_trainable();
     forward_kept(forest);
     const View<const float> rows = gather(hidden_.view(), row, read_rows_);
     const View<float> drows = d_read_rows_.shaped(rows.rows(), rows.cols());
-    network_.head.backward(parameters_, dscores, rows, drows);
+    network_.head.backward(parameters(), dscores, rows, drows);
     Forest read = forest;
     read.read_row.assign(row.begin(), row.end());
     backward_from_reads(read, drows);
@@ -247,6 +298,26 @@ class CausalLm {
   }
 
  private:
+  struct SharesWeights {};
+  CausalLm(const CausalLm& other, SharesWeights)
+      : memory(other.memory),
+        shape_(other.shape_),
+        family_(other.family_),
+        config_(other.config_),
+        weights_(other.weights_),
+        network_(other.network_),
+        rotary_(other.rotary_) {
+    take_adapter_off();
+  }
+  void take_adapter_off() {
+    network_.for_each_linear([](Linear& linear) { linear.set_branch(nullptr); });
+    adapter_ = nullptr;
+  }
+  void require_trainable() {
+    require<ConfigError>(!trainable().frozen(),
+                         "CausalLm: the weights are frozen under the adapter of another model; train that one or a clone");
+  }
+
   void prepare() {
     if (shape_.position == Position::rotary) {
       rotary_ = rope_table(shape_);
@@ -254,20 +325,21 @@ class CausalLm {
     }
   }
   BlockPlaces& block(Index layer) { return network_.block[static_cast<std::size_t>(layer)]; }
-  BlockContext context(std::span<const Index> position) { return {shape_, parameters_, rotary_, position, scratch_}; }
+  BlockContext context(std::span<const Index> position) { return {shape_, parameters(), rotary_, position, scratch_}; }
   kernel::HeadShape head_shape(Index layer) const {
     return {shape_.heads, shape_.kv_heads, shape_.head_dim, shape_.attention_scale(layer)};
   }
   void renew() {
-    if (packed_ && blocks_packed_ == memory.keep_packed) return;
+    if (adapter_) adapter_->renew();
+    if (weights_->packed && weights_->blocks_packed == memory.keep_packed) return;
     network_.for_each_linear([&](Linear& linear) {
       if (memory.keep_packed || &linear == &network_.head)
-        linear.pack(parameters_);  // the fused head reads it packed
+        linear.pack(parameters());  // the fused head reads it packed
       else
         linear.release();
     });
-    packed_ = true;
-    blocks_packed_ = memory.keep_packed;
+    weights_->packed = true;
+    weights_->blocks_packed = memory.keep_packed;
   }
   void check_forest(const Forest& forest) const {
     kernel::check_segments(forest.segment, forest.rows());
@@ -280,10 +352,8 @@ class CausalLm {
   detail::ForestAttention attend_over(const Forest& forest, Index layer) const {
     return {forest.segment, head_shape(layer)};
   }
-  View<const float> table(Index offset, Index rows) const { return {parameters_.data() + offset, rows, shape_.width}; }
-  View<float> table_gradient(Index offset, Index rows) {
-    return {parameters_.gradients().data() + offset, rows, shape_.width};
-  }
+  View<const float> table(Index offset, Index rows) const { return {parameters().data() + offset, rows, shape_.width}; }
+  View<float> table_gradient(Index offset, Index rows) { return parameters().gradient_at(offset, rows, shape_.width); }
   std::span<const TokenId> position_ids(std::span<const Index> position) {
     position_ids_.assign(position.begin(), position.end());
     return position_ids_;
@@ -300,7 +370,7 @@ class CausalLm {
   }
   View<float> finish(View<const float> x) {
     const View<float> out = hidden_.shaped(x.rows(), x.cols());
-    norm_forward(shape_, parameters_, network_.final_norm, x, out, final_statistics_);
+    norm_forward(shape_, parameters(), network_.final_norm, x, out, final_statistics_);
     return out;
   }
   static Tensor<float> to_tensor(View<const float> x) {
@@ -347,15 +417,16 @@ class CausalLm {
     for (std::size_t i = 0; i < forest.read_row.size(); ++i)
       dout.row(forest.read_row[i]).array() += drows.row(static_cast<Index>(i)).array();
     const View<float> dx = d_stream_.shaped(rows, shape_.width);
-    norm_backward(parameters_, network_.final_norm, dout, stream_.view(), final_statistics_, dx);
+    norm_backward(parameters(), network_.final_norm, dout, stream_.view(), final_statistics_, dx);
     const BlockContext context = this->context(forest.position);
     for (Index layer = shape_.layers - 1; layer >= 0; --layer) {
       BlockActivations& own = kept_[static_cast<std::size_t>(layer)];
       if (memory.recompute)
         run_kept(context, forest, layer, own.input.view(), one_block_, d_out_.shaped(rows, shape_.width));
-      block_backward(context, parameters_, block(layer), layer, forest.segment, own.input.view(),
+      block_backward(context, parameters(), block(layer), layer, forest.segment, own.input.view(),
                      memory.recompute ? one_block_ : own, dx, d_out_);
     }
+    if (parameters().frozen()) return;
     kernel::embedding_backward(Cpu{}, forest.token, dx, table_gradient(network_.token_embedding, shape_.vocab));
     if (network_.position_embedding >= 0)
       kernel::embedding_backward(Cpu{}, position_ids(forest.position), dx,
@@ -365,11 +436,10 @@ class CausalLm {
   Shape shape_;
   FamilyInfo family_;
   Json config_;
-  Parameters parameters_;
-  Network network_;
+  std::shared_ptr<detail::SharedWeights> weights_ = std::make_shared<detail::SharedWeights>();
+  Network network_;                       // shares the packed copies with that of its base
+  std::unique_ptr<LoraAdapter> adapter_;  // its branches stand beside the maps of network_
   kernel::Rotary rotary_;
-  bool packed_ = false;         // the packed copies are those of the parameters of now
-  bool blocks_packed_ = false;  // all linear maps have one, not the head alone
 
   Buffer stream_, hidden_, read_rows_, d_read_rows_, d_out_, d_stream_;
   NormStatistics final_statistics_;

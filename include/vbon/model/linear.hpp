@@ -1,8 +1,10 @@
 // vbon/model/linear.hpp
 //
 // y = x w^T + b on the flat parameters. The weight is kept packed for the matrix kernel as well, or packed
-// for each use, which costs little where x has many rows; the gradient of x uses the plain one.
+// for each use, which costs little where x has many rows; the gradient of x uses the plain one. A low-rank
+// branch may run beside the weight (lora.hpp). Copies of a map share the packed weight.
 #pragma once
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,6 +13,7 @@
 #include "vbon/core/tensor.hpp"
 #include "vbon/kernel/matmul.hpp"
 #include "vbon/kernel/packed_matrix.hpp"
+#include "vbon/model/low_rank.hpp"
 #include "vbon/model/parameters.hpp"
 
 namespace vbon::model {
@@ -18,48 +21,58 @@ class Linear {
  public:
   Linear() = default;
   /// Adds NAME.weight [outputs, inputs] and NAME.bias [outputs] to the parameters.
-  Linear(Parameters& parameters, const std::string& name, Index outputs, Index inputs) : outputs_(outputs), inputs_(inputs) {
+  Linear(Parameters& parameters, const std::string& name, Index outputs, Index inputs) : Linear(outputs, inputs, -1, -1) {
     weight_ = parameters[parameters.add(name + ".weight", {outputs, inputs})].offset;
     bias_ = parameters[parameters.add(name + ".bias", {outputs})].offset;
   }
   /// Uses what lies in the flat buffer: the weight [outputs, inputs] from `weight` on, the bias from `bias`
   /// on (-1: none). Several maps may share one checkpoint tensor, and two maps one weight.
   Linear(Index outputs, Index inputs, Index weight, Index bias)
-      : outputs_(outputs), inputs_(inputs), weight_(weight), bias_(bias) {}
+      : outputs_(outputs),
+        inputs_(inputs),
+        weight_(weight),
+        bias_(bias),
+        packed_(std::make_shared<kernel::PackedMatrix<float>>()) {}
 
   bool exists() const { return outputs_ > 0; }
   Index outputs() const { return outputs_; }
   Index inputs() const { return inputs_; }
-  const kernel::PackedMatrix<float>& packed() const { return packed_; }
+  /// Where the weight begins in the flat buffer.
+  Index place() const { return weight_; }
+  const kernel::PackedMatrix<float>& packed() const { return *packed_; }
   View<const float> weight(const Parameters& parameters) const { return {parameters.data() + weight_, outputs_, inputs_}; }
-  View<float> weight_gradient(Parameters& parameters) const {
-    return {parameters.gradients().data() + weight_, outputs_, inputs_};
-  }
+  View<float> weight_gradient(Parameters& parameters) const { return parameters.gradient_at(weight_, outputs_, inputs_); }
+  /// Puts a branch beside the weight, or takes it away (null).
+  void set_branch(std::shared_ptr<LowRank> branch) { branch_ = std::move(branch); }
 
   /// Call after the parameters changed.
-  void pack(const Parameters& parameters) { kernel::pack(Cpu{}, weight(parameters), kernel::Transpose::no, packed_); }
+  void pack(const Parameters& parameters) { kernel::pack(Cpu{}, weight(parameters), kernel::Transpose::no, *packed_); }
   /// Gives the packed copy back; forward() then makes one for each use.
-  void release() { packed_ = {}; }
-  /// y = x w^T + b (+ y).   x [T, inputs], y [T, outputs]
+  void release() { *packed_ = {}; }
+  /// y = x w^T + b (+ y) + branch(x).   x [T, inputs], y [T, outputs]
   void forward(const Parameters& parameters, View<const float> x, View<float> y, bool accumulate = false) const {
     View<const float> bias;
     if (bias_ >= 0) bias = {parameters.data() + bias_, outputs_};
-    if (!packed_.empty()) return kernel::matmul(Cpu{}, x, packed_, y, bias, accumulate);
     kernel::PackedMatrix<float> once;
-    kernel::pack(Cpu{}, weight(parameters), kernel::Transpose::no, once);
-    kernel::matmul(Cpu{}, x, once, y, bias, accumulate);
+    if (packed_->empty()) kernel::pack(Cpu{}, weight(parameters), kernel::Transpose::no, once);
+    kernel::matmul(Cpu{}, x, packed_->empty() ? once : *packed_, y, bias, accumulate);
+    if (branch_) branch_->forward(x, y);
   }
-  /// Adds to the gradients of w and b; dx [T, inputs] is overwritten, or added to.
+  /// Adds to the gradients of w and b, unless frozen, and of the branch; dx [T, inputs] is overwritten, or added to.
   void backward(Parameters& parameters, View<const float> dy, View<const float> x, View<float> dx,
                 bool accumulate = false) const {
-    kernel::matmul_grad_weight(Cpu{}, dy, x, weight_gradient(parameters));
-    if (bias_ >= 0) kernel::bias_grad(Cpu{}, dy, View<float>(parameters.gradients().data() + bias_, outputs_));
+    if (!parameters.frozen()) {
+      kernel::matmul_grad_weight(Cpu{}, dy, x, weight_gradient(parameters));
+      if (bias_ >= 0) kernel::bias_grad(Cpu{}, dy, parameters.gradient_at(bias_, 1, outputs_));
+    }
     kernel::matmul_grad_input(Cpu{}, dy, weight(parameters), dx, accumulate);
+    if (branch_) branch_->backward(dy, x, dx);
   }
 
  private:
   Index outputs_ = 0, inputs_ = 0;
-  Index weight_ = -1, bias_ = -1;  // places in the flat buffer
-  kernel::PackedMatrix<float> packed_;
+  Index weight_ = -1, bias_ = -1;                        // places in the flat buffer
+  std::shared_ptr<kernel::PackedMatrix<float>> packed_;  // empty: made for each use
+  std::shared_ptr<LowRank> branch_;
 };
 }  // namespace vbon::model

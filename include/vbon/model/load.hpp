@@ -3,9 +3,12 @@
 // From a file or folder to a model: a GGUF file, or a Hugging Face folder (config.json and safetensors,
 // one file or sharded). Files are mapped; the only copy is the flat parameter buffer.
 #pragma once
+#include <algorithm>
 #include <filesystem>
 #include <string>
+#include <system_error>
 #include <utility>
+#include <vector>
 
 #include "vbon/io/json.hpp"
 #include "vbon/model/causal_lm.hpp"
@@ -38,12 +41,29 @@ inline CausalLm load_causal_lm(const std::filesystem::path& folder, const std::f
   return detail::assemble(tensor_source(file), shape, std::move(config));
 }
 
+/// FOLDER/config.json.
+/// @throws RunError when it is not there, naming what in the folder could be meant
+inline std::filesystem::path config_file(const std::filesystem::path& folder) {
+  const auto config = folder / "config.json";
+  std::error_code ignored;
+  if (std::filesystem::exists(config, ignored)) return config;
+  std::string remedy = "a .gguf file or a folder with config.json and safetensors is expected";
+  std::vector<std::string> files;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored))
+    if (is_gguf(entry.path())) files.push_back(entry.path().string());
+  if (!files.empty()) remedy = message("give the file ", *std::min_element(files.begin(), files.end()));
+  if (files.size() > 1) remedy += message(" or another of its ", files.size(), " .gguf files");
+  if (std::filesystem::exists(folder / "model" / "config.json", ignored))  // the folder of a run
+    remedy = message("give ", (folder / "model").string());
+  throw RunError(message("load: ", folder.string(), " holds no config.json; ", remedy));
+}
+
 /// Loads from a GGUF file or a Hugging Face folder.
 inline CausalLm load_causal_lm(const std::filesystem::path& path) {
   if (is_gguf(path)) return load_causal_lm(io::GgufFile::open(path));
   require<RunError>(std::filesystem::is_directory(path), "load: ", path.string(),
                     std::filesystem::exists(path) ? ": a .gguf file or a folder with config.json and safetensors expected"
                                                   : ": no such file or folder");
-  return load_causal_lm(path, path / "config.json");
+  return load_causal_lm(path, config_file(path));
 }
 }  // namespace vbon::model

@@ -19,14 +19,13 @@ inline void norm_forward(const Shape& shape, const Parameters& parameters, NormP
                      kept.mean.shaped(1, x.rows()), inv_std);
 }
 
-/// dx is overwritten; gradients of weight and bias are added to.
+/// dx is overwritten; gradients of weight and bias are added to, where they are not frozen.
 inline void norm_backward(Parameters& parameters, NormPlace place, View<const float> dy, View<const float> x,
                           const NormStatistics& kept, View<float> dx) {
   const View<const float> weight(parameters.data() + place.weight, x.cols());
-  float* gradients = parameters.gradients().data();
-  const View<float> dweight(gradients + place.weight, x.cols());
+  const View<float> dweight = parameters.gradient_at(place.weight, 1, x.cols());
   if (place.bias < 0) return kernel::rms_norm_backward(Cpu{}, x, weight, kept.inv_std.view(), dy, dx, dweight);
   kernel::layer_norm_backward(Cpu{}, x, weight, kept.mean.view(), kept.inv_std.view(), dy, dx, dweight,
-                              View<float>(gradients + place.bias, x.cols()));
+                              parameters.gradient_at(place.bias, 1, x.cols()));
 }
 }  // namespace vbon::model

@@ -55,8 +55,9 @@ class Parameters {
   }
   /// The values to read only; values() must have been called since the last add().
   const float* data() const { return values_.data(); }
-  /// All gradients, laid out as the values; memory is taken at the first call.
+  /// All gradients, laid out as the values; memory is taken at the first call. Empty where frozen.
   View<float> gradients() {
+    if (frozen_) return {};
     if (gradients_.size() != size()) grow(gradients_);
     return gradients_.view();
   }
@@ -64,13 +65,29 @@ class Parameters {
     if (!gradients_.empty()) gradients_.view().array() = 0;
   }
 
+  /// Values that no gradient is asked for: gradients are empty views and take no memory.
+  void freeze() {
+    frozen_ = true;
+    gradients_ = {};
+  }
+  void thaw() { frozen_ = false; }
+  bool frozen() const { return frozen_; }
+
   /// One tensor as a matrix [rows, cols].
   View<float> value(Index number) { return at(values(), (*this)[number]); }
   View<const float> value(Index number) const {
     const Parameter& p = (*this)[number];
     return {values_.data() + p.offset, p.rows, p.cols};
   }
-  View<float> gradient(Index number) { return at(gradients(), (*this)[number]); }
+  View<float> gradient(Index number) {
+    const Parameter& p = (*this)[number];
+    return gradient_at(p.offset, p.rows, p.cols);
+  }
+  /// The gradient of what lies from `offset` on; empty where frozen.
+  View<float> gradient_at(Index offset, Index rows, Index cols) {
+    if (frozen_) return {};
+    return {gradients().data() + offset, rows, cols};
+  }
 
  private:
   static View<float> at(View<float> flat, const Parameter& p) { return {flat.data() + p.offset, p.rows, p.cols}; }
@@ -83,5 +100,6 @@ class Parameters {
   std::vector<Parameter> list_;
   Tensor<float> values_;
   Tensor<float> gradients_;
+  bool frozen_ = false;
 };
 }  // namespace vbon::model

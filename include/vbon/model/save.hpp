@@ -1,7 +1,9 @@
 // vbon/model/save.hpp
 //
 // A model as a Hugging Face folder: config.json, generation_config.json and safetensors, with the names and
-// the storage of the family's own checkpoints, so that transformers loads it.
+// the storage of the family's own checkpoints, so that transformers loads it. Of an adapted model the merged
+// weights are written; the model stays as it is. Tensors that are merged or stored in another order are made one
+// by one, so that no second copy of the model is.
 #pragma once
 #include <filesystem>
 #include <string>
@@ -20,18 +22,29 @@ struct SaveOptions {
 /// @throws ConfigError for another dtype, RunError when the disk is full
 inline void save_causal_lm(const CausalLm& model, const std::filesystem::path& folder, const SaveOptions& options = {}) {
   const Parameters& parameters = model.parameters();
-  std::vector<Tensor<float>> rearranged;
-  rearranged.reserve(parameters.list().size());  // the list below points into it
   std::vector<io::TensorToWrite> tensors;
   for (std::size_t i = 0; i < parameters.list().size(); ++i) {
     const Parameter& p = parameters.list()[i];
-    View<const float> values(parameters.data() + p.offset, p.rows, p.cols);
+    const View<const float> values(parameters.data() + p.offset, p.rows, p.cols);
     const Arrangement& form = model.network().stored[i].arrangement;
-    if (form.how != Arrange::plain) {
-      arrange_back(form, values, rearranged.emplace_back(p.rows, p.cols).view());
-      values = rearranged.back().view();
-    }
-    tensors.push_back({.name = p.name, .shape = p.shape, .values = values.span(), .dtype = options.dtype});
+    const LoraAdapter* adapter = model.adapter();
+    if (adapter && !adapter->find(static_cast<Index>(i))) adapter = nullptr;
+    io::TensorToWrite tensor{.name = p.name, .shape = p.shape, .dtype = options.dtype};
+    if (adapter != nullptr || form.how != Arrange::plain)
+      tensor.make = [i, values, adapter, &form](std::span<float> stored) {
+        View<const float> matrix = values;
+        Tensor<float> merged;
+        if (adapter != nullptr) {
+          merged = Tensor<float>(values.rows(), values.cols());
+          std::copy(values.begin(), values.end(), merged.data());
+          adapter->merge(static_cast<Index>(i), merged);
+          matrix = merged.view();
+        }
+        arrange_back(form, matrix, View<float>(stored.data(), matrix.rows(), matrix.cols()));
+      };
+    else
+      tensor.values = values.span();
+    tensors.push_back(std::move(tensor));
   }
   io::write_safetensors_folder(folder, tensors, options.shard_bytes);
 

@@ -61,6 +61,16 @@ class CausalLmPolicy {
     return copy;
   }
 
+  /// What this policy is held against: the same weights with the adapter off, shared and not copied; of a policy
+  /// without one a clone.
+  CausalLmPolicy reference() const {
+    if (!model_.adapter()) return clone();
+    CausalLmPolicy off(model_.base(), tokenizer_);
+    off.sampler = sampler;
+    off.passes = passes;
+    return off;
+  }
+
   /// The prompt with its tokens: encoded from its text unless they are there already.
   Prompt encoded(Prompt prompt) const {
     if (!prompt.tokens.empty()) return prompt;
@@ -159,9 +169,10 @@ class CausalLmPolicy {
                   });
   }
 
-  View<float, D> parameters() { return model_.parameters().values(); }
-  View<float, D> gradients() { return model_.parameters().gradients(); }
-  void zero_gradients() { model_.parameters().zero_gradients(); }
+  /// What training moves: of an adapted policy the adapter alone.
+  View<float, D> parameters() { return model_.trainable().values(); }
+  View<float, D> gradients() { return model_.trainable().gradients(); }
+  void zero_gradients() { model_.trainable().zero_gradients(); }
   void parameters_changed() { model_.parameters_changed(); }
 
  private:

@@ -17,15 +17,15 @@ namespace vbon {
 template <class P>
 concept Policy = Device<typename P::device_type> &&
     requires(P& policy, std::span<const Prompt> prompts, Index samples, RngKey key, const RolloutBatch& batch) {
-      { policy.sample(prompts, samples, key) } -> std::same_as<RolloutBatch>;  // fills old_log_prob, weight
-      { policy.log_prob(batch) } -> std::same_as<Array>;                       // [T] nats
-    };
+  { policy.sample(prompts, samples, key) } -> std::same_as<RolloutBatch>;  // fills old_log_prob, weight
+  { policy.log_prob(batch) } -> std::same_as<Array>;                       // [T] nats
+};
 
 template <class P>
 concept TrainablePolicy = Policy<P> && requires(P& policy, P& reference, const RolloutBatch& batch, const Array& dlog_prob) {
   policy.backward(batch, dlog_prob);  // adds d loss / d parameter into gradients()
   policy.zero_gradients();
-  policy.parameters_changed();  // after a step: refresh whatever is derived from the parameters
+  policy.parameters_changed();                             // after a step: refresh whatever is derived from the parameters
   { policy.kl(batch, reference) } -> std::same_as<Array>;  // [T] exact per-step KL(policy || reference), nats
   { policy.parameters() } -> std::same_as<View<float, typename P::device_type>>;
   { policy.gradients() } -> std::same_as<View<float, typename P::device_type>>;
@@ -34,7 +34,8 @@ concept TrainablePolicy = Policy<P> && requires(P& policy, P& reference, const R
 /// Responses that grow together: extend() draws tokens for all live ones, append() gives each live one a
 /// chosen token, keep() goes on with some of them (one named twice is copied and shares what it has so far).
 template <class S>
-concept PolicySession = requires(S& session, Index count, RngKey key, std::span<const TokenId> tokens, std::span<const Index> numbers) {
+concept PolicySession = requires(S& session, Index count, RngKey key, std::span<const TokenId> tokens,
+                                 std::span<const Index> numbers) {
   { session.drafts() } -> std::convertible_to<const std::vector<policy::Draft>&>;
   { session.live() } -> std::same_as<std::vector<Index>>;
   { session.next_log_probs() } -> std::same_as<Tensor<float>>;  // [live, V] nats

@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -64,6 +66,29 @@ inline std::pair<io::FileHandle, io::FileHandle> make_pipe() {
 }
 }  // namespace detail
 
+/// The process groups that run now, for a signal handler of the host that ends the program without a destructor.
+class RunningGroups {
+ public:
+  /// Safe inside a signal handler: neither allocates nor waits.
+  static void kill_all() {
+    for (auto& group : groups_)
+      if (const pid_t id = group.load(); id > 0) ::kill(-id, SIGKILL);
+  }
+
+ private:
+  friend class ChildProcess;
+  static void add(pid_t id) {
+    for (auto& group : groups_)
+      if (pid_t none = 0; group.compare_exchange_strong(none, id)) return;
+  }
+  static void remove(pid_t id) {
+    for (auto& group : groups_)
+      if (pid_t found = id; group.compare_exchange_strong(found, 0)) return;
+  }
+  static_assert(std::atomic<pid_t>::is_always_lock_free);
+  static inline std::array<std::atomic<pid_t>, 256> groups_{};  // more than that at once are not listed
+};
+
 class ChildProcess {
  public:
   enum class Event { progress, timeout, closed };
@@ -97,6 +122,7 @@ class ChildProcess {
     posix_spawn_file_actions_destroy(&files);
     posix_spawnattr_destroy(&settings);
     require<RunError>(failure == 0, "cannot start /bin/sh: ", std::strerror(failure));
+    RunningGroups::add(id_);
     in_ = std::move(in);
     out_ = std::move(out);
     err_ = std::move(err);
@@ -178,7 +204,8 @@ class ChildProcess {
     siginfo_t info{};
     while (::waitid(P_PID, static_cast<id_t>(id_), &info, WEXITED | WNOWAIT) != 0 && errno == EINTR) {
     }
-    ::kill(-id_, SIGKILL);  // whatever the shell left behind in its group
+    ::kill(-id_, SIGKILL);       // whatever the shell left behind in its group
+    RunningGroups::remove(id_);  // before its number may become another's
     while (::waitpid(id_, &status_, 0) < 0 && errno == EINTR) {
     }
   }

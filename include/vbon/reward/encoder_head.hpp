@@ -36,6 +36,7 @@ struct PreferenceOptions {
 class EncoderHead {
  public:
   static constexpr std::string_view name = "encoder_head";
+  static constexpr std::string_view argument = "FOLDER with reward.json and head.safetensors";
 
   EncoderHead() = default;
   /// An untrained head; train() it.

@@ -3,8 +3,8 @@
 // Rewards the length of a response: longer is better, or the closer to a target the better. A reward whose
 // every value is known by looking, for first runs and tests.
 #pragma once
+#include <charconv>
 #include <cmath>
-#include <cstdlib>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -25,10 +25,11 @@ struct Length {
   /// @throws ConfigError when it is no number
   static Length open(const std::string& argument) {
     if (argument.empty()) return {};
-    char* end = nullptr;
-    const double wanted = std::strtod(argument.c_str(), &end);
-    require<ConfigError>(*end == '\0' && wanted >= 0, "reward length: a target in words >= 0 expected, got '", argument,
-                         "'");
+    double wanted = 0;
+    const auto [end, failure] = std::from_chars(argument.data(), argument.data() + argument.size(), wanted);
+    require<ConfigError>(
+        failure == std::errc{} && end == argument.data() + argument.size() && wanted >= 0 && std::isfinite(wanted),
+        "reward length: a finite target in words >= 0 expected, got '", argument, "'");
     return {.unit = LengthUnit::words, .target = wanted};
   }
 
@@ -39,7 +40,7 @@ struct Length {
     for (Index i = 0; i < batch.responses(); ++i) {
       const auto length =
           static_cast<double>(unit == LengthUnit::tokens ? batch.length(i) : count(batch.text[static_cast<std::size_t>(i)]));
-      rewards[i] = target ? -std::abs(length - *target) : length;
+      rewards[i] = target ? 0 - std::abs(length - *target) : length;  // 0 - 0 has no sign, -0 has
     }
     return rewards;
   }

@@ -26,6 +26,7 @@ struct LexiconOptions {
 class Lexicon {
  public:
   static constexpr std::string_view name = "lexicon";
+  static constexpr std::string_view argument = "FILE with lines word<TAB>score";
 
   Lexicon() = default;
 

@@ -7,16 +7,19 @@
 //   from it:  {"id": 7, "reward": 0.25}
 //
 // A command that dies or falls silent is started again a limited number of times and asked again for what it
-// owes; a command that answers nonsense is not.
+// owes; a command that answers nonsense is not. Answers are lines: a command whose output is buffered must flush
+// it. A reward may be Infinity or "inf"; NaN or null is an error that names the response.
 #pragma once
 #include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -31,12 +34,20 @@
 
 namespace vbon::reward {
 struct ProcessOptions {
-  double timeout = 60;    // seconds without an answer while one is owed
-  int restarts = 2;       // per batch
-  Index in_flight = 256;  // requests sent ahead of their answers
+  double timeout = 60;              // seconds without an answer while one is owed
+  int restarts = 2;                 // per batch
+  Index in_flight = 256;            // requests sent ahead of their answers
+  std::function<bool()> stop = {};  // asked while answers are owed; true ends the wait and the command
 };
 
 namespace detail {
+/// As a person would write it: 0.3 and 180.
+inline std::string in_seconds(double value) {
+  std::ostringstream out;
+  out << value;
+  return std::move(out).str();
+}
+
 struct ProcessAnswer {
   std::uint64_t id = 0;
   double reward = 0;  // NaN: it said so
@@ -61,41 +72,36 @@ inline ProcessAnswer parse_answer(std::string_view line) {
   const auto id = json.find("id"), reward = json.find("reward");
   if (id == json.end() || !id->is_number_unsigned()) fail("the answer has no id that is a whole number");
   if (reward == json.end()) fail("the answer has no reward");
-  double value = 0;
-  if (reward->is_number()) {
-    value = reward->get<double>();
-  } else if (reward->is_null()) {
-    value = NAN;
-  } else if (*reward == "inf" || *reward == "-inf") {
-    value = *reward == "inf" ? INFINITY : -INFINITY;
-  } else {
-    fail("the reward is no number");
-  }
-  return {id->get<std::uint64_t>(), value};
+  const auto value = io::number_of(*reward);
+  if (!value) fail("the reward is no number");
+  return {id->get<std::uint64_t>(), *value};
 }
 }  // namespace detail
 
 class Process {
  public:
   static constexpr std::string_view name = "process";
+  static constexpr std::string_view argument = "COMMAND that answers JSON lines";
 
   Process() : Process(std::string()) {}
   /// The command is started with the first batch and kept for the next ones.
   /// @param command  for /bin/sh -c
   explicit Process(std::string command, ProcessOptions options = {})
-      : command_(std::move(command)), options_(options), state_(std::make_unique<State>()) {
+      : command_(std::move(command)), options_(std::move(options)), state_(std::make_unique<State>()) {
     require<ConfigError>(options_.timeout > 0 && options_.restarts >= 0 && options_.in_flight >= 1,
                          "reward process: timeout > 0, restarts >= 0 and in_flight >= 1 expected, got ", options_.timeout,
                          ", ", options_.restarts, ", ", options_.in_flight);
   }
-  static Process open(const std::string& command) { return Process(command); }
+  static Process open(const std::string& command, ProcessOptions options = {}) {
+    return Process(command, std::move(options));
+  }
 
   /// The process now running, or -1.
   pid_t child() const { return state_->child ? state_->child->id() : -1; }
 
   /// One batch at a time; a second thread waits.
   /// @throws RunError     reward_process_died, reward_process_silent (after the restarts), reward_malformed,
-  ///                      reward_wrong_id
+  ///                      reward_wrong_id, stopped
   /// @throws DomainError  nan_reward, naming prompt and sample
   /// @throws ConfigError  without a command;  ShapeError for a batch without text
   Array operator()(const RolloutBatch& batch) const {
@@ -137,10 +143,12 @@ class Process {
         }
         ask();
         std::vector<std::string> lines;
-        const auto event = state_.child->exchange(output_, lines, silent_until);
+        const auto event = state_.child->exchange(output_, lines, std::min(silent_until, next_look()));
         for (const std::string& line : lines)
           if (line.find_first_not_of(" \t\r") != line.npos) take(line);
         if (!lines.empty()) silent_until = deadline();
+        heed_stop();
+        if (event == ChildProcess::Event::timeout && Clock::now() < silent_until) continue;
         if (event != ChildProcess::Event::progress) start_again(event, restarts++);
       }
       return checked(std::move(rewards_), batch_, name);
@@ -148,8 +156,21 @@ class Process {
 
    private:
     Clock::time_point deadline() const {
-      return Clock::now() +
-             std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(process_.options_.timeout));
+      const std::chrono::duration<double> timeout(std::min(process_.options_.timeout, 1e9));  // what a clock can hold
+      return Clock::now() + std::chrono::duration_cast<Clock::duration>(timeout);
+    }
+    /// When to ask options.stop again.
+    Clock::time_point next_look() const {
+      return process_.options_.stop ? Clock::now() + std::chrono::milliseconds(100) : Clock::time_point::max();
+    }
+    /// A command that is about to answer may do so, so that nothing is asked twice; one that is not ends here.
+    void heed_stop() {
+      if (!process_.options_.stop || (waiting_.empty() && asked_.empty()) || !process_.options_.stop()) return;
+      if (!stop_at_) stop_at_ = Clock::now() + std::chrono::milliseconds(300);
+      if (Clock::now() >= *stop_at_)
+        throw RunError(message("stopped while the reward process '", process_.command_, "' owed ",
+                               asked_.size() + waiting_.size(), " rewards"),
+                       {"stopped"});
     }
 
     void ask() {
@@ -183,15 +204,19 @@ class Process {
 
     void start_again(ChildProcess::Event event, int restarts) {
       const bool silent = event == ChildProcess::Event::timeout;
+      if (silent) silence_ += process_.options_.timeout;
       const Index owed = asked_.empty() ? waiting_.front() : asked_.begin()->second;
       if (restarts >= process_.options_.restarts) {
         const std::string words = silent ? state_.child->last_words() : std::string();
-        const std::string end = silent ? message("gave no answer for ", io::Json(process_.options_.timeout).dump(), " s",
+        const std::string end = silent ? message("gave no answer for ", detail::in_seconds(process_.options_.timeout), " s",
                                                  words.empty() ? "" : ", last error output: ", words)
                                        : state_.child->post_mortem();
         throw RunError(
             message("reward process '", process_.command_, "' ", end, "; it owed ", asked_.size() + waiting_.size(),
-                    " rewards, the first for ", place_of(batch_, owed), " (started ", restarts + 1, " times)"),
+                    " rewards, the first for ", place_of(batch_, owed), " (started ", restarts + 1, " times",
+                    silent ? message(", ", detail::in_seconds(silence_),
+                                     " s of silence in all); let it flush each answer, or allow more with --reward-timeout")
+                           : ")"),
             {silent ? "reward_process_silent" : "reward_process_died"});
       }
       state_.child.reset();
@@ -208,6 +233,8 @@ class Process {
     std::deque<Index> waiting_;             // responses not asked yet
     std::map<std::uint64_t, Index> asked_;  // id -> response
     std::string output_;                    // not yet written
+    double silence_ = 0;                    // seconds waited in vain
+    std::optional<Clock::time_point> stop_at_;
   };
 
   std::string command_;

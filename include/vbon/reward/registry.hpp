@@ -1,8 +1,10 @@
 // vbon/reward/registry.hpp
 //
 // The rewards a program can name. Adding one: its include and its entry here; `open` makes it from the one
-// argument of a command line (a file, a folder, a command).
+// argument of a command line (a file, a folder, a command). A reward that cannot do without says in `argument` what
+// it expects.
 #pragma once
+#include <concepts>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -20,10 +22,19 @@ namespace vbon::reward {
 using Rewards = std::tuple<Length, Lexicon, Table, EncoderHead, Classifier, Process>;
 
 /// open("lexicon", "words.tsv"), open("length", "24"), open("process", "python3 score.py").
-/// @throws ConfigError listing the known names, and what opening the reward throws
-inline Any open(std::string_view name, const std::string& argument) {
+/// @param process  for the reward of that name
+/// @throws ConfigError listing the known names or naming the argument that is missing, and what opening the reward throws
+inline Any open(std::string_view name, const std::string& argument, const ProcessOptions& process = {}) {
   Any reward;
-  with_name<Rewards>("reward", name, [&]<class R>(const R&) { reward = R::open(argument); });
+  with_name<Rewards>("reward", name, [&]<class R>(const R&) {
+    if constexpr (requires { R::argument; })
+      require<ConfigError>(argument.find_first_not_of(" \t\r\n") != argument.npos, "reward ", R::name,
+                           " needs an argument: ", R::name, ":", R::argument);
+    if constexpr (std::same_as<R, Process>)
+      reward = R::open(argument, process);
+    else
+      reward = R::open(argument);
+  });
   return reward;
 }
 }  // namespace vbon::reward

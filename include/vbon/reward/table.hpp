@@ -17,6 +17,7 @@ namespace vbon::reward {
 class Table {
  public:
   static constexpr std::string_view name = "table";
+  static constexpr std::string_view argument = "FILE with JSON lines of prompt, response and reward";
 
   Table() = default;
   /// @throws RunError when the file cannot be read, FormatError naming the line: a missing key, a pair that
@@ -28,7 +29,12 @@ class Table {
       const bool text = io::json_find(row, "response") == nullptr && io::json_find(row, "text") != nullptr;
       auto key = std::pair(io::json_get<std::string>(row, "prompt", where),
                            io::json_get<std::string>(row, text ? "text" : "response", where));
-      const auto value = io::json_get<double>(row, "reward", where);
+      const io::Json* stored = io::json_find(row, "reward");
+      require<FormatError>(stored != nullptr, where, ": the field \"reward\" is missing");
+      const auto number = io::number_of(*stored);
+      require<FormatError>(number.has_value(), where, ": field \"reward\": a number, \"inf\" or \"-inf\" expected, got ",
+                           stored->dump(-1, ' ', true));
+      const double value = *number;
       const auto [found, is_new] = table.reward_.emplace(std::move(key), value);
       require<FormatError>(is_new || found->second == value, where, ": this prompt and response have the reward ",
                            found->second, " already, now ", value);

@@ -64,29 +64,51 @@ inline CachedPrompt cached_prompt(const RolloutBatch& batch, Index p) {
 
 namespace detail {
 inline double reward_of(const io::Json& value, const std::string& prompt, std::size_t sample, const std::string& where) {
-  double reward = NAN;
-  if (value.is_number())
-    reward = value.get<double>();
-  else if (value.is_string() && (value == "inf" || value == "-inf"))
-    reward = value == "inf" ? INFINITY : -INFINITY;
-  else
-    require<FormatError>(value.is_null() || value == "nan" || value == "NaN", where, ": the reward of sample ", sample,
-                         " must be a number");
+  const auto number = io::number_of(value);
+  require<FormatError>(number || value == "nan" || value == "NaN", where, ": the reward of sample ", sample,
+                       " must be a number");
+  const double reward = number.value_or(NAN);
   require<DomainError>(!std::isnan(reward), ErrorCode{"nan_reward"}, where, ": the reward of sample ", sample,
                        " of the prompt '", io::excerpt(prompt), "' is NaN; remove that sample");
   return reward;
 }
 
+/// The entries of a list, each through io::json_as, which narrows nothing.
+template <class T>
+std::vector<T> entries_of(const io::Json& value, const std::string& where) {
+  require<FormatError>(value.is_array(), where, " must be a list");
+  std::vector<T> entries;
+  entries.reserve(value.size());
+  for (const io::Json& entry : value) entries.push_back(io::json_as<T>(entry, where));
+  return entries;
+}
+/// The list under a key of the row, one entry for each sample.
 template <class T>
 std::vector<T> list_of(const io::Json& row, const char* key, std::size_t count, const std::string& where) {
   const io::Json& value = row.at(key);
   require<FormatError>(value.is_array() && value.size() == count, where, ": \"", key, "\" must be a list of ", count,
                        " entries");
-  try {
-    return value.get<std::vector<T>>();
-  } catch (const io::Json::exception&) {
-    throw FormatError(message(where, ": \"", key, "\" holds a value of the wrong type"));
+  const std::string place = message(where, ": \"", key, "\"");
+  if constexpr (std::is_same_v<T, std::string> || std::is_arithmetic_v<T>) {
+    return entries_of<T>(value, place);
+  } else {
+    std::vector<T> lists;
+    for (std::size_t m = 0; m < count; ++m)
+      lists.push_back(entries_of<typename T::value_type>(value[m], message(place, " of sample ", m)));
+    return lists;
   }
+}
+/// 0 and 1, or false and true, for each sample.
+inline std::vector<std::uint8_t> flags_of(const io::Json& value, std::size_t count, const std::string& where) {
+  require<FormatError>(value.is_array() && value.size() == count, where, ": \"finished\" must be a list of ", count,
+                       " entries");
+  std::vector<std::uint8_t> flags;
+  for (const io::Json& flag : value) {
+    require<FormatError>(flag.is_boolean() || flag == 0 || flag == 1, where, ": \"finished\": 0 or 1 expected, got ",
+                         flag.dump(-1, ' ', true));
+    flags.push_back(flag == true || flag == 1 ? 1 : 0);
+  }
+  return flags;
 }
 }  // namespace detail
 
@@ -108,8 +130,11 @@ inline CachedPrompt parse_cached_prompt(const io::Json& row, const std::string& 
     entry.reward.push_back(detail::reward_of(row["rewards"][m], entry.prompt, m, where));
   if (row.contains("tokens")) {
     entry.token = detail::list_of<std::vector<TokenId>>(row, "tokens", count, where);
-    entry.finished = row.contains("finished") ? detail::list_of<std::uint8_t>(row, "finished", count, where)
-                                              : std::vector<std::uint8_t>(count, 0);
+    for (std::size_t m = 0; m < count; ++m)
+      for (const TokenId token : entry.token[m])
+        require<FormatError>(token >= 0, where, ": \"tokens\" of sample ", m, ": a token id >= 0 expected, got ", token);
+    entry.finished =
+        row.contains("finished") ? detail::flags_of(row["finished"], count, where) : std::vector<std::uint8_t>(count, 0);
     if (row.contains("log_probs")) {
       entry.log_prob = detail::list_of<std::vector<double>>(row, "log_probs", count, where);
       for (std::size_t m = 0; m < count; ++m)
@@ -117,7 +142,11 @@ inline CachedPrompt parse_cached_prompt(const io::Json& row, const std::string& 
                              entry.token[m].size(), " tokens but ", entry.log_prob[m].size(), " log-probs");
     }
   }
-  if (row.contains("sampler")) entry.sampler = row["sampler"];
+  if (const io::Json* sampler = io::json_find(row, "sampler")) {
+    require<FormatError>(sampler->is_object(), where, ": an object of settings under \"sampler\" expected, got ",
+                         sampler->is_primitive() ? sampler->dump(-1, ' ', true) : sampler->type_name());
+    entry.sampler = *sampler;
+  }
   entry.sort();
   return entry;
 }
@@ -171,8 +200,7 @@ inline io::Json cache_row(const CachedPrompt& entry) {
   io::Json row = {
       {"prompt", entry.prompt}, {"responses", entry.text}, {"tokens", entry.token}, {"finished", entry.finished}};
   row["rewards"] = io::Json::array();
-  for (const double r : entry.reward)
-    row["rewards"].push_back(std::isinf(r) ? io::Json(r > 0 ? "inf" : "-inf") : io::Json(r));
+  for (const double r : entry.reward) row["rewards"].push_back(io::json_of(r));
   if (!entry.log_prob.empty()) row["log_probs"] = entry.log_prob;
   if (!entry.sampler.is_null()) row["sampler"] = entry.sampler;
   return row;

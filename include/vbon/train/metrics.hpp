@@ -35,13 +35,17 @@ class MetricsWriter {
   /// @param folder  empty: nothing is written
   /// @param sizes   bytes of metrics.jsonl and timing.jsonl to keep from an earlier run; what came after its
   ///                checkpoint is cut off and computed again
+  /// @throws RunError when a file lost bytes that it had
   explicit MetricsWriter(std::filesystem::path folder, const std::vector<std::uint64_t>& sizes = {})
       : folder_(std::move(folder)) {
     if (folder_.empty()) return;
     for (std::size_t i = 0; i < names.size(); ++i) {
       const auto path = folder_ / names[i];
-      files_.emplace_back(path);
       const std::uint64_t keep = i < sizes.size() ? sizes[i] : 0;
+      const std::uint64_t there = std::filesystem::exists(path) ? std::filesystem::file_size(path) : 0;
+      require<RunError>(there >= keep, path.string(), ": the checkpoint was written with ", keep, " bytes of it, ", there,
+                        " are there; restore it or start anew with --overwrite");
+      files_.emplace_back(path);
       if (std::filesystem::file_size(path) > keep) std::filesystem::resize_file(path, keep);
     }
   }

@@ -14,12 +14,17 @@
 #include "vbon/bon/subset_weights.hpp"
 #include "vbon/core/error.hpp"
 #include "vbon/core/random.hpp"
+#include "vbon/data/preference.hpp"
 #include "vbon/optim/schedule.hpp"
 #include "vbon/train/any_objective.hpp"
 
 namespace vbon::train {
 /// Where the responses of an objective with one stream come from.
-enum class Source { policy, cache };
+enum class Source {
+  policy,
+  cache,
+  pairs,  // Phase::pairs, a data set of preferences; no reward is called
+};
 
 /// Which cached responses an offline step takes.
 enum class Draw {
@@ -33,7 +38,8 @@ enum class Draw {
 struct Phase {
   std::string name = "train";
   Source source = Source::policy;
-  Draw draw = Draw::all;  // how cached responses are taken
+  Draw draw = Draw::all;                   // how cached responses are taken
+  std::span<const Preference> pairs = {};  // of Source::pairs; a step takes `prompts` of them, epoch after epoch
   AnyObjective objective = {};
   Index steps = 0;
   Index prompts = 16;             // per step
@@ -46,6 +52,7 @@ struct Phase {
 
   bool from_policy() const { return streams() ? objective.needs.min_group > 0 : source == Source::policy; }
   bool from_cache() const { return streams() ? objective.needs.reference_group > 0 : source == Source::cache; }
+  bool from_pairs() const { return !streams() && source == Source::pairs; }
   bool from_anchor() const { return objective.needs.anchor_group > 0; }
   bool has_anchor() const { return from_anchor() || objective.needs.anchor_log_prob; }
   /// Responses per prompt drawn from the anchor: what the objective fixes, or a group of the usual size.
@@ -62,6 +69,10 @@ inline void check(const Phase& phase) {
   require<ConfigError>(static_cast<bool>(phase.objective.call), where, " has no objective");
   require<ConfigError>(phase.steps >= 0 && phase.prompts >= 1 && phase.samples >= 1 && phase.updates >= 1, where,
                        ": steps >= 0 and prompts, samples, updates >= 1 expected");
+  require<ConfigError>(phase.source != Source::pairs || (phase.from_pairs() && phase.objective.needs.min_group == 0 &&
+                                                         !phase.objective.needs.ref_reward && !phase.pairs.empty()),
+                       where, ": objective '", phase.objective.name, "' with ", phase.pairs.size(),
+                       " preference pairs; at least one pair, and an objective that learns from pairs alone, expected");
   require<ConfigError>(!phase.from_policy() || phase.samples >= phase.objective.needs.min_group,
                        ErrorCode{"group_too_small"}, where, ": objective '", phase.objective.name, "' needs at least ",
                        phase.objective.needs.min_group, " samples of a prompt, got ", phase.samples);

@@ -57,6 +57,11 @@ inline void probe(const Phase& phase, Index cached) {
   const bool every = phase.draw == Draw::all || phase.draw == Draw::weighted;
   if (phase.from_policy()) streams.policy = detail::made_up_batch(phase.samples);
   if (phase.from_cache()) streams.reference = detail::made_up_batch(every ? cached : std::min(cached, phase.samples));
+  if (phase.from_pairs()) {
+    const std::size_t first[] = {0};
+    streams.reference = preference_batch(phase.pairs, first);
+    streams.reference.log_prob = streams.reference.ref_log_prob = Array::Constant(streams.reference.tokens(), -1);
+  }
   if (phase.from_anchor()) streams.anchor = detail::made_up_batch(phase.anchor_samples());
   StreamsResult result;
   try {

@@ -6,7 +6,6 @@
 // mark; each of these folders is one that the same command goes on with.
 #pragma once
 #include <fcntl.h>
-#include <sys/file.h>
 
 #include <exception>
 #include <filesystem>
@@ -17,6 +16,7 @@
 
 #include "vbon/core/error.hpp"
 #include "vbon/io/atomic_file.hpp"
+#include "vbon/io/file_lock.hpp"
 #include "vbon/io/json.hpp"
 #include "vbon/train/checkpoint.hpp"
 
@@ -79,7 +79,7 @@ class RunFolder {
   void lock() {
     lock_ = detail::open_file(path_ / "run.lock", O_RDWR | O_CREAT);
     require<RunError>(lock_.is_open(), "cannot open ", (path_ / "run.lock").string(), ": ", std::strerror(errno));
-    require<RunError>(::flock(lock_.get(), LOCK_EX | LOCK_NB) == 0, "another program is working in ", path_.string(),
+    require<RunError>(io::lock_file(lock_), "another program is working in ", path_.string(),
                       "; wait for it or choose another --out");
   }
   /// run.json, where this command wrote it.

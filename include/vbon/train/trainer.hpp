@@ -222,7 +222,7 @@ class Trainer {
   }
 
   /// Everything the objective asks for: responses, rewards, their place among the reference's, log-probs.
-  Streams prepare(const Phase& phase, std::span<const Prompt> prompts, RngKey key) {
+  Streams prepare(const Phase& phase, std::span<const Prompt> prompts, std::span<const std::size_t> pairs, RngKey key) {
     Streams streams;
     Clock clock;
     if (phase.from_policy()) {
@@ -234,6 +234,7 @@ class Trainer {
       streams.policy.log_prob = streams.policy.old_log_prob;  // nothing moved since the draw
     }
     if (phase.from_cache()) streams.reference = cached_batch(phase, prompts, key.fold(1));
+    if (phase.from_pairs()) streams.reference = preference_batch(phase.pairs, pairs);
     clock.lap(timing_, "cache_seconds");
     if (phase.from_anchor()) {
       streams.anchor = anchor_->sample(prompts, phase.anchor_samples(), key.fold(2));
@@ -290,10 +291,12 @@ class Trainer {
   void one_step(const Phase& phase, std::span<const Prompt> all) {
     timing_.clear();
     const RngKey key = RngKey{options_.seed, 0}.fold(static_cast<std::uint64_t>(position_.phase) + 1);
+    const auto chosen =
+        prompts_of_step(phase.from_pairs() ? phase.pairs.size() : all.size(), phase.prompts, position_.step, key.fold(0));
     std::vector<Prompt> prompts;
-    for (const std::size_t i : prompts_of_step(all.size(), phase.prompts, position_.step, key.fold(0)))
-      prompts.push_back(all[i]);
-    Streams streams = prepare(phase, prompts, key.fold(1).fold(static_cast<std::uint64_t>(position_.step)));
+    for (const std::size_t i : chosen)
+      if (!phase.from_pairs()) prompts.push_back(all[i]);
+    Streams streams = prepare(phase, prompts, chosen, key.fold(1).fold(static_cast<std::uint64_t>(position_.step)));
     whole_ = false;  // from here the parameters may be half way between two steps
     for (Index update = 0; update < phase.updates; ++update) {
       Clock clock;
@@ -362,8 +365,10 @@ class Trainer {
     const double prompts = static_cast<double>(batch.prompts());
     const auto mean = [&](const Array& values) { return (batch.weight * values).sum() / prompts; };
     metric_row_ = {{"loss", result.loss}, {"reward", mean(batch.reward)}};
-    const Array tie = batch.log_tie.isNaN().select(Array::Zero(batch.responses()), batch.log_tie.exp());
-    metric_row_.emplace_back("win_rate", mean(batch.log_cdf.exp() + 0.5 * tie));
+    if (batch.log_cdf.size() > 0) {  // a data set of preferences knows no reference rewards
+      const Array tie = batch.log_tie.isNaN().select(Array::Zero(batch.responses()), batch.log_tie.exp());
+      metric_row_.emplace_back("win_rate", mean(batch.log_cdf.exp() + 0.5 * tie));
+    }
     if (batch.ref_log_prob.size() > 0) {
       const Array log_ratio = per_response(batch, batch.log_prob - batch.ref_log_prob);
       metric_row_.emplace_back("kl_k1", mean(log_ratio));

@@ -1,0 +1,178 @@
+// vbon decode: one response to each prompt, by a decoder that aims at the reward while it samples.
+#include <optional>
+
+#include "decoders.hpp"
+#include "prompt_source.hpp"
+#include "settings.hpp"
+#include "vbon/io/jsonl.hpp"
+#include "vbon/io/utf8.hpp"
+#include "vbon/train/progress.hpp"
+
+namespace vbon::program {
+namespace {
+struct DecodeOptions {
+  Common common;
+  std::string model, adapter, reward, decoder = "best_of_n", out;
+  PromptSource source;
+  Index max_new_tokens = 64;
+  double temperature = 1;
+  bool json = false;
+
+  /// @throws ConfigError naming the flag
+  void check() const {
+    source.check();
+    require<ConfigError>(!reward.empty(), "--reward is missing; ", reward_help);
+    check_count("--max-new-tokens", max_new_tokens, 1);
+    require<ConfigError>(temperature >= 0 && temperature <= 1e6, "--temperature in [0, 1000000] expected, got ",
+                         temperature);
+  }
+  /// What decides the response to a prompt.
+  io::Json settings(const AnyDecoder& chosen) const {
+    io::Json all = chosen.settings;
+    set_place(all, "model", model, "SmolLM2-135M-Instruct", false);
+    set_place(all, "adapter", adapter, "none", false);
+    set_reward(all, reward, "");
+    all["max-new-tokens"] = max_new_tokens;
+    all["temperature"] = temperature;
+    all["seed"] = common.seed;
+    return all;
+  }
+};
+
+/// What was decoded so far.
+struct Totals {
+  Index prompts = 0;
+  decode::Counters spent;
+
+  std::string in_words(const std::string& decoder) const {
+    std::string out = message(prompts, prompts == 1 ? " prompt" : " prompts", " with ", decoder);
+    const std::pair<const char*, Index> counts[] = {
+        {"tokens", spent.tokens}, {"sequences", spent.sequences}, {"reward calls", spent.reward_calls}};
+    for (const auto& [what, count] : counts)
+      out += message(out.ends_with(decoder) ? ": " : ", ", count, " ", what, " (",
+                     static_cast<double>(count) / static_cast<double>(std::max<Index>(prompts, 1)), " per prompt)");
+    return out;
+  }
+};
+
+nlohmann::ordered_json row_of(const Prompt& prompt, const Decoded& decoded, const std::string& decoder) {
+  const auto& answer = decoded.answer();
+  nlohmann::ordered_json row = {{"prompt", prompt.text}, {"text", answer.text}, {"reward", answer.reward}};
+  if (std::isinf(answer.reward)) row["reward"] = answer.reward > 0 ? "inf" : "-inf";  // JSON has no infinity
+  row["log_prob"] = answer.log_prob;
+  row["length"] = answer.token.size();
+  row["finished"] = answer.finished;
+  row["decoder"] = decoder;
+  row["tokens"] = decoded.counters.tokens;
+  row["sequences"] = decoded.counters.sequences;
+  row["reward_calls"] = decoded.counters.reward_calls;
+  return row;
+}
+
+/// What an earlier start of the command left in its file: the first of the prompts, in their order.
+/// @throws FormatError for a file of another kind; ConfigError for one made with other settings or prompts, naming what
+/// differs
+Totals held_in(const std::filesystem::path& path, std::span<const Prompt> prompts, const io::Json& settings) {
+  Totals held;
+  if (!std::filesystem::exists(path)) return held;
+  require<ConfigError>(std::filesystem::is_regular_file(path), "--out ", path.string(), " is no file; choose another");
+  const auto visit = [&](const io::Json& row, std::size_t line) {
+    const std::string where = message(path.string(), " line ", line);
+    const io::Json* made = io::json_find(row, "settings");
+    require<FormatError>(made != nullptr && made->is_object(), where,
+                         " was not written by vbon decode; choose another --out");
+    for (const io::Json* one : {&settings, made})
+      for (const auto& [key, unused] : one->items()) {
+        const io::Json was = made->value(key, io::Json()), is = settings.value(key, io::Json());
+        require<ConfigError>(was == is, where, " was decoded with ", key, " = ", was.dump(), ", this command has ", key,
+                             " = ", is.dump(), "; use the same setting or another --out");
+      }
+    const auto number = static_cast<std::size_t>(held.prompts);
+    require<ConfigError>(number < prompts.size(), where, " answers prompt ", number, ", this command has only ",
+                         prompts.size(), " prompts; choose another --out");
+    const io::Json prompt = prompts[number].text;  // compared as it is written: what is no UTF-8 was replaced
+    require<ConfigError>(io::to_json_line(prompt) == io::to_json_line(row.value("prompt", io::Json())), where,
+                         " answers another prompt than prompt ", number, " of this command ('",
+                         io::excerpt(prompts[number].text), "'); choose another --out");
+    ++held.prompts;
+    held.spent += {.sequences = io::json_get<Index>(row, "sequences", where),
+                   .tokens = io::json_get<Index>(row, "tokens", where),
+                   .reward_calls = io::json_get<Index>(row, "reward_calls", where)};
+  };
+  const io::MappedFile file(path);
+  io::parse_jsonl(file.text(), path.string(), visit, {.allow_cut_last_line = true});
+  // A last line that a kill cut off is going to be removed: not without a look at what it is.
+  const std::string_view ours = R"({"prompt":")", start = file.text().substr(0, ours.size());
+  require<FormatError>(held.prompts > 0 || ours.starts_with(start), path.string(),
+                       " was not written by vbon decode; choose another --out");
+  return held;
+}
+
+int decode(const DecodeOptions& o) {
+  begin(o.common);
+  o.check();
+  const AnyDecoder decoder = make_decoder(o.decoder);  // a wrong name or value is told before anything is loaded
+  const reward::Any reward = open_reward(o.reward, o.common);
+  Policy policy = Policy::load(o.model, o.adapter);
+  policy.sampler().max_new_tokens = o.max_new_tokens;
+  policy.sampler().temperature = o.temperature;
+  const auto prompts = o.source.load(policy);
+  const auto total = static_cast<Index>(prompts.size());
+
+  Totals totals;
+  std::optional<io::JsonlWriter> file;
+  std::unique_ptr<train::Progress> bar;
+  io::Json settings;
+  if (!o.out.empty()) {
+    settings = o.settings(decoder);
+    totals = held_in(o.out, prompts, settings);
+    file.emplace(o.out);
+    if (totals.prompts > 0) remark(o.common, message("going on after ", totals.prompts, " prompts in ", o.out));
+    using Style = train::Progress::Style;
+    bar = std::make_unique<train::Progress>(stderr, o.common.quiet ? Style::silent : train::Progress::style_for(stderr),
+                                            "decode", total, totals.prompts);
+  }
+  for (; totals.prompts < total && !stop_requested(); ++totals.prompts) {
+    const auto& prompt = prompts[static_cast<std::size_t>(totals.prompts)];
+    // The key of `vbon sample`: the first draws of a decoder are its samples.
+    const Decoded decoded = decoder.decode(policy, reward, prompt, RngKey{o.common.seed, 0});
+    totals.spent += decoded.counters;
+    if (file) {
+      auto row = row_of(prompt, decoded, decoder.name);
+      row["settings"] = settings;
+      file->append(row);
+      bar->update(totals.prompts + 1);
+    } else if (o.json) {
+      print_line(io::to_json_line(row_of(prompt, decoded, decoder.name)));
+    } else {
+      print_line(message("[", decoded.reward(), "] ", prompt.text, decoded.answer().text));
+    }
+  }
+  bar.reset();
+  remark(o.common, totals.in_words(decoder.name));
+  if (totals.prompts == total) return 0;
+  if (file) throw RunError(message("stopped after ", totals.prompts, " of ", total, " prompts"), ErrorCode{"stopped"});
+  return stopped;
+}
+}  // namespace
+
+void add_decode(CLI::App& program, Job& job) {
+  auto* c = program.add_subcommand("decode", "One response to each prompt by Best-of-N or another decoder");
+  auto o = std::make_shared<DecodeOptions>();
+  c->footer(
+      "Example: vbon decode --decoder speculative-rejection:alpha=0.5,n=32 --reward length:24 --prompt 'This film is'");
+  c->add_option("--model", o->model, "GGUF file or Hugging Face folder; empty: the fetched SmolLM2-135M-Instruct");
+  c->add_option("--adapter", o->adapter, "LoRA adapter of that model, a peft folder");
+  c->add_option("--decoder", o->decoder, "NAME or NAME:option=value,...; see 'vbon inspect decoders'")
+      ->capture_default_str();
+  c->add_option("--reward", o->reward, reward_help);
+  o->source.add_to(*c);
+  c->add_option("--max-new-tokens", o->max_new_tokens, "tokens of a response at most")->capture_default_str();
+  c->add_option("--temperature", o->temperature, "of sampling; 0: always the most probable token")->capture_default_str();
+  c->add_flag("--json", o->json, "JSON lines with text, reward, log-prob, and the tokens, sequences and reward calls spent");
+  c->add_option("--out", o->out,
+                "write JSON lines to this file instead; the same command goes on with a file that is not complete");
+  add_common(*c, o->common);
+  c->callback([o, &job] { job = [o] { return decode(*o); }; });
+}
+}  // namespace vbon::program

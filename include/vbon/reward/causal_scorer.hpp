@@ -1,0 +1,77 @@
+// vbon/reward/causal_scorer.hpp
+//
+// Text to the outputs of a score head on a causal language model, read at the last token as transformers'
+// ...ForSequenceClassification reads it. Texts of any lengths go through one pass side by side, unpadded; what
+// else is scored with a text never changes its result.
+#pragma once
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "vbon/core/error.hpp"
+#include "vbon/io/utf8.hpp"
+#include "vbon/model/causal_lm.hpp"
+#include "vbon/model/score.hpp"
+#include "vbon/parallel/parallel_for.hpp"
+#include "vbon/text/tokenizer.hpp"
+
+namespace vbon::reward {
+class CausalScorer {
+ public:
+  /// @param network  with a score head
+  /// @param where    names the model in messages
+  CausalScorer(model::CausalLm network, text::Tokenizer tokenizer, std::string where)
+      : network_(std::move(network)), tokenizer_(std::move(tokenizer)), where_(std::move(where)) {
+    require<ConfigError>(network_.shape().labels > 0, where_, ": this model has no score head");
+    require<ConfigError>(tokenizer_.vocab_size() <= network_.shape().vocab, where_, ": the tokenizer has ids up to ",
+                         tokenizer_.vocab_size() - 1, ", the model a vocabulary of ", network_.shape().vocab,
+                         "; they do not belong together");
+  }
+
+  model::CausalLm& network() { return network_; }
+  const text::Tokenizer& tokenizer() const { return tokenizer_; }
+
+  /// @return [n, labels]
+  /// @throws DomainError for a text without a token, or with more than the model's context holds
+  Tensor<float> logits(std::span<const std::string> texts, Index batch_tokens = 2048) {
+    Tensor<float> out(static_cast<Index>(texts.size()), network_.shape().labels);
+    const std::vector<std::vector<TokenId>> token = tokens(texts);
+    for (std::size_t begin = 0; begin < texts.size();) {
+      model::ScoreInput input;
+      std::size_t end = begin;
+      do {
+        input.add(token[end++], network_.shape().pad);
+      } while (end < texts.size() && input.forest.rows() + static_cast<Index>(token[end].size()) <= batch_tokens);
+      network_.score(input.forest, input.row,
+                     out.view().middle_rows(static_cast<Index>(begin), static_cast<Index>(end - begin)));
+      begin = end;
+    }
+    return out;
+  }
+
+  /// The tokens of each text, special tokens included.
+  std::vector<std::vector<TokenId>> tokens(std::span<const std::string> texts) const {
+    std::vector<std::vector<TokenId>> token(texts.size());
+    parallel_for(static_cast<Index>(texts.size()), 16, [&](Index begin, Index end) {
+      for (Index i = begin; i < end; ++i)
+        token[static_cast<std::size_t>(i)] = tokenizer_.encode(texts[static_cast<std::size_t>(i)]);
+    });
+    const Index context = network_.shape().context;
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      if (token[i].empty() && network_.shape().bos >= 0) token[i] = {network_.shape().bos};
+      require<DomainError>(!token[i].empty(), ErrorCode{"empty_text"}, where_, ": text ", i,
+                           " has no token to score; give it some text");
+      require<DomainError>(static_cast<Index>(token[i].size()) <= context, ErrorCode{"text_too_long"}, where_, ": text ", i,
+                           " ('", io::excerpt(texts[i]), "') has ", token[i].size(),
+                           " tokens, the reward model's context holds ", context, "; shorten prompts or responses");
+    }
+    return token;
+  }
+
+ private:
+  model::CausalLm network_;
+  text::Tokenizer tokenizer_;
+  std::string where_;
+};
+}  // namespace vbon::reward

@@ -1,0 +1,316 @@
+// Every decoder that the registry holds runs from the command line: a new entry is met here without a word.
+#include <map>
+#include <sstream>
+
+#include "cli/support.hpp"
+#include "vbon/decode/registry.hpp"
+#include "vbon/io/json.hpp"
+
+namespace vbon::test {
+namespace {
+std::vector<std::string> lines(const std::string& text) {
+  std::vector<std::string> out;
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);) out.push_back(line);
+  return out;
+}
+std::vector<io::Json> rows(const std::string& text) {
+  std::vector<io::Json> out;
+  for (const auto& line : lines(text)) out.push_back(io::Json::parse(line));
+  return out;
+}
+/// Names and what stands behind them, as `vbon inspect decoders` lists them.
+std::map<std::string, std::string> listed() {
+  std::map<std::string, std::string> out;
+  for (const auto& line : lines(vbon({"inspect", "decoders"}).out))
+    if (!line.empty() && line[0] != ' ') out[line.substr(0, line.find(':'))] = line.substr(line.find(':') + 1);
+  return out;
+}
+/// Rewards are at most 0 here, so methods that must know the largest one run with their defaults.
+const Arguments model = {"--model", tiny_model, "--reward", "length:4", "--max-new-tokens", "8"};
+Arguments decodes(const std::string& decoder, const Arguments& more = {}) {
+  return Arguments{"decode", "--decoder", decoder} + model + more;
+}
+const Arguments two_prompts = {"--prompt", "the film", "--prompt", "a good"};
+const Arguments all_prompts = {"--prompts", tiny_prompts};
+
+io::Json one_row(const std::string& decoder, const Arguments& more = {}) {
+  const auto run = vbon(decodes(decoder, Arguments{"--prompt", "the film", "--json", "--quiet"} + more));
+  INFO(decoder << ": " << run.err);
+  REQUIRE(run.code == 0);
+  REQUIRE(rows(run.out).size() == 1);
+  return rows(run.out)[0];
+}
+
+/// Starts the command and sends the signal once its file holds that many lines; again if the command was faster.
+Finished interrupted(const Arguments& command, const std::filesystem::path& file, int signal, std::ptrdiff_t after) {
+  for (int attempt = 0;; ++attempt) {
+    std::filesystem::remove(file);
+    Process process(VBON_PROGRAM, command);
+    for (int waited = 0; waited < 30000; ++waited) {
+      const auto text = text_of(file);
+      if (std::count(text.begin(), text.end(), '\n') >= after) break;
+      ::usleep(1000);
+    }
+    process.kill(signal);
+    const Finished finished = process.wait();
+    if (finished.code != 0 || attempt == 9) return finished;
+  }
+}
+}  // namespace
+
+TEST_CASE("every decoder is listed with a line and answers each prompt at a stated cost", "[cli][decode]") {
+  const auto known = listed();
+  for_each_entry<decode::Registry>([&](const auto& entry) {
+    const std::string name(entry.name);
+    CAPTURE(name);
+    REQUIRE(known.contains(name));
+    CHECK(known.at(name).size() > 10);
+
+    const auto run = vbon(decodes(name, two_prompts + Arguments{"--json", "--threads", "1"}));
+    INFO(run.err);
+    REQUIRE(run.code == 0);
+    const auto answers = rows(run.out);
+    REQUIRE(answers.size() == 2);
+    Index tokens = 0, sequences = 0, calls = 0;
+    for (std::size_t p = 0; p < 2; ++p) {
+      const io::Json& row = answers[p];
+      CHECK(row.at("prompt") == two_prompts[2 * p + 1]);
+      CHECK(row.at("decoder") == name);
+      CHECK(row.at("log_prob").get<double>() < 0);
+      CHECK(row.at("length").get<Index>() >= 1);
+      CHECK(row.at("length").get<Index>() <= 8);
+      CHECK(row.at("tokens").get<Index>() >= row.at("length").get<Index>());
+      CHECK(row.at("sequences").get<Index>() >= 1);
+      CHECK(row.at("reward_calls").get<Index>() >= 1);
+      const auto scored = vbon({"score", "--reward", "length:4", "--text", row.at("text").get<std::string>(), "--quiet"});
+      CHECK(row.at("reward") == rows(scored.out).at(0).at("reward"));
+      tokens += row.at("tokens").get<Index>();
+      sequences += row.at("sequences").get<Index>();
+      calls += row.at("reward_calls").get<Index>();
+    }
+    // The totals are one line.
+    REQUIRE(lines(run.err).size() == 1);
+    for (const auto& part : {message("2 prompts with ", name), message(tokens, " tokens"), message(sequences, " sequences"),
+                             message(calls, " reward calls"), std::string("per prompt")})
+      CHECK(has(run.err, part));
+
+    const auto two = vbon(decodes(name, two_prompts + Arguments{"--json", "--threads", "2", "--quiet"}));
+    CHECK(two.out == run.out);
+    CHECK(two.err.empty());
+  });
+  CHECK(known.size() == std::tuple_size_v<decode::Registry>);
+}
+
+TEST_CASE("the cost of a decoder is the one its method states", "[cli][decode]") {
+  const auto best = one_row("best_of_n:n=5");
+  CHECK(best.at("sequences") == 5);
+  CHECK(best.at("reward_calls") == 5);
+  CHECK(best.at("tokens") <= 40);
+  CHECK(one_row("majority_vote:n=6").at("reward_calls") == 6);
+  const auto rounds = one_row("iad:rounds=3,n=2");
+  CHECK(rounds.at("sequences") == 6);
+  CHECK(rounds.at("reward_calls") == 6);
+  const auto guided = one_row("controlled_decoding:top_k=3");  // three values a step, and the response itself
+  CHECK(guided.at("reward_calls") == 3 * guided.at("length").get<Index>() + 1);
+  CHECK(guided.at("tokens") == guided.at("length"));
+  const auto unpruned = one_row("speculative_rejection:n=5,alpha=0,checkpoint=2");
+  CHECK(unpruned.at("text") == best.at("text"));
+  CHECK(unpruned.at("tokens") == best.at("tokens"));
+  CHECK(one_row("speculative-rejection:alpha=0.5,n=5,checkpoint=2").at("tokens") < best.at("tokens"));
+}
+
+TEST_CASE("best-of-N picks among the responses that vbon sample draws", "[cli][decode]") {
+  const Arguments both = model + all_prompts + Arguments{"--json", "--seed", "5", "--quiet"};
+  const auto samples = rows(vbon(Arguments{"sample", "--samples", "3"} + both).out);
+  const auto first = rows(vbon(Arguments{"sample"} + both).out);
+  const auto one = rows(vbon(Arguments{"decode", "--decoder", "best_of_n:n=1"} + both).out);
+  const auto best = rows(vbon(Arguments{"decode", "--decoder", "Best-of-n:n=3"} + both).out);
+  CHECK(best.empty());  // names are in small letters
+  const auto three = rows(vbon(Arguments{"decode", "--decoder", "best-of-n:n=3"} + both).out);
+  REQUIRE(one.size() == 39);
+  REQUIRE(three.size() == 39);
+  REQUIRE(samples.size() == 3 * 39);
+  for (std::size_t p = 0; p < one.size(); ++p) {
+    CHECK(one[p].at("text") == first[p].at("text"));
+    CHECK(one[p].at("length") == first[p].at("tokens"));
+    CHECK(one[p].at("log_prob").get<double>() == Approx(first[p].at("log_prob").get<double>()));
+    std::size_t chosen = 3 * p;
+    for (std::size_t i = chosen + 1; i < 3 * p + 3; ++i)
+      if (samples[i].at("reward") > samples[chosen].at("reward")) chosen = i;
+    CHECK(three[p].at("text") == samples[chosen].at("text"));
+  }
+}
+
+TEST_CASE("plain output is the prompt with its response behind the reward; --chat and --prompts are as in sample",
+          "[cli][decode]") {
+  const auto row = one_row("best_of_n");
+  const auto plain = vbon(decodes("best_of_n", {"--prompt", "the film", "--quiet"}));
+  CHECK(plain.out == message("[", row.at("reward").get<double>(), "] the film", row.at("text").get<std::string>(), "\n"));
+  CHECK(plain.out == vbon(Arguments{"decode", "--prompt", "the film", "--quiet"} + model).out);  // the default decoder
+  for (const std::string name : {"best_of_n", "iad"}) {
+    const auto chat = vbon(decodes(name, {"--chat", "the film", "--json", "--quiet"}));
+    INFO(chat.err);
+    REQUIRE(chat.code == 0);
+    CHECK(rows(chat.out)[0].at("prompt") == "<|user|>the film<|assistant|>");
+  }
+  CHECK(one_row("best_of_n", {"--temperature", "0"}).at("text") ==
+        one_row("best_of_n:n=1", {"--temperature", "0"}).at("text"));
+}
+
+TEST_CASE("a killed command goes on with its file to the bytes of a whole run", "[cli][decode][resume]") {
+  const TemporaryFolder folder;
+  const std::string decoder = "smc:particles=96,block=1";  // long enough to be caught in the middle
+  const auto to = [&](const char* name, const Arguments& more = {}) {
+    return decodes(decoder, all_prompts + Arguments{"--quiet", "--out", (folder / name).string()} + more);
+  };
+  REQUIRE(vbon(to("whole")).code == 0);
+  const std::string whole = text_of(folder / "whole");
+  REQUIRE(lines(whole).size() == 39);
+  CHECK(rows(whole)[7].at("settings").at("decoder.particles") == 96);
+
+  CHECK(interrupted(to("killed"), folder / "killed", SIGKILL, 3).code == 128 + SIGKILL);
+  const std::string part = text_of(folder / "killed");
+  REQUIRE(part.size() < whole.size());
+  CHECK(whole.starts_with(part));
+  REQUIRE(vbon(to("killed", {"--threads", "2"})).code == 0);
+  CHECK(text_of(folder / "killed") == whole);
+
+  const auto stopped = interrupted(to("stopped"), folder / "stopped", SIGTERM, 3);
+  CHECK(stopped.code == 130);
+  CHECK(has(stopped.err, "of 39 prompts; the same command goes on from here"));
+  REQUIRE(vbon(to("stopped")).code == 0);
+  CHECK(text_of(folder / "stopped") == whole);
+
+  // Killed inside a write, in the first line or in a later one.
+  for (const std::size_t size : {std::size_t{5}, whole.find('\n') + 40, whole.find('\n')}) {
+    CAPTURE(size);
+    std::ofstream(folder / "half", std::ios::binary) << whole.substr(0, size);
+    REQUIRE(vbon(to("half")).code == 0);
+    CHECK(text_of(folder / "half") == whole);
+  }
+
+  // Nothing is left to do: the totals are those of the whole file.
+  const auto again = vbon(decodes(decoder, all_prompts + Arguments{"--out", (folder / "whole").string()}));
+  CHECK(again.code == 0);
+  CHECK(has(again.err, message(
+                           "39 prompts with smc: ",
+                           [&] {
+                             Index tokens = 0;
+                             for (const auto& row : rows(whole)) tokens += row.at("tokens").get<Index>();
+                             return tokens;
+                           }(),
+                           " tokens")));
+  CHECK(text_of(folder / "whole") == whole);
+}
+
+TEST_CASE("a file that was made otherwise is refused by what differs, and stays as it is", "[cli][decode][error]") {
+  const TemporaryFolder folder;
+  const std::string file = (folder / "out.jsonl").string(), words = (folder / "words.txt").string();
+  std::filesystem::copy_file(data_folder + "/tiny_lexicon.txt", words);
+  const Arguments base = {"decode",   "--model",  tiny_model, "--reward", "lexicon:" + words, "--out", file,
+                          "--prompt", "the film", "--prompt", "a good",   "--max-new-tokens", "6",     "--quiet"};
+  REQUIRE(vbon(base).code == 0);
+  const auto before = text_of(file);
+  std::filesystem::copy(tiny_model, folder / "model", std::filesystem::copy_options::recursive);
+  const std::vector<std::pair<Arguments, Arguments>> other = {
+      {{"--seed", "2"}, {"seed = 1", "seed = 2"}},
+      {{"--max-new-tokens", "7"}, {"max-new-tokens = 6", "= 7"}},
+      {{"--temperature", "0.5"}, {"temperature = 1", "= 0.5"}},
+      {{"--decoder", "majority_vote:n=4"}, {"decoder = \"best_of_n\"", "\"majority_vote\""}},
+      {{"--decoder", "best_of_n:n=5"}, {"decoder.n = 4", "= 5"}},
+      {{"--decoder", "best_of_n:worst=true"}, {"decoder.worst = false", "= true"}},
+      {{"--reward", "length"}, {"reward = \"lexicon:", "\"length\""}},
+      {{"--model", (folder / "model").string()}, {"model = "}},
+  };
+  for (const auto& [flags, parts] : other) {
+    INFO(flags[0] << " " << flags[1]);
+    check_refused(vbon(base + flags), "vbon decode", parts + Arguments{"out.jsonl line 1", "another --out"});
+    CHECK(text_of(file) == before);
+  }
+  Arguments one_less = base;
+  one_less.erase(one_less.begin() + 7, one_less.begin() + 9);
+  check_refused(vbon(one_less), "vbon decode", {"out.jsonl line 1", "another prompt", "'a good'"});
+  check_refused(vbon(one_less + Arguments{"--prompt", "the film"}), "vbon decode", {"another prompt"});
+  one_less = base;
+  one_less.erase(one_less.begin() + 9, one_less.begin() + 11);
+  check_refused(vbon(one_less), "vbon decode", {"out.jsonl line 2", "only 1 prompt"});
+  std::ofstream(words, std::ios::app) << "film\t9\n";
+  check_refused(vbon(base), "vbon decode", {"content of reward"});
+  CHECK(text_of(file) == before);
+
+  // Not ours: neither appended to nor cut.
+  for (const std::string text : {"some notes without a line end", "{\"prompt\":\"a\",\"text\":\"b\"}\n", "notes\n", "\n"}) {
+    CAPTURE(text);
+    const auto path = folder / "notes.txt";
+    std::ofstream(path, std::ios::binary) << text;
+    check_refused(vbon(base + Arguments{"--out", path.string()}), "vbon decode", {"notes.txt"});
+    CHECK(text_of(path) == text);
+  }
+  check_refused(vbon(base + Arguments{"--out", (folder / "model").string()}), "vbon decode", {"--out", "is no file"});
+  check_refused(vbon(base + Arguments{"--out", "/absent/out.jsonl"}), "vbon decode", {"/absent/out.jsonl"});
+}
+
+TEST_CASE("wrong names and values are refused before a model is loaded, with what is known", "[cli][decode][error]") {
+  const std::vector<std::pair<std::string, Arguments>> decoders = {
+      {"beam", {"unknown decoder 'beam'", "best_of_n", "controlled_decoding", "treebon"}},
+      {"best-of-m", {"unknown decoder 'best-of-m'", "did you mean best_of_n?", "majority_vote"}},
+      {"", {"unknown decoder ''", "known:", "best_of_n"}},
+      {"hedge", {"hedge chooses", "hedge.hpp", "best_of_n:n=N"}},
+      {"speculative-rejection:alpa=0.5",
+       {"speculative_rejection", "unknown option 'alpa'", "did you mean alpha?", "checkpoint"}},
+      {"best_of_n:temperature=1", {"unknown option 'temperature'", "n, worst"}},
+      {"best_of_n:n", {"best_of_n", "option=value", "'n'"}},
+      {"best_of_n:n=four", {"best_of_n", "option n", "whole number", "'four'"}},
+      {"best_of_n:n=2.5", {"option n", "whole number", "'2.5'"}},
+      {"best_of_n:n=0", {"best_of_n", "n >= 1", "0"}},
+      {"best_of_n:n=1000000000000", {"option n", "up to 1000000", "1000000000000"}},
+      {"best_of_n:worst=maybe", {"option worst", "true or false", "'maybe'"}},
+      {"majority-vote:n=-1", {"majority_vote", "n >= 1", "-1"}},
+      {"soft_best_of_n:lambda=-1", {"soft_best_of_n", "lambda >= 0", "-1"}},
+      {"soft_best_of_n:lambda=nan", {"option lambda", "a number", "'nan'"}},
+      {"best_of_poisson:mu=701", {"mu in [0, 700]", "701"}},
+      {"rejection:beta=0", {"rejection", "beta > 0", "0"}},
+      {"rejection:r_max=inf", {"finite r_max", "inf"}},
+      {"rejection:fallback=worst", {"option fallback", "fresh, best, fail", "'worst'"}},
+      {"pessimism:beta=-2", {"pessimism", "beta > 0", "-2"}},
+      {"speculative_rejection:alpha=1", {"alpha in [0, 1)", "1"}},
+      {"speculative_rejection:checkpoint=0", {"checkpoint >= 1", "0"}},
+      {"treebon:n=6", {"treebon", "multiple of children = 4", "6"}},
+      {"treebon:layers=0", {"layers >= 1", "0"}},
+      {"smc:ess_threshold=2", {"ess_threshold in [0, 1]", "2"}},
+      {"smc:scheme=fair", {"option scheme", "systematic, stratified, multinomial, residual", "'fair'"}},
+      {"controlled_decoding:top-k=-1", {"top_k >= 0", "-1"}},
+      {"controlled_blocks:block=0", {"block >= 1", "0"}},
+      {"iad:rounds=0", {"iad", "rounds >= 1", "0"}},
+  };
+  for (const auto& [decoder, parts] : decoders) {
+    INFO(decoder);
+    check_refused(vbon({"decode", "--model", "/absent", "--reward", "length", "--prompt", "a", "--decoder", decoder}),
+                  "vbon decode", parts);
+  }
+  const std::vector<std::pair<Arguments, Arguments>> flags = {
+      {{"--max-new-tokens", "0"}, {"--max-new-tokens in [1, 1000000]", "0"}},
+      {{"--max-new-tokens", "many"}, {"--max-new-tokens", "many"}},
+      {{"--temperature", "-1"}, {"--temperature in [0, 1000000]", "-1"}},
+      {{"--temperature", "nan"}, {"--temperature in [0, 1000000]", "nan"}},
+      {{"--threads", "-1"}, {"--threads in [0, 1024]", "-1"}},
+      {{"--reward", "kindness"}, {"unknown reward 'kindness'", "lexicon"}},
+      {{"--reward", "lexicon:/absent.txt"}, {"/absent.txt"}},
+      {{"--decodr", "iad"}, {"unknown flag '--decodr'", "--decoder"}},
+      {{"--model", "/absent/model.gguf"}, {"/absent/model.gguf"}},
+      {{"--prompts", "/absent.jsonl"}, {"/absent.jsonl"}},
+  };
+  for (const auto& [flag, parts] : flags) {
+    INFO(flag[0] << " " << flag[1]);
+    check_refused(vbon(decodes("best_of_n", Arguments{"--prompt", "a"} + flag)), "vbon decode", parts);
+  }
+  check_refused(vbon({"decode", "--model", tiny_model, "--prompt", "a"}), "vbon decode", {"--reward is missing", "length"});
+  check_refused(vbon(decodes("best_of_n")), "vbon decode", {"--prompt TEXT", "--chat TEXT", "--prompts FILE"});
+  check_refused(vbon(decodes("best_of_n", {"--prompt", "the film", "--max-new-tokens", "64"})), "vbon decode",
+                {"context of 64", "--max-new-tokens"});
+  check_refused(vbon({"decode", "--model", tiny_model, "--reward", tiny_reward, "--prompt", "a", "--decoder",
+                      "rejection:r_max=-100", "--max-new-tokens", "8"}),
+                "vbon decode", {"rejection", "r_max = -100"});
+}
+}  // namespace vbon::test
