@@ -169,6 +169,17 @@ TEST_CASE("a finished comparison is refused; --overwrite starts anew, models are
   CHECK_FALSE(std::filesystem::exists(folder / "run/methods/bon-sft"));
 }
 
+TEST_CASE("methods are compared as adapters on shared weights too", "[cli]") {
+  const TemporaryFolder folder;
+  const auto run = vbon(compares(folder / "run", {"vbon", "jbond"}, {"--lora-rank", "2", "--save-models"}));
+  INFO(run.err);
+  REQUIRE(run.code == 0);
+  for (const char* name : {"vbon/adapter/adapter_model.safetensors", "jbond/model/model.safetensors"})
+    CHECK(std::filesystem::exists(folder / "run/methods" / name));
+  const auto methods = io::Json::parse(text_of(folder / "run/compare.json")).at("methods");
+  for (const auto& method : methods) CHECK(method.at("kl").at("value").get<double>() > 0);
+}
+
 TEST_CASE("with exact gradients every method ends at its optimum", "[cli]") {
   const auto run = vbon({"compare", "--tabular", "--outcomes", "6", "--seed", "3", "--threads", "1"});
   INFO(run.err);

@@ -1,4 +1,7 @@
 #include "vbon/objective/preference.hpp"
+#include <algorithm>
+#include <limits>
+
 #include "support/catch.hpp"
 
 namespace vbon::test {

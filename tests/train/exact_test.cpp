@@ -1,4 +1,7 @@
 #include "vbon/train/exact.hpp"
+#include <algorithm>
+#include <map>
+
 #include "support/catch.hpp"
 #include "vbon/objective/optimum.hpp"
 

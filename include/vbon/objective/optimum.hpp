@@ -1,8 +1,8 @@
 // vbon/objective/optimum.hpp
 //
 // Where the objectives end on K outcomes: the law that minimises the population loss, by a closed form where there is
-// one, otherwise by solving the conditions of stationarity one unknown at a time. Nothing here differentiates an
-// objective, so a gradient that is wrong cannot agree with these laws.
+// one, otherwise by solving the conditions of stationarity, written out by hand. Nothing here calls an objective, so a
+// gradient that is wrong cannot agree with these laws.
 //
 //   vbon, bon_sft, bond (exact)       pi_bon
 //   vbon_bound, vbon_ppo              pi_ref G^(N-1) / Z
@@ -15,11 +15,11 @@
 #include <Eigen/Cholesky>
 #include <algorithm>
 #include <cmath>
-#include <limits>
+#include <concepts>
 #include <numbers>
+#include <numeric>
 #include <span>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "vbon/bon/finite_law.hpp"
