@@ -4,7 +4,6 @@
 //
 // Every stage leaves its result in the run folder, so a run that was stopped goes on where it was.
 #include <algorithm>
-#include <chrono>
 #include <optional>
 
 #include "align_data.hpp"
@@ -13,139 +12,16 @@
 #include "objectives.hpp"
 #include "reporting.hpp"
 #include "settings.hpp"
-#include "vbon/core/registry.hpp"
+#include "training.hpp"
 #include "vbon/eval/evaluate.hpp"
 #include "vbon/io/atomic_file.hpp"
 #include "vbon/train/probe.hpp"
-#include "vbon/train/progress.hpp"
 #include "vbon/train/run_folder.hpp"
 #include "vbon/train/trainer.hpp"
 
 namespace vbon::program {
 namespace {
 using train::Progress;
-
-/// The stages of the run with the time each took.
-class Stages {
- public:
-  explicit Stages(const Common& common) : common_(common) {}
-  void begin(const std::string& name) {
-    end();
-    name_ = name;
-    start_ = std::chrono::steady_clock::now();
-  }
-  void end() {
-    if (name_.empty()) return;
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-    times_.emplace_back(name_, seconds);
-    name_.clear();
-  }
-  /// A bar for the stage that runs.
-  std::unique_ptr<Progress> bar(Index total, Index done = 0) const {
-    return std::make_unique<Progress>(stderr, common_.quiet ? Progress::Style::silent : Progress::style_for(stderr), name_,
-                                      total, done);
-  }
-  const std::vector<std::pair<std::string, double>>& times() const { return times_; }
-  std::vector<std::pair<std::string, std::string>> in_words() const {
-    std::vector<std::pair<std::string, std::string>> out;
-    double total = 0;
-    for (const auto& [name, seconds] : times_) out.emplace_back(name, train::in_words(seconds)), total += seconds;
-    out.emplace_back("all stages of this start", train::in_words(total));
-    return out;
-  }
-
- private:
-  const Common& common_;
-  std::string name_;
-  std::chrono::steady_clock::time_point start_;
-  std::vector<std::pair<std::string, double>> times_;
-};
-
-std::string figures(const train::Metrics& metrics) {
-  char text[96];
-  const double kl = train::metric(metrics, "kl_k1");
-  if (std::isnan(kl))
-    std::snprintf(text, sizeof(text), "loss %.3f", train::metric(metrics, "loss"));
-  else
-    std::snprintf(text, sizeof(text), "reward %.3f  win rate %.3f  KL %.3f", train::metric(metrics, "reward"),
-                  train::metric(metrics, "win_rate"), kl);
-  return text;
-}
-
-rollout::ReferenceCache references(Policy& reference, const reward::Any& reward, const std::vector<Prompt>& prompts,
-                                   const std::filesystem::path& file, Index samples, RngKey key, const Stages& stages) {
-  std::unique_ptr<Progress> bar;
-  const rollout::CacheOptions options{.samples = samples,
-                                      .key = key,
-                                      .sampler = reference.sampler_settings(),
-                                      .file = file,
-                                      .batch = 256,
-                                      .progress = [&](Index done, Index total) {
-                                        if (!bar) bar = stages.bar(total, done);
-                                        bar->update(done);
-                                        return !stop_requested();
-                                      }};
-  return rollout::ReferenceCache(reference, reward, prompts, options);
-}
-
-/// Reward and win rate on a few held-out prompts: the row of a periodic evaluation.
-train::Metrics glance(Policy& policy, const reward::Any& reward, std::span<const Prompt> prompts,
-                      const rollout::ReferenceCache& pool, RngKey key) {
-  const RolloutBatch batch = rollout::collect(policy, reward, prompts, 4, key);
-  double win = 0;
-  for (Index p = 0; p < batch.prompts(); ++p) {
-    const auto begin = batch.group_offset[static_cast<std::size_t>(p)];
-    win += eval::win_rate(std::span(batch.reward.data() + begin, static_cast<std::size_t>(batch.samples(p))),
-                          std::span<const double>(pool.find(prompts[static_cast<std::size_t>(p)].text).reward));
-  }
-  return {{"reward", batch.reward.mean()}, {"win_rate", win / static_cast<double>(batch.prompts())}};
-}
-
-train::Draw draw_from_name(std::string_view flag, const std::string& name) {
-  const std::pair<std::string_view, train::Draw> known[] = {{"outer", train::Draw::outer},
-                                                            {"best", train::Draw::best},
-                                                            {"uniform", train::Draw::uniform},
-                                                            {"all", train::Draw::all}};
-  for (const auto& [one, draw] : known)
-    if (one == name) return draw;
-  throw ConfigError(message("unknown ", flag, " '", name, "'; known: outer, best, uniform, all"));
-}
-
-std::vector<train::Phase> phases(const AlignOptions& o) {
-  std::vector<train::Phase> all;
-  all.push_back({.name = "warm_start",
-                 .source = train::Source::cache,
-                 .draw = draw_from_name("--warm-draw", o.warm_draw),
-                 .objective = make_objective(o.warm_objective, {o.n, o.max_new_tokens}),
-                 .steps = o.warm_steps,
-                 .prompts = o.warm_prompts,
-                 .samples = o.warm_samples,
-                 .rate = o.warm_learning_rate,
-                 .schedule = {.decay = optim::decay_from_name(o.decay), .warmup = o.warmup, .total = o.warm_steps + 1},
-                 .n = o.n});
-  if (o.warm_steps == 0) all.clear();  // its names were checked all the same
-  all.push_back({.name = "align",
-                 .draw = draw_from_name("--draw", o.draw),
-                 .objective = make_objective(o.objective, {o.n, o.max_new_tokens}),
-                 .steps = o.steps,
-                 .prompts = o.step_prompts,
-                 .samples = o.samples,
-                 .updates = o.updates,
-                 .rate = o.learning_rate,
-                 .schedule = {.decay = optim::decay_from_name(o.decay), .warmup = o.warmup, .total = o.steps + 1},
-                 .critic_rate = o.critic_learning_rate,
-                 .n = o.n});
-  auto& last = all.back();
-  if (!last.objective.streams && last.objective.needs.min_group == 0) last.source = train::Source::cache;
-  if (!o.pairs.empty()) {
-    static const std::vector<Preference> some = {{.prompt = {}, .chosen = {0}, .rejected = {0}}};
-    last.source = train::Source::pairs;
-    last.pairs = some;  // stands for those of the file until the model is there to read them
-  }
-  if (o.anchor_eta) last.objective.anchor = {.eta = *o.anchor_eta, .swap_every = 0};
-  if (o.anchor_swap_every) last.objective.anchor = {.eta = 0, .swap_every = *o.anchor_swap_every};
-  return all;
-}
 
 int align(const AlignOptions& o) {
   begin(o.common);

@@ -125,6 +125,7 @@ int run(int argc, char** argv) {
   add_decode(program, job);
   add_score(program, job);
   add_evaluate(program, job);
+  add_compare(program, job);
   add_evaluate_reward(program, job);
   add_inspect(program, job);
   for (CLI::App* command : program.get_subcommands({})) require_numbers(*command);
@@ -143,7 +144,7 @@ int run(int argc, char** argv) {
     return fail("vbon", unknown_flag(program, arguments) + "; a command comes first: " + listed(commands));
   CLI::App& chosen = is_command ? *program.get_subcommand(arguments.front()) : program;
   const std::string who = is_command ? "vbon " + arguments.front() : "vbon";
-  const bool resumes = arguments.front() == "align" || arguments.front() == "evaluate";
+  const bool resumes = arguments.front() == "align" || arguments.front() == "evaluate" || arguments.front() == "compare";
   std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
   try {
     program.parse(arguments);

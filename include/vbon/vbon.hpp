@@ -31,9 +31,14 @@
 
 // An optimiser moves the policy.
 #include "vbon/optim/sgd.hpp"
+#include "vbon/train/probe.hpp"
 #include "vbon/train/progress.hpp"
 #include "vbon/train/run_folder.hpp"
 #include "vbon/train/trainer.hpp"
+
+// Or, on a policy that can be enumerated, exact gradients move it to the optimum that is known.
+#include "vbon/objective/optimum.hpp"
+#include "vbon/train/exact.hpp"
 
 // The same aim met at inference time: decoders and their exact laws.
 #include "vbon/decode/controlled_law.hpp"
@@ -46,7 +51,8 @@
 #include "vbon/decode/soft_bon_law.hpp"
 #include "vbon/decode/tree_law.hpp"
 
-// The evaluation reports KL, win rate and the frontier.
+// The evaluation reports KL, win rate and the frontier, of one policy or of several methods side by side.
+#include "vbon/eval/comparison.hpp"
 #include "vbon/eval/pareto.hpp"
 #include "vbon/eval/report_html.hpp"
 #include "vbon/eval/report_json.hpp"

@@ -2,12 +2,12 @@
 // every outcome of every prompt. It fills in whatever an objective may ask of a batch.
 #pragma once
 #include <cmath>
-#include <functional>
 #include <vector>
 
 #include "vbon/objective/annotate.hpp"
 #include "vbon/objective/concept.hpp"
 #include "vbon/policy/tabular_policy.hpp"
+#include "vbon/train/exact.hpp"
 
 namespace vbon::test {
 using Table = policy::BasicTabularPolicy<double>;
@@ -87,17 +87,5 @@ struct TabularProblem {
   }
 };
 
-/// Calls f(tuple, probability) for all n-tuples of independent draws from a law.
-inline void for_each_tuple(const std::vector<double>& law, Index n,
-                           const std::function<void(const std::vector<Index>&, double)>& f) {
-  std::vector<Index> tuple(static_cast<std::size_t>(n), 0);
-  for (;;) {
-    double probability = 1;
-    for (const Index k : tuple) probability *= law[static_cast<std::size_t>(k)];
-    f(tuple, probability);
-    std::size_t place = 0;
-    while (place < tuple.size() && ++tuple[place] == static_cast<Index>(law.size())) tuple[place++] = 0;
-    if (place == tuple.size()) return;
-  }
-}
+using train::for_each_tuple;
 }  // namespace vbon::test

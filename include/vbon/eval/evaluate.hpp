@@ -47,6 +47,7 @@ struct Arm {
   std::vector<std::vector<double>> weight;  // [P][samples] sums to 1 over a prompt
   Estimate mean_reward;
   Estimate win_rate;  // against the reference
+  std::vector<double> win = {};  // [P] the same prompt by prompt; empty for the reference itself
   double length = 0;  // tokens per response; NaN when not known
   double ended = 0;   // share of responses that ended by themselves; NaN when not known
 };
@@ -155,6 +156,7 @@ inline void pool_arms(const std::vector<const rollout::CachedPrompt*>& pool, dou
   out.best.mean_reward = estimate(weighted_means(out.best));
   out.reference.win_rate = {0.5, 0.5, 0.5};
   out.best.win_rate = estimate(best_win);
+  out.best.win = std::move(best_win);
 }
 
 inline void add_text(const rollout::CachedPrompt& pool, const RolloutBatch& batch, Index p, double n, Evaluation& out) {
@@ -168,24 +170,34 @@ inline void add_text(const rollout::CachedPrompt& pool, const RolloutBatch& batc
 }
 }  // namespace detail
 
+/// The reference and best-of-N alone, from the pool: what a policy is held against. No network is needed.
+/// @param pool  responses of the reference on these prompts, at least two each
+/// @throws DomainError unknown_prompt, empty_cache; ConfigError without a prompt
+inline Evaluation evaluate_pool(std::span<const Prompt> prompts, const rollout::ReferenceCache& pool, double n) {
+  require<ConfigError>(!prompts.empty(), "eval::evaluate: at least one prompt expected");
+  Evaluation out;
+  out.n = n;
+  out.prompts = static_cast<Index>(prompts.size());
+  out.reference.name = "reference";
+  out.best.name = message("best of ", n);
+  std::vector<const rollout::CachedPrompt*> held;
+  for (const auto& prompt : prompts) held.push_back(&pool.find(prompt.text));
+  out.reference_samples = held[0]->samples();
+  detail::pool_arms(held, n, out);
+  out.theory_win_rate = n / (n + 1);
+  out.theory_kl = std::log(n) - (n - 1) / n;
+  return out;
+}
+
 /// @param pool  responses of the reference on the same prompts, at least two each, drawn with the same sampler
 /// @throws DomainError unknown_prompt, empty_cache, nan_reward; RunError stopped
 template <TrainablePolicy P, Reward R>
 Evaluation evaluate(P& policy, P& reference, const R& reward, std::span<const Prompt> prompts,
                     const rollout::ReferenceCache& pool, const EvaluationOptions& options = {}) {
-  require<ConfigError>(!prompts.empty() && options.samples >= 1,
-                       "eval::evaluate: at least one prompt and one sample expected");
-  Evaluation out;
-  out.n = options.n;
-  out.prompts = static_cast<Index>(prompts.size());
+  require<ConfigError>(options.samples >= 1, "eval::evaluate: at least one sample expected, got ", options.samples);
+  Evaluation out = evaluate_pool(prompts, pool, options.n);
   out.samples = options.samples;
-  out.reference.name = "reference";
   out.aligned.name = "aligned";
-  out.best.name = message("best of ", options.n);
-  std::vector<const rollout::CachedPrompt*> held;
-  for (const auto& prompt : prompts) held.push_back(&pool.find(prompt.text));
-  out.reference_samples = held[0]->samples();
-  detail::pool_arms(held, options.n, out);
 
   std::vector<double> kl, k1, k3;
   double tokens = 0, ended = 0, responses = 0;
@@ -204,7 +216,7 @@ Evaluation evaluate(P& policy, P& reference, const R& reward, std::span<const Pr
       out.aligned.reward.emplace_back(rewards.begin(), rewards.end());
       out.aligned.weight.emplace_back(static_cast<std::size_t>(size), 1 / static_cast<double>(size));
       if (static_cast<Index>(out.text.size()) < options.texts)
-        detail::add_text(*held[first + static_cast<std::size_t>(p)], batch, p, options.n, out);
+        detail::add_text(pool.find(part[static_cast<std::size_t>(p)].text), batch, p, options.n, out);
     }
     tokens += static_cast<double>(batch.tokens());
     responses += static_cast<double>(batch.responses());
@@ -217,13 +229,12 @@ Evaluation evaluate(P& policy, P& reference, const R& reward, std::span<const Pr
   out.aligned.length = tokens / responses;
   out.aligned.ended = ended / responses;
   out.aligned.mean_reward = detail::estimate(detail::weighted_means(out.aligned));
-  out.aligned.win_rate = detail::estimate(win_rate_per_prompt(std::span<const std::vector<double>>(out.aligned.reward),
-                                                              std::span<const std::vector<double>>(out.reference.reward)));
+  out.aligned.win = win_rate_per_prompt(std::span<const std::vector<double>>(out.aligned.reward),
+                                        std::span<const std::vector<double>>(out.reference.reward));
+  out.aligned.win_rate = detail::estimate(out.aligned.win);
   out.kl = detail::mean_error(kl);
   out.kl_k1 = detail::mean_error(k1);
   out.kl_k3 = detail::mean_error(k3);
-  out.theory_win_rate = options.n / (options.n + 1);
-  out.theory_kl = std::log(options.n) - (options.n - 1) / options.n;
   out.ideal_win_rate = ideal_win_rate(std::max(0.0, out.kl.value));
   out.efficiency = out.kl.value < least_kl ? NAN : (out.aligned.win_rate.value - 0.5) / (out.ideal_win_rate - 0.5);
   return out;

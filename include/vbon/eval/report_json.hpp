@@ -49,6 +49,7 @@ inline nlohmann::ordered_json report_json(const Evaluation& e) {
                     {"aligned", {{"text", t.aligned}, {"reward", finite(t.aligned_reward)}}},
                     {"best_of_n", {{"text", t.best}, {"reward", finite(t.best_reward)}}}});
   out["rewards"] = {{"reference", e.reference.reward}, {"aligned", e.aligned.reward}};
+  out["win_rate_per_prompt"] = {{"aligned", e.aligned.win}, {"best_of_n", e.best.win}};
   return out;
 }
 }  // namespace vbon::eval

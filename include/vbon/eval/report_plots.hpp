@@ -18,15 +18,21 @@ inline constexpr const char* reference_color = "#8a8f98";
 inline constexpr const char* aligned_color = "#c8553d";
 inline constexpr const char* best_color = "#2f6f9f";
 
-/// Win rate against KL, with the curve of best-of-N for N from 1 on.
-inline Plot frontier_plot(const Evaluation& e) {
+/// The curve of best-of-N for N from 1 on, up to a KL of `last` nats.
+inline PlotSeries frontier_curve(double last) {
   PlotSeries theory{.title = "best of N, theory", .x = {}, .y = {}, .mark = Mark::line, .color = best_color};
-  const double last = std::max({1.2, 1.3 * e.kl.value, 1.2 * e.theory_kl});
   for (int i = 0; i <= 120; ++i) {
     const double kl = last * i / 120;
     theory.x.push_back(kl);
     theory.y.push_back(ideal_win_rate(kl));
   }
+  return theory;
+}
+
+/// Win rate against KL, with the curve of best-of-N.
+inline Plot frontier_plot(const Evaluation& e) {
+  const double last = std::max({1.2, 1.3 * e.kl.value, 1.2 * e.theory_kl});
+  const PlotSeries theory = frontier_curve(last);
   const auto& w = e.aligned.win_rate;
   const double half = 1.96 * e.kl.error;
   PlotSeries best{.title = message("best of ", e.n, ", measured win rate"),

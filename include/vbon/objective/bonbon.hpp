@@ -55,7 +55,7 @@ struct BonBon {
     Array slope = Array::Zero(batch.responses());
     double sft = 0, contrast = 0, pairs = 0;
     for (const Group& g : groups(batch))
-      for (const auto& [best, worst] : build_pairs(PairRule::best_worst, batch.reward.segment(g.begin, g.size))) {
+      for (const auto& [best, worst, weight] : build_pairs(PairRule::best_worst, batch.reward.segment(g.begin, g.size))) {
         const double margin = bonbon_margin(static_cast<double>(n > 0 ? n : g.size));
         const PairGrad ipo = Ipo{{.beta = 1 / (2 * margin)}}(ratio[g.begin + best] - ratio[g.begin + worst]);
         sft -= log_prob[g.begin + best];

@@ -14,14 +14,19 @@
 namespace vbon::objective {
 struct IndexPair {
   Index winner = 0, loser = 0;
+  double weight = 1;  // share of the label: 1, or the probability that the winner wins
   friend bool operator==(const IndexPair&, const IndexPair&) = default;
 };
-enum class PairRule { best_worst, all_strict };
-constexpr std::array<std::string_view, 2> option_names(PairRule) { return {"best_worst", "all_strict"}; }
+enum class PairRule { best_worst, all_strict, bradley_terry };
+constexpr std::array<std::string_view, 3> option_names(PairRule) { return {"best_worst", "all_strict", "bradley_terry"}; }
+
+/// P(i preferred to j) under Bradley-Terry: sigmoid of the reward difference.
+inline double bradley_terry(double reward_i, double reward_j) { return sigmoid(reward_i - reward_j); }
 
 /// Pairs of one group: the best against the worst (none if all rewards are equal, the first index wins
-/// ties), or every two responses with different rewards.
-/// @throws DomainError `group_too_small` for fewer than 2 rewards, `nan_reward`
+/// ties); every two responses with different rewards; or every two responses in both orders, each weighted with
+/// the probability of its label under Bradley-Terry, which is the mean over drawn labels without their noise.
+/// @throws DomainError `group_too_small` for fewer than 2 rewards, `nan_reward`; `not_finite` under bradley_terry
 template <class Rewards>
 std::vector<IndexPair> build_pairs(PairRule rule, const Rewards& reward) {
   require<DomainError>(reward.size() >= 2, ErrorCode{"group_too_small"}, "pairs: 2 responses or more expected, got ",
@@ -35,13 +40,16 @@ std::vector<IndexPair> build_pairs(PairRule rule, const Rewards& reward) {
     return pairs;
   }
   for (Index i = 0; i < reward.size(); ++i)
-    for (Index j = 0; j < reward.size(); ++j)
-      if (reward[i] > reward[j]) pairs.push_back({i, j});
+    require<DomainError>(rule == PairRule::all_strict || std::isfinite(reward[i]), ErrorCode{"not_finite"},
+                         "pairs: finite rewards expected under bradley_terry, got ", reward[i], " at ", i);
+  for (Index i = 0; i < reward.size(); ++i)
+    for (Index j = 0; j < reward.size(); ++j) {
+      if (rule == PairRule::all_strict && reward[i] > reward[j]) pairs.push_back({i, j});
+      if (rule == PairRule::bradley_terry && i != j) pairs.push_back({i, j, bradley_terry(reward[i], reward[j])});
+    }
   return pairs;
 }
 
-/// P(i preferred to j) under Bradley-Terry: sigmoid of the reward difference.
-inline double bradley_terry(double reward_i, double reward_j) { return sigmoid(reward_i - reward_j); }
 /// A pair labelled by Bradley-Terry with one uniform draw in [0, 1).
 inline IndexPair label_pair(Index i, Index j, double reward_i, double reward_j, double uniform) {
   return uniform < bradley_terry(reward_i, reward_j) ? IndexPair{i, j} : IndexPair{j, i};

@@ -14,22 +14,23 @@ inline std::vector<IndexPair> batch_pairs(const RolloutBatch& batch, PairRule ru
   std::vector<IndexPair> pairs;
   for (const Group& g : groups(batch))
     for (const IndexPair& pair : build_pairs(rule, batch.reward.segment(g.begin, g.size)))
-      pairs.push_back({g.begin + pair.winner, g.begin + pair.loser});
+      pairs.push_back({g.begin + pair.winner, g.begin + pair.loser, pair.weight});
   return pairs;
 }
 
-/// loss = mean over pairs of L(score_w - score_l); d loss / d score [R].
+/// loss = weighted mean over pairs of L(score_w - score_l); d loss / d score [R].
 struct PairTerm {
   double loss = 0;
   Array dscore;         // [R]
   double accuracy = 0;  // share of pairs with a positive margin
+  double pairs = 0;     // sum of the weights: how many pairs were labelled
 };
 template <PairLoss L>
 PairTerm pair_term(const std::vector<IndexPair>& pairs, const Array& score, const L& pair_loss) {
-  PairTerm term{.loss = 0, .dscore = Array::Zero(score.size()), .accuracy = 0};
-  if (pairs.empty()) return term;
-  const double share = 1 / static_cast<double>(pairs.size());
-  for (const auto& [winner, loser] : pairs) {
+  PairTerm term{.dscore = Array::Zero(score.size())};
+  for (const IndexPair& pair : pairs) term.pairs += pair.weight;
+  for (const auto& [winner, loser, weight] : pairs) {
+    const double share = weight / term.pairs;
     const double margin = score[winner] - score[loser];
     const PairGrad grad = pair_loss(margin);
     term.loss += share * grad.loss;
@@ -54,7 +55,7 @@ struct Preference {
   bool length_normalised = false;  // log-probs per token
   void each_option(auto&& f) {
     pair_loss.each_option(f);
-    f("pairs", pairs, "how samples become pairs: best_worst or all_strict");
+    f("pairs", pairs, "how samples become pairs: best_worst, all_strict or bradley_terry (both orders, weighted)");
     f("reference_free", reference_free, "leave the reference out of the margin");
     f("length_normalised", length_normalised, "divide log-probs by the length of the response");
   }
@@ -72,7 +73,7 @@ struct Preference {
     const PairTerm term = pair_term(chosen, score, pair_loss);
     return {.loss = term.loss,
             .dlog_prob = per_token(batch, scale * term.dscore),
-            .metrics = {{"accuracy", term.accuracy}, {"pairs", static_cast<double>(chosen.size())}}};
+            .metrics = {{"accuracy", term.accuracy}, {"pairs", term.pairs}}};
   }
 };
 }  // namespace vbon::objective

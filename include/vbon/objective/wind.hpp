@@ -8,7 +8,8 @@
 //   h_i = (1 + beta eta) log pi - log pi_t - beta eta log pi_ref
 //   pairwise  mean over pairs ((h_i - h_j) - eta (w_i - w_j))^2      pointwise  mean (h_i - eta (w_i - 1/2))^2
 //
-// The minimiser of the pairwise loss over all pairs is the exact step.
+// The minimiser of the pairwise loss over all pairs is the exact step where w is exact. In groups of n the two of a pair
+// also meet each other, and the mean of w_i - w_j pulls n/(n - 1) times as hard (objective/optimum.hpp).
 // Source: Yang et al., "Faster WIND", arXiv 2410.20727; the sample form follows from its exact step.
 #pragma once
 #include <array>

@@ -384,6 +384,9 @@ class Trainer {
     metric_row_.emplace_back("rate", optimizer_.rate);
     metric_row_.emplace_back("length", length / responses);
     metric_row_.emplace_back("ended", ended / responses);
+    // What the step cost: each response drawn in it, from the policy or the anchor, was scored once.
+    metric_row_.emplace_back("sampled_tokens", static_cast<double>(streams.policy.tokens() + streams.anchor.tokens()));
+    metric_row_.emplace_back("reward_calls", static_cast<double>(streams.policy.responses() + streams.anchor.responses()));
     for (const Metric& extra : result.metrics) metric_row_.emplace_back(extra.name, extra.value);
   }
 

@@ -36,7 +36,7 @@ Json pairs(const Json& input) {
   const Array reward = to_array(input["rewards"]);
   const auto list = [&](PairRule rule) {
     Json out = Json::array();
-    for (const auto& [winner, loser] : build_pairs(rule, reward)) out.push_back({winner, loser});
+    for (const IndexPair& pair : build_pairs(rule, reward)) out.push_back({pair.winner, pair.loser});
     return out;
   };
   const Json best_worst = list(PairRule::best_worst);

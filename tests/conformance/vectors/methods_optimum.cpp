@@ -1,75 +1,28 @@
 // methods/optimum.json: on a table of K outcomes, the loss and the gradient in the logits of every
-// objective, averaged over all samples it could have seen; at the optimum the gradient vanishes.
+// objective, averaged over all samples it could have seen; at the optimum the gradient vanishes. The optima that the
+// library knows without differentiating anything are the same.
 #include <algorithm>
 #include <map>
 
 #include "support/method_vectors.hpp"
-#include "support/tabular_problem.hpp"
 #include "vbon/bon/finite_law.hpp"
-#include "vbon/objective/bonbon.hpp"
-#include "vbon/objective/bond.hpp"
-#include "vbon/objective/jbond.hpp"
-#include "vbon/objective/pkpo.hpp"
-#include "vbon/objective/preference.hpp"
-#include "vbon/objective/reinforce.hpp"
+#include "vbon/objective/optimum.hpp"
+#include "vbon/train/exact.hpp"
 
 namespace vbon::test {
 namespace {
 using namespace objective;
 
-struct Expected {
-  double loss = 0;
-  std::vector<double> gradient;  // [K] in the logits
-};
+using train::ExactGradient, train::ExactMean, train::ExactProblem, train::for_each_tuple;
 
-/// Averages an objective over what it may see. Samples from the anchor are samples from the reference here.
-class Average {
- public:
-  explicit Average(TabularProblem& problem) : problem_(problem) { problem_.policy.zero_gradients(); }
-
-  std::vector<double> law_of(const Table& table) const {
-    const Array weight = table.enumerate().weight;
-    return {weight.begin(), weight.end()};
-  }
-  RolloutBatch enumerated() const { return problem_.filled(problem_.policy.enumerate()); }
-
-  template <Objective O>
-  void add(const O& rule, const RolloutBatch& batch, double probability) {
-    const ObjectiveResult result = rule(batch);
-    total_.loss += probability * result.loss;
-    problem_.policy.backward(batch, probability * result.dlog_prob);
-  }
-  void add(const StreamsObjective auto& rule, const Streams& streams, double probability) {
-    const StreamsResult result = rule(streams);
-    total_.loss += probability * result.loss;
-    if (result.policy.size() > 0) problem_.policy.backward(streams.policy, probability * result.policy);
-    if (result.reference.size() > 0) problem_.policy.backward(streams.reference, probability * result.reference);
-    if (result.anchor.size() > 0) problem_.policy.backward(streams.anchor, probability * result.anchor);
-  }
-  void add_constant(double value) { total_.loss += value; }
-  Expected result() const {
-    const auto gradient = problem_.policy.gradients();
-    total_.gradient.assign(gradient.begin(), gradient.end());
-    return total_;
-  }
-
- private:
-  TabularProblem& problem_;
-  mutable Expected total_;
-};
-
-Expected kl_rl(TabularProblem& problem, const Json& params) {
-  Average average(problem);
-  average.add(Reinforce<NoBaseline>{.beta = params["beta"]}, average.enumerated(), 1);
-  return average.result();
+ExactGradient kl_rl(const ExactProblem& problem, const Json& params) {
+  ExactMean mean(problem);
+  mean.add(Reinforce<NoBaseline>{.beta = params["beta"]}, problem.enumerated(), 1);
+  return mean.result();
 }
 /// The same by leave-one-out over all pairs of samples.
-Expected kl_rl_sampled(TabularProblem& problem, const Json& params) {
-  Average average(problem);
-  for_each_tuple(average.law_of(problem.policy), 2, [&](const auto& tuple, double probability) {
-    average.add(Rloo{.beta = params["beta"]}, problem.filled(problem.group(tuple)), probability);
-  });
-  return average.result();
+ExactGradient kl_rl_sampled(const ExactProblem& problem, const Json& params) {
+  return exact_gradient(problem, Rloo{.beta = params["beta"]}, {.policy = 2});
 }
 /// sum p log p: what a forward divergence has beyond the likelihood that the objective reports.
 double mean_log(const bon::Law& law) {
@@ -77,76 +30,94 @@ double mean_log(const bon::Law& law) {
   for (const double p : law) sum += p > 0 ? p * std::log(p) : 0;
   return sum;
 }
-Expected jeffreys_loss(TabularProblem& problem, const Json& params) {
-  Average average(problem);
+ExactGradient jeffreys_loss(const ExactProblem& problem, const Json& params) {
+  ExactMean mean(problem);
   const double n = params["N"], beta = params["beta"];
   const Bond<NoBaseline> rule{.n = n, .beta = beta, .target = option<BondTarget>(params["target"])};
-  const auto target = bon::best_of_n_law(average.law_of(problem.reference), problem.reward[0], n);
+  const auto target = bon::best_of_n_law(problem.reference(), problem.reward(), n);
   Streams streams;
-  streams.policy = average.enumerated();
+  streams.policy = problem.enumerated();
   // The best of N samples follows the best-of-N law, so a group of one drawn from it stands for the group.
   for (std::size_t k = 0; k < target.size(); ++k) {
-    streams.reference = problem.filled(problem.group({static_cast<Index>(k)}));
-    average.add(rule, streams, target[k]);
+    streams.reference = problem.group({static_cast<Index>(k)});
+    mean.add(rule, streams, target[k]);
   }
-  average.add_constant((1 - beta) * mean_log(target));
-  return average.result();
+  mean.add_constant((1 - beta) * mean_log(target));
+  return mean.result();
 }
-Expected jbond_loss(TabularProblem& problem, const Json& params) {
-  Average average(problem);
-  Streams streams;
-  streams.policy = average.enumerated();
-  for_each_tuple(average.law_of(problem.anchor), 2, [&](const auto& pair, double probability) {
-    streams.anchor = problem.filled(problem.group(pair));
-    average.add(Jbond<NoBaseline>{.beta = params["beta"], .gamma = params["gamma"]}, streams, probability);
-  });
-  average.add_constant((1 - params["beta"].get<double>()) *
-                       mean_log(bon::best_of_n_law(average.law_of(problem.anchor), problem.reward[0], 2)));
-  return average.result();
-}
-Expected maxg(TabularProblem& problem, const Json& params) {
-  Average average(problem);
-  const Index k = params["k"];
-  for_each_tuple(average.law_of(problem.policy), std::max<Index>(k, 3), [&](const auto& tuple, double probability) {
-    average.add(Pkpo{.k = k, .beta = params["beta"]}, problem.filled(problem.group(tuple)), probability);
-  });
-  return average.result();
-}
-/// Conditional on a group that has a best and a worst.
-Expected bonbon_loss(TabularProblem& problem, const Json& params) {
-  Average average(problem);
-  double usable = 0;
-  for_each_tuple(average.law_of(problem.reference), params["n"], [&](const auto& tuple, double probability) {
-    average.add(BonBon{.alpha = params["alpha"]}, problem.filled(problem.group(tuple)), probability);
-    if (std::ranges::any_of(tuple, [&](Index k) { return k != tuple[0]; })) usable += probability;
-  });
-  Expected result = average.result();
-  result.loss /= usable;
-  for (double& slope : result.gradient) slope /= usable;
+/// The same with groups of N, and with the baseline of the registry over pairs of policy samples.
+ExactGradient jeffreys_sampled(const ExactProblem& problem, const Json& params) {
+  const Bond<> rule{.n = params["N"], .beta = params["beta"], .target = option<BondTarget>(params["target"])};
+  ExactGradient result = exact_gradient(problem, rule, {.policy = 2, .reference = params["N"]});
+  result.loss += (1 - rule.beta) * mean_log(bon::best_of_n_law(problem.reference(), problem.reward(), rule.n));
   return result;
 }
+ExactGradient jbond_loss(const ExactProblem& problem, const Json& params) {
+  const Jbond<> rule{.beta = params["beta"], .gamma = params["gamma"]};
+  ExactGradient result = exact_gradient(problem, rule, {.policy = 2, .anchor = 2});
+  result.loss += (1 - rule.beta) * mean_log(bon::best_of_n_law(problem.anchor(), problem.reward(), 2));
+  return result;
+}
+ExactGradient maxg(const ExactProblem& problem, const Json& params) {
+  const Index k = params["k"];
+  return exact_gradient(problem, Pkpo{.k = k, .beta = params["beta"]}, {.policy = std::max<Index>(k, 3)});
+}
+/// Conditional on a group that has a best and a worst.
+ExactGradient bonbon_loss(const ExactProblem& problem, const Json& params) {
+  const Index n = params["n"];
+  ExactGradient result = exact_gradient(problem, BonBon{.alpha = params["alpha"]}, {.reference = n});
+  double usable = 0;
+  for_each_tuple(problem.reference(), n, [&](const auto& tuple, double probability) {
+    if (std::ranges::any_of(tuple, [&](Index k) { return k != tuple[0]; })) usable += probability;
+  });
+  result.loss /= usable;
+  for (double& slope : result.dlogits) slope /= usable;
+  return result;
+}
+/// Both orders of a pair, each with the probability of its label.
 template <PairLoss L>
-Expected preference(TabularProblem& problem, const Json& params) {
-  Average average(problem);
+ExactGradient preference(const ExactProblem& problem, const Json& params) {
+  ExactMean mean(problem);
   const Preference<L> rule{.pair_loss = {{.beta = params["beta"]}}};
   const bool hard = params["preference"] == "step";
-  const auto& reward = problem.reward[0];
-  for_each_tuple(average.law_of(problem.reference), 2, [&](const auto& pair, double probability) {
+  const auto& reward = problem.reward();
+  for_each_tuple(problem.reference(), 2, [&](const auto& pair, double probability) {
     const double ri = reward[static_cast<std::size_t>(pair[0])], rj = reward[static_cast<std::size_t>(pair[1])];
     const double first_wins = hard ? (ri > rj ? 1 : ri == rj ? 0.5 : 0) : bradley_terry(ri, rj);
-    RolloutBatch batch = problem.filled(problem.group(pair));
+    RolloutBatch batch = problem.group(pair);
     for (const bool first : {true, false}) {
       batch.reward[0] = first ? 1 : 0;
       batch.reward[1] = first ? 0 : 1;
-      average.add(rule, batch, probability * (first ? first_wins : 1 - first_wins));
+      mean.add(rule, batch, probability * (first ? first_wins : 1 - first_wins));
     }
   });
-  return average.result();
+  return mean.result();
 }
 
-const std::map<std::string, std::vector<Expected (*)(TabularProblem&, const Json&)>> kinds = {
-    {"kl_rl", {kl_rl, kl_rl_sampled}}, {"jeffreys", {jeffreys_loss}}, {"jbond", {jbond_loss}},   {"maxg", {maxg}},
-    {"bonbon", {bonbon_loss}},         {"dpo", {preference<Dpo>}},    {"ipo", {preference<Ipo>}}};
+/// The rule of a case as the registry has it, for the optimum in closed form or by its own solve.
+bon::Law optimum_of(const std::string& kind, const Json& params, FiniteProblem problem) {
+  const auto labels = [&] { return params["preference"] == "bt" ? PairRule::bradley_terry : PairRule::all_strict; };
+  if (kind == "kl_rl") return optimum(Rloo{.beta = params["beta"]}, problem);
+  if (kind == "jeffreys") {
+    problem.group = params["N"];
+    return optimum(Bond<>{.n = params["N"], .beta = params["beta"], .target = option<BondTarget>(params["target"])},
+                   problem);
+  }
+  if (kind == "jbond") return optimum(Jbond<>{.beta = params["beta"], .gamma = params["gamma"]}, problem);
+  if (kind == "maxg") return optimum(Pkpo{.k = params["k"], .beta = params["beta"]}, problem);
+  if (kind == "bonbon") {
+    problem.group = params["n"];
+    return optimum(BonBon{.alpha = params["alpha"]}, problem);
+  }
+  if (kind == "dpo") return optimum(Preference<Dpo>{.pair_loss = {{.beta = params["beta"]}}, .pairs = labels()}, problem);
+  return optimum(Preference<Ipo>{.pair_loss = {{.beta = params["beta"]}}, .pairs = labels()}, problem);
+}
+
+const std::map<std::string, std::vector<ExactGradient (*)(const ExactProblem&, const Json&)>> kinds = {
+    {"kl_rl", {kl_rl, kl_rl_sampled}}, {"jeffreys", {jeffreys_loss, jeffreys_sampled}},
+    {"jbond", {jbond_loss}},           {"maxg", {maxg}},
+    {"bonbon", {bonbon_loss}},         {"dpo", {preference<Dpo>}},
+    {"ipo", {preference<Ipo>}}};
 
 const Register optimum("methods/optimum.json", [](const std::filesystem::path& path, Report& report) {
   const Json data = read_json(path);
@@ -157,22 +128,22 @@ const Register optimum("methods/optimum.json", [](const std::filesystem::path& p
     if (!report.check(kinds.contains(kind), "kind ", kind, " is not computed")) continue;
     const auto probability = numbers(entry["input"]["probs"]), logits = numbers(entry["input"]["logits"]);
     const Json& want = entry["output"];
-    const Table table({.vocabulary = static_cast<Index>(probability.size())});
-    TabularProblem problem{table, table, table, {numbers(entry["input"]["rewards"])}};
-    problem.reference.set_law(0, 0, probability);
-    problem.anchor = problem.reference;
+    ExactProblem problem(probability, numbers(entry["input"]["rewards"]));
+    const auto best = numbers(want["optimum"]);
     for (const auto compute : kinds.at(kind)) {
-      std::copy(logits.begin(), logits.end(), problem.policy.parameters().begin());
-      const Expected here = compute(problem, entry["params"]);
+      problem.set_logits(logits);
+      const ExactGradient here = compute(problem, entry["params"]);
       compare(here.loss, want["loss"], tolerance, "loss", report);
-      compare(here.gradient, want["expected_dloss_dlogits"], tolerance, "gradient", report);
-      const auto best = numbers(want["optimum"]);
-      problem.policy.set_law(0, 0, best);
-      const Expected there = compute(problem, entry["params"]);
+      compare(here.dlogits, want["expected_dloss_dlogits"], tolerance, "gradient", report);
+      problem.set_policy(best);
+      const ExactGradient there = compute(problem, entry["params"]);
       compare(there.loss, want["optimum_loss"], tolerance, "loss at the optimum", report);
-      for (const double slope : there.gradient) report.near(slope, 0, 1e-9, 0, "gradient at the optimum");
-      compare(bon::kl_of_laws(best, probability), want["optimum_kl"], tolerance, "KL of the optimum", report);
+      for (const double slope : there.dlogits) report.near(slope, 0, 1e-9, 0, "gradient at the optimum");
     }
+    compare(bon::kl_of_laws(best, probability), want["optimum_kl"], tolerance, "KL of the optimum", report);
+    const bon::Law solved =
+        optimum_of(kind, entry["params"], {.reference = problem.reference(), .reward = problem.reward()});
+    for (std::size_t k = 0; k < best.size(); ++k) report.near(solved[k], best[k], 1e-9, 1e-8, "optimum");
   }
 });
 }  // namespace

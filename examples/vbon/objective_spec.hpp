@@ -1,0 +1,40 @@
+// From the text of a method on the command line to the objective itself.
+#pragma once
+#include <cmath>
+#include <string>
+#include <tuple>
+#include <type_traits>
+
+#include "objectives.hpp"
+#include "option_value.hpp"
+#include "program.hpp"
+#include "vbon/objective/likelihood.hpp"
+#include "vbon/objective/registry.hpp"
+
+namespace vbon::program {
+using Objectives = decltype(std::tuple_cat(objective::Registry{}, std::tuple<objective::Likelihood>{}));
+
+/// Calls f(rule) with the objective that a spec names, its options set.
+/// @param spec  "name" or "name:option=value,option=value"
+/// @throws ConfigError listing the known names, options or values
+template <class F>
+void with_objective(const std::string& spec, const ObjectiveDefaults& defaults, F&& f) {
+  const auto parts = name_and_argument(spec);
+  const std::string &name = parts.first, &options = parts.second;
+  with_name<Objectives>("objective", name, [&](auto rule) {
+    rule.each_option([&](std::string_view option, auto& field, std::string_view) {
+      using Field = std::remove_cvref_t<decltype(field)>;
+      if constexpr (std::is_arithmetic_v<Field>) {
+        if (option == "max_length") field = static_cast<Field>(defaults.max_length);
+        if (option != "n" && option != "forward_n") return;
+        require<ConfigError>(!std::is_integral_v<Field> || defaults.n == std::floor(defaults.n), "objective ", rule.name,
+                             " takes a whole N, got ", defaults.n, "; give another --n or ", rule.name, ":", option,
+                             "=WHOLE");
+        field = static_cast<Field>(defaults.n);
+      }
+    });
+    set_options(message("objective ", rule.name), rule, options);
+    f(std::move(rule));
+  });
+}
+}  // namespace vbon::program

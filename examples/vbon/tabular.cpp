@@ -1,0 +1,172 @@
+#include "tabular.hpp"
+
+#include <cmath>
+#include <type_traits>
+#include <utility>
+
+#include "objective_spec.hpp"
+#include "vbon/eval/comparison.hpp"
+#include "vbon/objective/optimum.hpp"
+#include "vbon/train/exact.hpp"
+
+namespace vbon::program {
+namespace {
+constexpr double near_enough = 1e-3;  // nats
+
+/// Settings with which an optimum exists on a table and lies away from its corners.
+const std::vector<std::string> usual = {"vbon",
+                                        "vbon_bound:side=strict",
+                                        "vbon_bound:side=mid",
+                                        "vbon_bound:side=weak",
+                                        "vbon_ppo:whiten=false,lambda=1",
+                                        "ppo:beta=0.5,whiten=false,lambda=1",
+                                        "reinforce:beta=0.5",
+                                        "rloo:beta=0.5",
+                                        "bond:target=exact",
+                                        "bond:target=bound",
+                                        "jbond",
+                                        "bonbon",
+                                        "dpo:beta=0.5,pairs=bradley_terry",
+                                        "ipo:beta=0.5",
+                                        "bon_sft",
+                                        "quantile_regression:centred=true",
+                                        "wind:beta=0.5,eta=0.5",
+                                        "pkpo:beta=0.5",
+                                        "infalign:t=3,beta=4"};
+
+struct Problem {
+  bon::Law reference;
+  std::vector<double> reward, cache;
+};
+/// A law in whole parts of 240, so that a cache of 240 responses holds each outcome exactly as often as it is likely, and
+/// normal rewards.
+Problem random_problem(Index outcomes, std::uint64_t seed) {
+  constexpr Index parts = 240;
+  const RngKey key{seed, 301};
+  std::vector<double> weight;
+  double total = 0;
+  for (Index k = 0; k < outcomes; ++k) {
+    weight.push_back(std::exp(0.7 * key.normal(static_cast<std::uint64_t>(k))));
+    total += weight.back();
+  }
+  // Everyone gets one part, the rest goes to whoever is furthest below its share.
+  std::vector<Index> count(weight.size(), 1);
+  for (Index left = parts - outcomes; left > 0; --left) {
+    std::size_t next = 0;
+    for (std::size_t k = 1; k < count.size(); ++k)
+      if (static_cast<double>(count[k]) / weight[k] < static_cast<double>(count[next]) / weight[next]) next = k;
+    ++count[next];
+  }
+  Problem problem;
+  for (std::size_t k = 0; k < count.size(); ++k) {
+    problem.reference.push_back(static_cast<double>(count[k]) / parts);
+    problem.reward.push_back(key.fold(1).normal(k));
+    problem.cache.insert(problem.cache.end(), static_cast<std::size_t>(count[k]), problem.reward.back());
+  }
+  return problem;
+}
+
+/// How many responses of each kind an objective sees at once: as few as it takes, and N where best-of-N is drawn.
+template <class O>
+train::ExactGroups groups_of(const O& rule, Index n) {
+  train::ExactGroups groups{.policy = std::max<Index>(2, O::needs.min_group),
+                            .reference = std::max<Index>(2, O::needs.reference_group),
+                            .anchor = std::max<Index>(2, O::needs.anchor_group)};
+  if constexpr (requires { rule.k; }) groups.policy = std::max<Index>(groups.policy, rule.k + 1);
+  if constexpr (std::is_same_v<O, objective::BonSft> || std::is_same_v<O, objective::BonBon> ||
+                std::is_same_v<O, objective::Bond<>>)
+    groups.reference = n;
+  return groups;
+}
+
+struct Method {
+  std::string name;
+  train::AnyObjective objective = {};
+  train::ExactGroups groups = {};
+  bon::Law optimum = {};
+};
+
+std::string known_optima() {
+  std::string names;
+  for_each_entry<Objectives>([&]<class O>(const O&) {
+    if constexpr (objective::HasOptimum<O>) names += (names.empty() ? "" : ", ") + std::string(O::name);
+  });
+  return names;
+}
+
+Method method_of(const std::string& spec, const Problem& problem, double n) {
+  Method method{.name = spec};
+  with_objective(spec, {.n = n}, [&]<class O>(O rule) {
+    if constexpr (objective::HasOptimum<O>) {
+      method.groups = groups_of(rule, static_cast<Index>(n));
+      const Index group = std::is_same_v<O, objective::Wind> ? method.groups.anchor : method.groups.reference;
+      method.optimum = optimum(rule, {.reference = problem.reference, .reward = problem.reward, .group = group});
+      method.objective = train::AnyObjective(std::move(rule));
+    } else {
+      throw ConfigError(message("objective ", O::name, " has no known optimum to be held against; known: ", known_optima()));
+    }
+  });
+  return method;
+}
+
+/// Best-of-N as it is drawn: the best of every N-tuple.
+bon::Law drawn_best_of_n(const train::ExactProblem& problem, Index n) {
+  bon::Law law(problem.reference().size(), 0);
+  problem.for_each_group(problem.reference(), n, [&](const std::vector<Index>& tuple, double probability) {
+    Index best = tuple[0];
+    for (const Index k : tuple)
+      if (problem.reward()[static_cast<std::size_t>(k)] > problem.reward()[static_cast<std::size_t>(best)]) best = k;
+    law[static_cast<std::size_t>(best)] += probability;
+  });
+  return law;
+}
+
+std::string in_digits(const char* format, double value) {
+  char text[32];
+  std::snprintf(text, sizeof(text), format, value);
+  return text;
+}
+}  // namespace
+
+int compare_tabular(const TabularOptions& o) {
+  begin(o.common);
+  check_target(o.n, 1);
+  require<ConfigError>(o.outcomes >= 2 && o.outcomes <= 64, "--outcomes in [2, 64] expected, got ", o.outcomes);
+  require<ConfigError>(o.n == std::floor(o.n) && o.n >= 2 && o.n <= 64,
+                       "--tabular enumerates groups of N: a whole --n in [2, 64] expected, got ", o.n);
+  const auto n = static_cast<Index>(o.n);
+  double sets = 1;  // of N draws, in any order
+  for (Index i = 1; i <= n; ++i) sets *= static_cast<double>(o.outcomes - 1 + i) / static_cast<double>(i);
+  require<ConfigError>(sets <= 200'000, "--outcomes ", o.outcomes, " and --n ", n, " are ", sets,
+                       " groups to enumerate; 200000 are the most");
+  const Problem problem = random_problem(o.outcomes, o.common.seed);
+  std::vector<Method> methods;
+  for (const auto& spec : o.methods.empty() ? usual : o.methods) methods.push_back(method_of(spec, problem, o.n));
+
+  std::vector<std::vector<std::string>> table = {
+      {"method", "KL(pi || optimum)", "KL(optimum || pi)", "win rate", "KL(pi || pi_ref)", "steps"}};
+  std::vector<std::string> far;
+  const auto add_row = [&](const std::string& name, const bon::Law& law, const bon::Law& optimum, const std::string& steps) {
+    const double there = bon::kl_of_laws(law, optimum), back = bon::kl_of_laws(optimum, law);
+    table.push_back({name, in_digits("%.1e", std::max(there, 0.0)), in_digits("%.1e", std::max(back, 0.0)),
+                     in_digits("%.3f", bon::win_rate_of_laws(law, problem.reference, problem.reward)),
+                     in_digits("%.3f", bon::kl_of_laws(law, problem.reference)), steps});
+    if (!(there <= near_enough && back <= near_enough)) far.push_back(name);
+  };
+  const train::ExactProblem start(problem.reference, problem.reward, problem.cache);
+  add_row(message("best of ", n), drawn_best_of_n(start, n), bon::best_of_n_law(problem.reference, problem.reward, o.n),
+          "-");
+  for (const auto& method : methods) {
+    if (stop_requested()) throw RunError("stopped", ErrorCode{"stopped"});
+    train::ExactProblem own = start;
+    const auto outcome = train::train_exactly(own, method.objective, {.groups = method.groups});
+    add_row(method.name, own.policy(), method.optimum, message(outcome.steps, outcome.settled ? "" : " (not settled)"));
+  }
+  for (const auto& line : eval::aligned_lines(table)) print_line(line);
+  std::string names;
+  for (const auto& name : far) names += (names.empty() ? "" : ", ") + name;
+  require<RunError>(far.empty(), far.size(), " of ", methods.size() + 1, " methods end further than ", near_enough,
+                    " nats from their optimum: ", names);
+  return 0;
+}
+}  // namespace vbon::program

@@ -1,0 +1,94 @@
+#include "training.hpp"
+
+#include "objectives.hpp"
+#include "vbon/eval/win_rate.hpp"
+#include "vbon/rollout/collect.hpp"
+
+namespace vbon::program {
+std::string figures(const train::Metrics& metrics) {
+  char text[96];
+  const double kl = train::metric(metrics, "kl_k1");
+  if (std::isnan(kl))
+    std::snprintf(text, sizeof(text), "loss %.3f", train::metric(metrics, "loss"));
+  else
+    std::snprintf(text, sizeof(text), "reward %.3f  win rate %.3f  KL %.3f", train::metric(metrics, "reward"),
+                  train::metric(metrics, "win_rate"), kl);
+  return text;
+}
+
+rollout::ReferenceCache references(Policy& reference, const reward::Any& reward, const std::vector<Prompt>& prompts,
+                                   const std::filesystem::path& file, Index samples, RngKey key, const Stages& stages) {
+  std::unique_ptr<train::Progress> bar;
+  const rollout::CacheOptions options{.samples = samples,
+                                      .key = key,
+                                      .sampler = reference.sampler_settings(),
+                                      .file = file,
+                                      .batch = 256,
+                                      .progress = [&](Index done, Index total) {
+                                        if (!bar) bar = stages.bar(total, done);
+                                        bar->update(done);
+                                        return !stop_requested();
+                                      }};
+  return rollout::ReferenceCache(reference, reward, prompts, options);
+}
+
+train::Metrics glance(Policy& policy, const reward::Any& reward, std::span<const Prompt> prompts,
+                      const rollout::ReferenceCache& pool, RngKey key) {
+  const RolloutBatch batch = rollout::collect(policy, reward, prompts, 4, key);
+  double win = 0;
+  for (Index p = 0; p < batch.prompts(); ++p) {
+    const auto begin = batch.group_offset[static_cast<std::size_t>(p)];
+    win += eval::win_rate(std::span(batch.reward.data() + begin, static_cast<std::size_t>(batch.samples(p))),
+                          std::span<const double>(pool.find(prompts[static_cast<std::size_t>(p)].text).reward));
+  }
+  return {{"reward", batch.reward.mean()}, {"win_rate", win / static_cast<double>(batch.prompts())}};
+}
+
+namespace {
+train::Draw draw_from_name(std::string_view flag, const std::string& name) {
+  const std::pair<std::string_view, train::Draw> known[] = {{"outer", train::Draw::outer},
+                                                            {"best", train::Draw::best},
+                                                            {"uniform", train::Draw::uniform},
+                                                            {"all", train::Draw::all}};
+  for (const auto& [one, draw] : known)
+    if (one == name) return draw;
+  throw ConfigError(message("unknown ", flag, " '", name, "'; known: outer, best, uniform, all"));
+}
+}  // namespace
+
+std::vector<train::Phase> phases(const AlignOptions& o) {
+  std::vector<train::Phase> all;
+  all.push_back({.name = "warm_start",
+                 .source = train::Source::cache,
+                 .draw = draw_from_name("--warm-draw", o.warm_draw),
+                 .objective = make_objective(o.warm_objective, {o.n, o.max_new_tokens}),
+                 .steps = o.warm_steps,
+                 .prompts = o.warm_prompts,
+                 .samples = o.warm_samples,
+                 .rate = o.warm_learning_rate,
+                 .schedule = {.decay = optim::decay_from_name(o.decay), .warmup = o.warmup, .total = o.warm_steps + 1},
+                 .n = o.n});
+  if (o.warm_steps == 0) all.clear();  // its names were checked all the same
+  all.push_back({.name = "align",
+                 .draw = draw_from_name("--draw", o.draw),
+                 .objective = make_objective(o.objective, {o.n, o.max_new_tokens}),
+                 .steps = o.steps,
+                 .prompts = o.step_prompts,
+                 .samples = o.samples,
+                 .updates = o.updates,
+                 .rate = o.learning_rate,
+                 .schedule = {.decay = optim::decay_from_name(o.decay), .warmup = o.warmup, .total = o.steps + 1},
+                 .critic_rate = o.critic_learning_rate,
+                 .n = o.n});
+  auto& last = all.back();
+  if (!last.objective.streams && last.objective.needs.min_group == 0) last.source = train::Source::cache;
+  if (!o.pairs.empty()) {
+    static const std::vector<Preference> some = {{.prompt = {}, .chosen = {0}, .rejected = {0}}};
+    last.source = train::Source::pairs;
+    last.pairs = some;  // stands for those of the file until the model is there to read them
+  }
+  if (o.anchor_eta) last.objective.anchor = {.eta = *o.anchor_eta, .swap_every = 0};
+  if (o.anchor_swap_every) last.objective.anchor = {.eta = 0, .swap_every = *o.anchor_swap_every};
+  return all;
+}
+}  // namespace vbon::program
