@@ -165,10 +165,12 @@ TEST_CASE("RoBERTa's positions pass over pad tokens and begin behind the pad id"
 }
 
 TEST_CASE("pooling over three tokens", "[model][encoder]") {
-  const std::vector<float> hidden = {1, -4, 3, 0, 8, 1, 5, 5};
+  Tensor<float> hidden(4, 2);
+  const float values[] = {1, -4, 3, 0, 8, 1, 5, 5};
+  std::copy(std::begin(values), std::end(values), hidden.data());
   const std::vector<Index> offset = {0, 3, 4};
   Tensor<float> out(2, 2), norm(2);
-  const View<const float> h(hidden.data(), 4, 2);
+  const View<const float> h = hidden;
   pool(h, offset, PoolingMode::mean, out);
   CHECK((out[0] == 4 && out[1] == -1 && out[2] == 5 && out[3] == 5));
   pool(h, offset, PoolingMode::max, out);
