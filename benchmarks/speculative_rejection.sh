@@ -19,8 +19,8 @@ decode() { # name, decoder
   "$vbon" decode --decoder "$2" --reward "encoder_head:$run/reward" --prompts "$out/prompts.jsonl" \
     --max-new-tokens "$tokens" --json --out "$out/$1.jsonl"
 }
-number() { # file, key: one number per line
-  sed 's/.*"'"$2"'":\(-\{0,1\}[0-9.eE+-]*\).*/\1/' "$1"
+number() { # file, key: one number per line; a quote inside a text is escaped, so the pattern cannot match there
+  grep -o '"'"$2"'":-\{0,1\}[0-9][0-9.eE+-]*' "$1" | cut -d: -f2
 }
 printf '%4s  %10s  %12s  %12s  %8s  %s\n' N checkpoint 'tokens, BoN' 'tokens, SR' ratio 'mean reward, SR - BoN [95%]'
 for n in 8 32; do
