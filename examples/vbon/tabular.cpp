@@ -131,14 +131,14 @@ std::string in_digits(const char* format, double value) {
 int compare_tabular(const TabularOptions& o) {
   begin(o.common);
   check_target(o.n, 1);
-  require<ConfigError>(o.outcomes >= 2 && o.outcomes <= 64, "--outcomes in [2, 64] expected, got ", o.outcomes);
+  require<ConfigError>(o.outcomes >= 2 && o.outcomes <= 24, "--outcomes in [2, 24] expected, got ", o.outcomes);
   require<ConfigError>(o.n == std::floor(o.n) && o.n >= 2 && o.n <= 64,
                        "--tabular enumerates groups of N: a whole --n in [2, 64] expected, got ", o.n);
   const auto n = static_cast<Index>(o.n);
   double sets = 1;  // of N draws, in any order
   for (Index i = 1; i <= n; ++i) sets *= static_cast<double>(o.outcomes - 1 + i) / static_cast<double>(i);
-  require<ConfigError>(sets <= 200'000, "--outcomes ", o.outcomes, " and --n ", n, " are ", sets,
-                       " groups to enumerate; 200000 are the most");
+  require<ConfigError>(sets <= 5000, "--outcomes ", o.outcomes, " and --n ", n, " are ", sets,
+                       " groups to enumerate; 5000 are the most");
   const Problem problem = random_problem(o.outcomes, o.common.seed);
   std::vector<Method> methods;
   for (const auto& spec : o.methods.empty() ? usual : o.methods) methods.push_back(method_of(spec, problem, o.n));
