@@ -7,6 +7,7 @@
 #include "vbon/core/config.hpp"
 
 // A prompt comes in, from a file or as a chat.
+#include "vbon/io/cache_folder.hpp"
 #include "vbon/rollout/prompts.hpp"
 #include "vbon/rollout/snippets.hpp"
 #include "vbon/text/chat_template.hpp"
@@ -56,4 +57,4 @@
 #include "vbon/eval/pareto.hpp"
 #include "vbon/eval/report_html.hpp"
 #include "vbon/eval/report_json.hpp"
-#include "vbon/eval/rmb.hpp"
+#include "vbon/eval/rmb_data.hpp"
