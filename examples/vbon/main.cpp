@@ -144,7 +144,8 @@ int run(int argc, char** argv) {
     return fail("vbon", unknown_flag(program, arguments) + "; a command comes first: " + listed(commands));
   CLI::App& chosen = is_command ? *program.get_subcommand(arguments.front()) : program;
   const std::string who = is_command ? "vbon " + arguments.front() : "vbon";
-  const bool resumes = arguments.front() == "align" || arguments.front() == "evaluate" || arguments.front() == "compare";
+  const auto& first = arguments.front();
+  const bool resumes = first == "align" || first == "evaluate" || first == "compare" || first == "decode";
   std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
   try {
     program.parse(arguments);

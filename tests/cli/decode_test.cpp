@@ -178,6 +178,7 @@ TEST_CASE("a killed command goes on with its file to the bytes of a whole run", 
 
   const auto stopped = interrupted(to("stopped"), folder / "stopped", SIGTERM, 3);
   CHECK(stopped.code == 130);
+  INFO(stopped.err);
   CHECK(has(stopped.err, "of 39 prompts; the same command goes on from here"));
   REQUIRE(vbon(to("stopped")).code == 0);
   CHECK(text_of(folder / "stopped") == whole);

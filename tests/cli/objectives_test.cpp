@@ -117,11 +117,16 @@ TEST_CASE("pair losses learn from a file of preferences", "[cli]") {
   std::ofstream(folder / "bad.jsonl") << R"({"prompt": "the film", "chosen": "good"})" << '\n';
   check_refused(vbon(dpo(folder / "x", {"--pairs", (folder / "bad.jsonl").string()})), "vbon align",
                 {"bad.jsonl: line 1", "\"rejected\" is missing"});
-  std::ofstream(folder / "chat.jsonl")
-      << R"({"prompt": [{"role": "user", "content": "hi"}], "chosen": [{"role": "assistant", "content": "a"}], "rejected": "b"})"
-      << '\n';
-  check_refused(vbon(dpo(folder / "x", {"--pairs", (folder / "chat.jsonl").string()})), "vbon align",
-                {"chat.jsonl", "chat template"});
+  {
+    std::ofstream out(folder / "chat.jsonl");
+    for (int i = 0; i < 12; ++i)
+      out << R"({"prompt": [{"role": "user", "content": "the film )" << i
+          << R"("}], "chosen": [{"role": "assistant", "content": " good"}], "rejected": " bad"})" << '\n';
+  }
+  const auto chat = vbon(dpo(folder / "chat", {"--pairs", (folder / "chat.jsonl").string(), "--steps", "3"}));
+  INFO(chat.err);
+  CHECK(chat.code == 0);
+  CHECK(has(text_of(folder / "chat/report.json"), "<|user|>the film"));  // prompts went through the chat template
 }
 
 TEST_CASE("how an anchor moves is the user's choice, within its range", "[cli][error]") {
