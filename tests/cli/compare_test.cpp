@@ -120,7 +120,7 @@ TEST_CASE("a comparison killed again and again ends like one that was not", "[cl
   std::uint64_t draw = 88172645463325252ULL;
   for (int attempt = 0;; ++attempt) {
     draw ^= draw << 13, draw ^= draw >> 7, draw ^= draw << 17;
-    const long after = 20000 + static_cast<long>(draw % 80000) + 8000L * attempt;
+    const long after = 5000 + static_cast<long>(draw % static_cast<std::uint64_t>(10000 + 8000 * attempt));
     const auto run = vbon(compares(folder / "run"), {.signal = SIGKILL, .after = after});
     if (run.code == 0 || has(run.err, "is finished")) break;
     INFO(run.err);
