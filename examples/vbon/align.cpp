@@ -11,7 +11,6 @@
 #include "models.hpp"
 #include "objectives.hpp"
 #include "reporting.hpp"
-#include "settings.hpp"
 #include "training.hpp"
 #include "vbon/eval/evaluate.hpp"
 #include "vbon/io/atomic_file.hpp"
@@ -34,21 +33,12 @@ int align(const AlignOptions& o) {
                         {"model", "adapter", "reward", "plots", "references.jsonl", "held_out.jsonl", "metrics.jsonl",
                          "metrics.csv", "timing.jsonl", "times.json", "report.json", "report.html"}},
                        o.settings(), o.overwrite);
-  if (run.replaces())
-    for (const auto& [flag, path] : {std::pair{"--model", o.model},
-                                     {"--prompts", o.prompts},
-                                     {"--pairs", o.pairs},
-                                     {"--evaluation-prompts", o.evaluation_prompts},
-                                     {"--reward", name_and_argument(o.reward).second}})
-      refuse_inside(run.path(), flag, path);
+  refuse_own_inputs(o, run);
   if (run.resumed()) remark(o.common, "going on with the run in " + run.path().string());
   Stages stages(o.common);
 
   stages.begin("load model");
-  Policy policy = Policy::load(o.model);
-  if (o.lora.rank > 0) policy.adapt(o.lora, RngKey{o.common.seed, 0}.fold(105));
-  policy.sampler().temperature = o.temperature;
-  policy.sampler().max_new_tokens = o.max_new_tokens;
+  Policy policy = starting_policy(o);
   const AlignData data = prepare_data(o, run, policy, [&](const std::string& stage) { stages.begin(stage); });
   remark(o.common, data.summary);
   Policy reference = policy.reference();

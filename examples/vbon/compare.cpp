@@ -11,7 +11,6 @@
 #include "align_options.hpp"
 #include "models.hpp"
 #include "objectives.hpp"
-#include "settings.hpp"
 #include "tabular.hpp"
 #include "training.hpp"
 #include "vbon/eval/comparison.hpp"
@@ -200,20 +199,12 @@ int compare(const CompareOptions& options) {
                         {"methods", "reward", "plots", "references.jsonl", "held_out.jsonl", "compare.json", "compare.csv",
                          "compare.md", "compare.html", "times.json"}},
                        options.settings(), o.overwrite);
-  if (run.replaces())
-    for (const auto& [flag, path] : {std::pair{"--model", o.model},
-                                     {"--prompts", o.prompts},
-                                     {"--evaluation-prompts", o.evaluation_prompts},
-                                     {"--reward", name_and_argument(o.reward).second}})
-      refuse_inside(run.path(), flag, path);
+  refuse_own_inputs(o, run);
   if (run.resumed()) remark(o.common, "going on with the comparison in " + run.path().string());
   Stages stages(o.common);
 
   stages.begin("load model");
-  Policy start = Policy::load(o.model);
-  if (o.lora.rank > 0) start.adapt(o.lora, RngKey{o.common.seed, 0}.fold(105));
-  start.sampler().temperature = o.temperature;
-  start.sampler().max_new_tokens = o.max_new_tokens;
+  Policy start = starting_policy(o);
   const AlignData data = prepare_data(o, run, start, [&](const std::string& stage) { stages.begin(stage); });
   remark(o.common, data.summary);
   std::optional<Policy> frozen;  // the start without its adapter; a start that has none is the reference itself

@@ -1,10 +1,29 @@
 #include "training.hpp"
 
 #include "objectives.hpp"
+#include "settings.hpp"
 #include "vbon/eval/win_rate.hpp"
 #include "vbon/rollout/collect.hpp"
 
 namespace vbon::program {
+void refuse_own_inputs(const AlignOptions& o, const train::RunFolder& run) {
+  if (!run.replaces()) return;
+  for (const auto& [flag, path] : {std::pair{"--model", o.model},
+                                   {"--prompts", o.prompts},
+                                   {"--pairs", o.pairs},
+                                   {"--evaluation-prompts", o.evaluation_prompts},
+                                   {"--reward", name_and_argument(o.reward).second}})
+    refuse_inside(run.path(), flag, path);
+}
+
+Policy starting_policy(const AlignOptions& o) {
+  Policy policy = Policy::load(o.model);
+  if (o.lora.rank > 0) policy.adapt(o.lora, RngKey{o.common.seed, 0}.fold(105));
+  policy.sampler().temperature = o.temperature;
+  policy.sampler().max_new_tokens = o.max_new_tokens;
+  return policy;
+}
+
 std::string figures(const train::Metrics& metrics) {
   char text[96];
   const double kl = train::metric(metrics, "kl_k1");

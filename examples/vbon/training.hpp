@@ -14,6 +14,7 @@
 #include "vbon/train/metrics.hpp"
 #include "vbon/train/phase.hpp"
 #include "vbon/train/progress.hpp"
+#include "vbon/train/run_folder.hpp"
 
 namespace vbon::program {
 /// The stages of the run with the time each took.
@@ -51,6 +52,12 @@ class Stages {
   std::chrono::steady_clock::time_point start_;
   std::vector<std::pair<std::string, double>> times_;
 };
+
+/// @throws ConfigError when --overwrite would remove a file that the command reads
+void refuse_own_inputs(const AlignOptions& options, const train::RunFolder& run);
+
+/// The model with its new adapter, where one is asked for, and the sampler of the run.
+Policy starting_policy(const AlignOptions& options);
 
 /// The figures of a step for its bar.
 std::string figures(const train::Metrics& metrics);
