@@ -44,11 +44,7 @@ Problem random_problem(Index outcomes, std::uint64_t seed) {
   constexpr Index parts = 240;
   const RngKey key{seed, 301};
   std::vector<double> weight;
-  double total = 0;
-  for (Index k = 0; k < outcomes; ++k) {
-    weight.push_back(std::exp(0.7 * key.normal(static_cast<std::uint64_t>(k))));
-    total += weight.back();
-  }
+  for (Index k = 0; k < outcomes; ++k) weight.push_back(std::exp(0.7 * key.normal(static_cast<std::uint64_t>(k))));
   // Everyone gets one part, the rest goes to whoever is furthest below its share.
   std::vector<Index> count(weight.size(), 1);
   for (Index left = parts - outcomes; left > 0; --left) {
