@@ -77,9 +77,8 @@ void AlignOptions::add_to(CLI::App& c) {
   add("--weight-decay", weight_decay, "of AdamW", training);
   add("--clip", clip, "bound of the gradient norm", training);
   add("--micro-batch", micro_batch,
-      "responses per backward pass at most; less needs less memory, and may be changed when a run is resumed (gradients "
-      "then "
-      "agree to rounding)",
+      "responses per backward pass at most; less needs less memory, and may be changed when a run is resumed "
+      "(gradients then agree to rounding)",
       training);
   add("--checkpoint-every", checkpoint_every, "steps between checkpoints", training);
   add("--evaluate-every", evaluate_every, "steps between glances at 32 held-out prompts; 0: none", training);

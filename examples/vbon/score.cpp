@@ -14,21 +14,13 @@ struct ScoreOptions {
   std::vector<std::string> texts;
 };
 
-/// Appends one text as a prompt with one response.
-void add(RolloutBatch& batch, std::string prompt, std::string response) {
-  const std::uint64_t id = batch.prompt.size();
-  batch.add_prompt({.id = id, .text = std::move(prompt), .tokens = {}});
-  batch.add_response({}, true);
-  batch.text.push_back(std::move(response));
-}
-
 int score(const ScoreOptions& o) {
   begin(o.common);
   require<ConfigError>(!o.reward.empty(), "--reward is missing; ", reward_help);
   require<ConfigError>(!o.texts.empty() || !o.input.empty(), "what shall be scored? give --text TEXT or --input FILE");
   const reward::Any reward = open_reward(o.reward, o.common);
   RolloutBatch batch;
-  for (const auto& text : o.texts) add(batch, "", text);
+  for (const auto& text : o.texts) batch.add_text("", text);
   if (!o.input.empty())
     io::read_jsonl(o.input, [&](const io::Json& row, std::size_t line) {
       const std::string where = message(o.input, " line ", line);
@@ -36,13 +28,13 @@ int score(const ScoreOptions& o) {
       if (const auto* responses = io::json_find(row, "responses")) {
         require<FormatError>(responses->is_array(), where, ": \"responses\" must be a list");
         for (const auto& response : *responses)
-          add(batch, prompt, io::json_as<std::string>(response, where + ": responses"));
+          batch.add_text(prompt, io::json_as<std::string>(response, where + ": responses"));
         return;
       }
       const bool has_text = io::json_find(row, "text") != nullptr;
       require<FormatError>(has_text || io::json_find(row, "response") != nullptr, where,
                            ": \"text\", \"response\" or \"responses\" expected");
-      add(batch, prompt, io::json_get<std::string>(row, has_text ? "text" : "response", where));
+      batch.add_text(prompt, io::json_get<std::string>(row, has_text ? "text" : "response", where));
     });
   require<FormatError>(batch.responses() > 0, o.input, ": no text in the file");
   rollout::score(reward, batch);

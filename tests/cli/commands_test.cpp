@@ -136,7 +136,7 @@ TEST_CASE("a reward is judged on pairs and tuples", "[cli]") {
   };
   const auto run = judge(R"({"prompt": "p", "chosen": "one two three", "rejected": "one"}
 {"prompt": "p", "chosen": "one", "rejected": "one two"}
-{"prompt": "p", "chosen": "one", "rejected": "two"}
+{"prompt": "p", "chosen": "one", "rejected": "two", "margin": 0.5}
 {"prompt": "p", "best": "one two three", "losers": ["one", "one two"], "category": "long"}
 {"prompt": "p", "best": "one", "losers": ["a", "one two"], "category": "short"}
 )");

@@ -1,7 +1,8 @@
 // vbon/eval/rmb_data.hpp
 //
 // Data that rewards are judged on, JSON Lines. A line is a pair {"prompt", "chosen", "rejected"} or a tuple
-// {"prompt", "best", "losers": [...]}, either with an optional "category".
+// {"prompt", "best", "losers": [...]}, either with an optional "category". A pair's "margin" is for training and counts
+// nothing here.
 #pragma once
 #include <filesystem>
 #include <map>
@@ -33,7 +34,7 @@ inline std::vector<JudgedLine> read_judged_lines(const std::filesystem::path& pa
     const std::string where = message(path.string(), ": line ", number);
     require<FormatError>(row.is_object(), where, ": an object expected");
     const bool pair = row.contains("chosen") || row.contains("rejected");
-    pair ? reward::detail::check_keys(row, where, {"prompt", "chosen", "rejected"}, {"category"})
+    pair ? reward::detail::check_keys(row, where, {"prompt", "chosen", "rejected"}, {"category", "margin"})
          : reward::detail::check_keys(row, where, {"prompt", "best", "losers"}, {"category"});
     const auto text = [&](const char* key) { return reward::detail::text_at(row, key, where, turns_to_text); };
     JudgedLine line{.prompt = text("prompt"),

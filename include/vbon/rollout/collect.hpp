@@ -15,6 +15,7 @@
 #include "vbon/core/error.hpp"
 #include "vbon/core/random.hpp"
 #include "vbon/data/rollout_batch.hpp"
+#include "vbon/io/utf8.hpp"
 #include "vbon/policy/concept.hpp"
 #include "vbon/reward/concept.hpp"
 
@@ -57,7 +58,7 @@ void score(const R& reward, RolloutBatch& batch) {
       const auto i = batch.group_offset[static_cast<std::size_t>(p)] + m;
       require<DomainError>(!std::isnan(batch.reward[i]), ErrorCode{"nan_reward"}, "reward '", name_of(reward),
                            "' is NaN for sample ", m, " of prompt ", batch.prompt[static_cast<std::size_t>(p)].id, " ('",
-                           batch.prompt[static_cast<std::size_t>(p)].text.substr(0, 60),
+                           io::excerpt(batch.prompt[static_cast<std::size_t>(p)].text),
                            "'); fix the reward or drop the prompt");
     }
 }
