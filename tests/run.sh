@@ -21,6 +21,6 @@ lap 'packages'
 sh examples/setup/fetch_data.sh >/dev/null
 lap 'models and data'
 cmake --preset release
-cmake --build --preset release -j "$(nproc)" --target all all_verify_interface_header_sets
+cmake --build --preset release -j "$(nproc)" --target all vbon_headers_alone
 lap 'configure, build, each header alone'
 ctest --preset release "$@"

@@ -1,0 +1,47 @@
+# vbon_headers_alone(NAME LIBRARY HEADERS...) adds object libraries that compile each header by itself, twice over,
+# linked to LIBRARY alone: a header that forgets an include, or a guard, does not compile.
+#
+# Reading Eigen is most of such a compilation. Headers that include it anyway, through vbon/core/types.hpp, share one
+# precompiled copy of that header; the others do without, so that nothing of Eigen's can hide a forgotten include.
+# No link of the sets: they exist to be compiled, with the target vbon_headers_alone.
+function(vbon_headers_alone name library)
+  set(shared include/vbon/core/types.hpp)
+  set(with)
+  set(without)
+  foreach(header IN LISTS ARGN)
+    vbon_includes(${header} reached)
+    set(set without)
+    if(shared IN_LIST reached)
+      set(set with)
+    endif()
+    string(REGEX REPLACE "^include/" "" header ${header})
+    set(source ${CMAKE_CURRENT_BINARY_DIR}/${name}/${header}.cpp)
+    file(CONFIGURE OUTPUT ${source} CONTENT "#include \"${header}\"\n#include \"${header}\"\n")
+    list(APPEND ${set} ${source})
+  endforeach()
+  foreach(set IN ITEMS with without)
+    add_library(${name}_${set}_eigen OBJECT EXCLUDE_FROM_ALL ${${set}})
+    target_link_libraries(${name}_${set}_eigen PRIVATE ${library} vbon_own_flags)
+    target_compile_options(${name}_${set}_eigen PRIVATE -O0)
+    add_dependencies(vbon_headers_alone ${name}_${set}_eigen)
+  endforeach()
+  target_precompile_headers(${name}_with_eigen PRIVATE ${PROJECT_SOURCE_DIR}/${shared})
+endfunction()
+
+# vbon_includes(HEADER RESULT) lists the project's headers that HEADER includes, directly or through others.
+function(vbon_includes header result)
+  get_property(known GLOBAL PROPERTY vbon_includes_${header} SET)
+  if(NOT known)
+    set(reached)
+    file(STRINGS ${PROJECT_SOURCE_DIR}/${header} lines REGEX "^#include \"vbon/")
+    foreach(line IN LISTS lines)
+      string(REGEX REPLACE "^#include \"([^\"]+)\".*" "include/\\1" next ${line})
+      vbon_includes(${next} further)
+      list(APPEND reached ${next} ${further})
+    endforeach()
+    list(REMOVE_DUPLICATES reached)
+    set_property(GLOBAL PROPERTY vbon_includes_${header} "${reached}")
+  endif()
+  get_property(reached GLOBAL PROPERTY vbon_includes_${header})
+  set(${result} "${reached}" PARENT_SCOPE)
+endfunction()
