@@ -8,6 +8,7 @@
 
 #include "align_data.hpp"
 #include "align_options.hpp"
+#include "answers.hpp"
 #include "models.hpp"
 #include "objectives.hpp"
 #include "reporting.hpp"
@@ -63,6 +64,7 @@ int align(const AlignOptions& o) {
                           .micro_batch = o.micro_batch,
                           .checkpoint_every = o.checkpoint_every,
                           .evaluate_every = o.evaluate_every,
+                          .answer = answer_of(o.answer_pattern),
                           .folder = run.path()});
   std::unique_ptr<Progress> bar;
   std::string current;

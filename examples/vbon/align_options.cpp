@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "answers.hpp"
 #include "settings.hpp"
 #include "vbon/core/error.hpp"
 
@@ -34,6 +35,7 @@ void AlignOptions::add_to(CLI::App& c) {
   add("--n", n, "N of best-of-N, any real number >= 1", target);
   add("--objective", objective, "NAME or NAME:option=value,...; see 'vbon inspect objectives'", target);
   add("--estimator", estimator, "how the reference's reward CDF is estimated; see 'vbon inspect estimators'", target);
+  add("--answer-pattern", answer_pattern, answer_pattern_help, target);
   const char* responses = "Responses";
   add("--max-new-tokens", max_new_tokens, "tokens of a response at most", responses);
   add("--temperature", temperature, "of sampling, everywhere", responses);
@@ -100,6 +102,7 @@ void AlignOptions::check() const {
       "--top-k, --top-p and --min-p cannot be used in training: a token outside the kept set has log pi_ref = -inf, so the "
       "log-ratio that is learnt would not exist; truncate when you sample the aligned model (vbon sample)");
   check_target(n, temperature);
+  answer_of(answer_pattern);
   require<ConfigError>(prompts.empty() || pairs.empty(), "--prompts and --pairs: give one of them, got both");
   for (const auto& [name, value] : {std::pair<const char*, Index>{"--max-new-tokens", max_new_tokens},
                                     {"--training-prompts", training_prompts},
@@ -149,6 +152,7 @@ io::Json AlignOptions::settings() const {
   set_place(all, "pairs", pairs, "none", true);
   set_place(all, "evaluation-prompts", evaluation_prompts, "", true);
   set_reward(all, reward, "snippets");
+  if (!answer_pattern.empty()) all["answer-pattern"] = answer_pattern;
   if (lora.rank > 0) {
     all["lora-rank"] = lora.rank;
     all["lora-alpha"] = lora.alpha;

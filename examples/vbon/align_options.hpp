@@ -18,7 +18,7 @@ struct AlignOptions {
   bool overwrite = false;
   // the target
   double n = 4;
-  std::string objective = "vbon", estimator = "harmonic";
+  std::string objective = "vbon", estimator = "harmonic", answer_pattern;
   // responses
   Index max_new_tokens = 24;
   double temperature = 1, top_p = 1, min_p = 0;

@@ -9,6 +9,7 @@
 
 #include "align_data.hpp"
 #include "align_options.hpp"
+#include "answers.hpp"
 #include "models.hpp"
 #include "objectives.hpp"
 #include "tabular.hpp"
@@ -104,6 +105,7 @@ void run_method(const Entry& entry, const Shared& shared) {
                           .micro_batch = o.micro_batch,
                           .checkpoint_every = o.checkpoint_every,
                           .evaluate_every = o.evaluate_every,
+                          .answer = answer_of(o.answer_pattern),
                           .folder = entry.folder});
   shared.stages.begin("train " + entry.name);
   std::unique_ptr<train::Progress> bar;

@@ -1,6 +1,7 @@
 // vbon decode: one response to each prompt, by a decoder that aims at the reward while it samples.
 #include <optional>
 
+#include "answers.hpp"
 #include "decoders.hpp"
 #include "prompt_source.hpp"
 #include "settings.hpp"
@@ -12,7 +13,7 @@ namespace vbon::program {
 namespace {
 struct DecodeOptions {
   Common common;
-  std::string model, adapter, reward, decoder = "best_of_n", out;
+  std::string model, adapter, reward, decoder = "best_of_n", answer_pattern, out;
   PromptSource source;
   Index max_new_tokens = 64;
   double temperature = 1;
@@ -32,6 +33,7 @@ struct DecodeOptions {
     set_place(all, "model", model, "SmolLM2-135M-Instruct", false);
     set_place(all, "adapter", adapter, "none", false);
     set_reward(all, reward, "");
+    if (!answer_pattern.empty()) all["answer-pattern"] = answer_pattern;
     all["max-new-tokens"] = max_new_tokens;
     all["temperature"] = temperature;
     all["seed"] = common.seed;
@@ -111,7 +113,8 @@ Totals held_in(const std::filesystem::path& path, std::span<const Prompt> prompt
 int decode(const DecodeOptions& o) {
   begin(o.common);
   o.check();
-  const AnyDecoder decoder = make_decoder(o.decoder);  // a wrong name or value is told before anything is loaded
+  const AnyDecoder decoder = make_decoder(o.decoder, answer_of(o.answer_pattern));  // a wrong name or value is told before anything is loaded
+  if (!decoder.note.empty()) remark(o.common, decoder.note);
   const reward::Any reward = open_reward(o.reward, o.common);
   Policy policy = Policy::load(o.model, o.adapter);
   policy.sampler().max_new_tokens = o.max_new_tokens;
@@ -166,6 +169,7 @@ void add_decode(CLI::App& program, Job& job) {
   c->add_option("--decoder", o->decoder, "NAME or NAME:option=value,...; see 'vbon inspect decoders'")
       ->capture_default_str();
   c->add_option("--reward", o->reward, reward_help);
+  c->add_option("--answer-pattern", o->answer_pattern, answer_pattern_help);
   o->source.add_to(*c);
   c->add_option("--max-new-tokens", o->max_new_tokens, "tokens of a response at most")->capture_default_str();
   c->add_option("--temperature", o->temperature, "of sampling; 0: always the most probable token")->capture_default_str();

@@ -2,6 +2,7 @@
 
 #include "option_value.hpp"
 #include "vbon/decode/registry.hpp"
+#include "vbon/eval/calibration.hpp"
 #include "vbon/text/tokenizer.hpp"
 
 namespace vbon::program {
@@ -44,14 +45,45 @@ AnyDecoder any_decoder(D decoder) {
   };
   return any;
 }
+/// Best-of-N or best-of-Poisson with the setting that calibration pairs choose.
+struct Hedge {
+  static constexpr std::string_view name = "hedge";
+  static constexpr std::string_view about = "best_of_n or best_of_poisson, with the setting that is best by a truer reward";
+  std::string calibration;
+  eval::Hedged setting = eval::Hedged::best_of_n;
+  Index largest = 64;
+  void each_option(auto&& f) {
+    f("calibration", calibration, "JSON lines {\"proxy\", \"true\"}, as vbon calibrate writes them");
+    f("setting", setting, "what is chosen: best_of_n (its n) or best_of_poisson (its mu)");
+    f("largest", largest, "draws at most, >= 1");
+  }
+};
+
+/// @throws ConfigError, FormatError
+AnyDecoder hedged(const Hedge& hedge, const AnswerOf& answer_of) {
+  require<ConfigError>(!hedge.calibration.empty(),
+                       "decoder hedge: option calibration is missing; give the file that vbon calibrate wrote, as "
+                       "hedge:calibration=calibration.jsonl");
+  const auto curve = eval::hedge_curve(eval::read_calibration(hedge.calibration), hedge.setting, hedge.largest);
+  const decode::HedgeChoice choice = eval::hedge_choice(curve);
+  const double best = curve[choice.index].setting;
+  AnyDecoder any = make_decoder(hedge.setting == eval::Hedged::best_of_n ? message("best_of_n:n=", best)
+                                                                         : message("best_of_poisson:mu=", best),
+                                answer_of);
+  any.note = message("hedge: ", any.name, " with ", hedge.setting == eval::Hedged::best_of_n ? "n = " : "mu = ", best,
+                     ", true reward ", choice.value, " (", curve.front().value, " without it)",
+                     choice.at_end ? "; this is the end of the curve, which may rise further: give a larger 'largest'" : "");
+  return any;
+}
 }  // namespace
 
-AnyDecoder make_decoder(const std::string& spec) {
+AnyDecoder make_decoder(const std::string& spec, const AnswerOf& answer_of) {
   const auto [name, options] = name_and_argument(spec);
-  // Of the decode folder, but no decoder: it chooses a setting of one and draws nothing.
-  require<ConfigError>(!same_name(name, "hedge"),
-                       "hedge chooses the N of best_of_n from pairs of proxy and true reward, which a command line does not "
-                       "have; compute N with HedgeCurve of vbon/decode/hedge.hpp and give best_of_n:n=N");
+  if (same_name(name, Hedge::name)) {
+    Hedge hedge;
+    set_options("decoder hedge", hedge, options);
+    return hedged(hedge, answer_of);
+  }
   std::vector<std::string> known;
   for_each_entry<decode::Registry>([&](const auto& decoder) { known.emplace_back(decoder.name); });
   AnyDecoder chosen;
@@ -59,20 +91,25 @@ AnyDecoder make_decoder(const std::string& spec) {
     if (chosen.decode || !same_name(decoder.name, name)) return;
     set_options(message("decoder ", decoder.name), decoder, options);
     decoder.check();
+    if constexpr (requires { decoder.answer; })
+      if (answer_of) decoder.answer = [answer_of](const decode::Candidate& candidate) { return answer_of(candidate.text); };
     chosen = any_decoder(std::move(decoder));
   });
+  known.emplace_back(Hedge::name);
   require<ConfigError>(static_cast<bool>(chosen.decode), unknown("decoder", name, known));
   return chosen;
 }
 
 std::string list_decoders() {
   std::string out;
-  for_each_entry<decode::Registry>([&](auto decoder) {
+  const auto add = [&](auto decoder) {
     out += message(decoder.name, ": ", decoder.about, "\n");
     decoder.each_option([&](std::string_view option, auto& field, std::string_view help) {
       out += message("    ", option, " = ", option_text(field), "   ", help, "\n");
     });
-  });
+  };
+  for_each_entry<decode::Registry>(add);
+  add(Hedge{});
   return out;
 }
 }  // namespace vbon::program

@@ -45,6 +45,8 @@ Session& Session::operator=(Session&&) noexcept = default;
 Session::~Session() = default;
 const std::vector<policy::Draft>& Session::drafts() const { return session_->drafts(); }
 std::vector<Index> Session::live() const { return session_->live(); }
+Index Session::room() const { return session_->room(); }
+std::span<const TokenId> Session::end_tokens() const { return session_->end_tokens(); }
 Tensor<float> Session::next_log_probs() { return session_->next_log_probs(); }
 void Session::extend(Index tokens, RngKey key) { session_->extend(tokens, key); }
 void Session::append(std::span<const TokenId> token) { session_->append(token); }

@@ -39,6 +39,8 @@ class Session {
   ~Session();
   const std::vector<policy::Draft>& drafts() const;
   std::vector<Index> live() const;
+  Index room() const;
+  std::span<const TokenId> end_tokens() const;
   Tensor<float> next_log_probs();
   void extend(Index tokens, RngKey key);
   void append(std::span<const TokenId> token);

@@ -8,11 +8,25 @@
 #include "objectives.hpp"
 #include "option_value.hpp"
 #include "program.hpp"
+#include "vbon/objective/chosen_baseline.hpp"
 #include "vbon/objective/likelihood.hpp"
 #include "vbon/objective/registry.hpp"
 
 namespace vbon::program {
-using Objectives = decltype(std::tuple_cat(objective::Registry{}, std::tuple<objective::Likelihood>{}));
+/// An objective whose baseline is a type, with one that is an option.
+template <class O>
+struct Choosable {
+  using type = O;
+};
+template <class O>
+requires requires { typename O::template with_baseline<objective::NoBaseline>; }
+struct Choosable<O> {
+  using type = typename O::template with_baseline<objective::ChosenBaseline<decltype(O::baseline)>>;
+};
+template <class... O>
+std::tuple<typename Choosable<O>::type...> choosable(std::tuple<O...>);
+
+using Objectives = decltype(std::tuple_cat(choosable(objective::Registry{}), std::tuple<objective::Likelihood>{}));
 
 /// Calls f(rule) with the objective that a spec names, its options set.
 /// @param spec  "name" or "name:option=value,option=value"

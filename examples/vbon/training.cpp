@@ -25,13 +25,18 @@ Policy starting_policy(const AlignOptions& o) {
 }
 
 std::string figures(const train::Metrics& metrics) {
-  char text[96];
-  const double kl = train::metric(metrics, "kl_k1");
-  if (std::isnan(kl))
-    std::snprintf(text, sizeof(text), "loss %.3f", train::metric(metrics, "loss"));
-  else
-    std::snprintf(text, sizeof(text), "reward %.3f  win rate %.3f  KL %.3f", train::metric(metrics, "reward"),
-                  train::metric(metrics, "win_rate"), kl);
+  // A data set of preferences has no win rate, an objective that does not read the reference no KL.
+  std::string text;
+  const std::pair<const char*, const char*> shown[] = {{"reward", "reward"}, {"win rate", "win_rate"}, {"KL", "kl_k1"}};
+  const bool judged = !std::isnan(train::metric(metrics, "win_rate"));
+  const auto add = [&](const char* label, double value) {
+    char one[48];
+    std::snprintf(one, sizeof(one), "%s%s %.3f", text.empty() ? "" : "  ", label, value);
+    text += one;
+  };
+  for (const auto& [label, name] : shown)
+    if (const double value = train::metric(metrics, name); judged && !std::isnan(value)) add(label, value);
+  if (!judged) add("loss", train::metric(metrics, "loss"));
   return text;
 }
 

@@ -252,12 +252,45 @@ TEST_CASE("a file that was made otherwise is refused by what differs, and stays 
   check_refused(vbon(base + Arguments{"--out", "/absent/out.jsonl"}), "vbon decode", {"/absent/out.jsonl"});
 }
 
+TEST_CASE("calibration pairs choose the N that decode then draws", "[cli][decode]") {
+  const TemporaryFolder folder;
+  const auto pairs = folder / "calibration.jsonl";
+  const Arguments calibrate = {"calibrate",          "--model",     tiny_model, "--reward",         "length:4",
+                               "--true-reward",      "length:4",    "--samples", "8",               "--max-new-tokens", "8",
+                               "--prompt",           "the film",    "--prompt",  "a good",          "--out", pairs.string()};
+  const auto run = vbon(calibrate);
+  INFO(run.err);
+  REQUIRE(run.code == 0);
+  CHECK(run.out.find("largest true reward at 8, the end of the curve") != std::string::npos);  // both rewards are one
+  const auto written = rows(text_of(pairs));
+  REQUIRE(written.size() == 16);
+  for (const auto& row : written) CHECK(row.at("proxy") == row.at("true"));
+  check_refused(vbon(calibrate), "vbon calibrate", {"--out", "exists"});
+  CHECK(one_row("hedge:calibration=" + pairs.string() + ",largest=6").at("sequences") == 6);
+
+  // The judge likes what the proxy likes least: one draw is best.
+  std::ofstream(folder / "against.jsonl") << R"({"proxy":1,"true":1})" "\n" R"({"proxy":2,"true":0})" "\n";
+  const auto against = vbon(decodes("hedge:calibration=" + (folder / "against.jsonl").string(), {"--prompt", "the film"}));
+  CHECK(against.code == 0);
+  CHECK(against.err.find("best_of_n with n = 1") != std::string::npos);
+}
+
+TEST_CASE("a pattern says which responses agree", "[cli][decode]") {
+  // Responses agree when they begin with the same character.
+  const auto row = one_row("majority-vote:n=3", {"--answer-pattern", "^."});
+  CHECK(row.at("sequences") == 3);
+  check_refused(vbon(decodes("majority-vote", {"--prompt", "a", "--answer-pattern", "("})), "vbon decode",
+                {"--answer-pattern", "does not compile"});
+}
+
 TEST_CASE("wrong names and values are refused before a model is loaded, with what is known", "[cli][decode][error]") {
   const std::vector<std::pair<std::string, Arguments>> decoders = {
       {"beam", {"unknown decoder 'beam'", "best_of_n", "controlled_decoding", "treebon"}},
       {"best-of-m", {"unknown decoder 'best-of-m'", "did you mean best_of_n?", "majority_vote"}},
       {"", {"unknown decoder ''", "known:", "best_of_n"}},
-      {"hedge", {"hedge chooses", "hedge.hpp", "best_of_n:n=N"}},
+      {"hedge", {"hedge", "calibration is missing", "vbon calibrate"}},
+      {"hedge:calibration=/absent.jsonl", {"/absent.jsonl"}},
+      {"hedge:calibrate=x", {"hedge", "unknown option 'calibrate'", "did you mean calibration?"}},
       {"speculative-rejection:alpa=0.5",
        {"speculative_rejection", "unknown option 'alpa'", "did you mean alpha?", "checkpoint"}},
       {"best_of_n:temperature=1", {"unknown option 'temperature'", "n, worst"}},

@@ -71,12 +71,18 @@ TEST_CASE("a constant added to all log-probs of a prompt does not move a contras
 }
 
 TEST_CASE("an objective reads nothing that its needs do not declare", "[objective][laws]") {
-  for_each_entry<Registry>([]<class O>(const O& entry) {
-    DYNAMIC_SECTION(O::name) {
+  const bool without_kl = GENERATE(false, true);
+  for_each_entry<Registry>([&]<class O>(O entry) {
+    if constexpr (requires { entry.needs_now(); })
+      entry.each_option([&](std::string_view option, auto& field, std::string_view) {
+        if constexpr (std::is_same_v<decltype(field), double&>)
+          if (option == "beta" && without_kl) field = 0;
+      });
+    DYNAMIC_SECTION(O::name << (without_kl ? " without KL" : "")) {
       const TabularProblem problem = TabularProblem::random({.prompts = 2, .vocabulary = 3, .length = 2}, 81);
       Streams streams = sampled_streams(problem, problem.policy.prompts());
       const auto before = joined(evaluate(entry, streams));
-      constexpr Needs needs = O::needs;
+      const Needs needs = needs_of(entry);
       for (RolloutBatch* batch : {&streams.policy, &streams.reference, &streams.anchor}) {
         if (!needs.ref_log_prob) batch->ref_log_prob.resize(0);
         if (!needs.old_log_prob) batch->old_log_prob.resize(0);

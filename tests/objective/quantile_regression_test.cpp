@@ -67,3 +67,14 @@ TEST_CASE("both forms of the regression have the gradient of their loss", "[obje
     }
   }
 }
+
+TEST_CASE("the partition function of a floored logarithm is its integral", "[objective]") {
+  for (const double floor : {0.0, 0.1, 0.5, 1.0})
+    for (const double beta : {0.3, 1.0, 2.0})
+      for (const Phi phi : {Phi{.kind = PhiKind::log, .floor = floor}, Phi{.kind = PhiKind::bon_log, .n = 4, .floor = floor}}) {
+        const int cells = 200000;
+        double sum = 0;
+        for (int k = 0; k < cells; ++k) sum += std::exp(phi((k + 0.5) / cells) / beta) / cells;
+        CHECK(log_partition(phi, beta) == Approx(std::log(sum)).margin(1e-8));
+      }
+}

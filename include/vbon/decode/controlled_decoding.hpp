@@ -40,7 +40,10 @@ struct ControlledDecoding {
       const std::vector<Index> token = best_indices(log_prob, top_k > 0 ? std::min(top_k, next.cols()) : next.cols());
       std::vector<std::vector<TokenId>> prefix(token.size(), s.drafts()[0].token);
       for (std::size_t k = 0; k < token.size(); ++k) prefix[k].push_back(static_cast<TokenId>(token[k]));
-      std::vector<double> logit = values(policy, reward, prompt, prefix);
+      const std::span<const TokenId> ends = s.session().end_tokens();
+      std::vector<bool> ended;
+      for (const auto& one : prefix) ended.push_back(std::find(ends.begin(), ends.end(), one.back()) != ends.end());
+      std::vector<double> logit = values(policy, reward, prompt, prefix, ended);
       require_finite_scores(logit, name);
       s.counters().reward_calls += static_cast<Index>(token.size());
       for (std::size_t k = 0; k < token.size(); ++k)
@@ -62,12 +65,11 @@ struct ControlledDecoding {
  private:
   template <class P, class R>
   std::vector<double> values(P& policy, const R& reward, const Prompt& prompt,
-                             const std::vector<std::vector<TokenId>>& prefix) const {
-    const std::vector<bool> unfinished(prefix.size(), false);
+                             const std::vector<std::vector<TokenId>>& prefix, const std::vector<bool>& ended) const {
     if constexpr (std::is_same_v<Value, SameAsReward>)
-      return score_tokens(policy, reward, prompt, prefix, unfinished);
+      return score_tokens(policy, reward, prompt, prefix, ended);
     else
-      return score_tokens(policy, value, prompt, prefix, unfinished);
+      return score_tokens(policy, value, prompt, prefix, ended);
   }
   /// Removed tokens have log-prob -inf and get no weight.
   static std::vector<double> softmax_of(const std::vector<double>& logit) {

@@ -4,6 +4,7 @@
 // together in a session of the policy; a response that is dropped frees its share of the cache, one that
 // is kept twice shares it.
 #pragma once
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -75,6 +76,27 @@ class Particles {
     const Index before = total_tokens();
     session_.extend(tokens, key_);
     counters_.tokens += total_tokens() - before;
+  }
+  /// As extend, but at the last place before the limit stands an end token, whatever the policy would draw there; log
+  /// P(an end token) goes to the log-weight. Policies without end tokens have no such place.
+  void extend_and_end(Index tokens) {
+    const std::span<const TokenId> ends = session_.end_tokens();
+    const Index room = session_.room();
+    if (ends.empty() || tokens < room) return extend(tokens);
+    extend(room - 1);
+    const std::vector<Index> live = session_.live();
+    if (live.empty()) return;
+    const Tensor<float> next = session_.next_log_probs();
+    std::vector<TokenId> last;
+    for (std::size_t i = 0; i < live.size(); ++i) {
+      const auto row = next.row(static_cast<Index>(i));
+      double mass = 0;
+      for (const TokenId end : ends) mass += std::exp(static_cast<double>(row[end]));
+      log_weight[static_cast<std::size_t>(live[i])] += std::log(mass);
+      last.push_back(*std::max_element(ends.begin(), ends.end(), [&](TokenId a, TokenId b) { return row[a] < row[b]; }));
+    }
+    session_.append(last);
+    counters_.tokens += static_cast<Index>(last.size());
   }
   auto& session() { return session_; }
   void count_tokens(Index tokens) { counters_.tokens += tokens; }

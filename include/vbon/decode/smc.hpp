@@ -17,6 +17,7 @@ struct Smc {
   Resampling scheme = Resampling::systematic;
   Index block = 8;
   bool twisted = true;
+  bool force_end = true;
   void each_option(auto&& f) {
     f("particles", particles, "particles, >= 1");
     f("lambda", lambda, "temperature of the potential e^(reward/lambda), > 0");
@@ -24,6 +25,7 @@ struct Smc {
     f("scheme", scheme, "systematic, stratified, multinomial or residual");
     f("block", block, "tokens between weightings, >= 1");
     f("twisted", twisted, "weigh partial responses by their reward; otherwise only whole ones");
+    f("force_end", force_end, "responses that reach the length limit end there, weighed with the probability of it");
   }
 
   /// @throws DomainError for settings outside the ranges above
@@ -35,6 +37,7 @@ struct Smc {
                          ess_threshold);
   }
 
+  /// The target holds ended responses of up to the limit; with force_end = false those that the limit cuts off as well.
   /// @throws DomainError as check(), and for a NaN score; RunError when all weights are 0
   template <SteppedPolicy P, Reward R>
   Decoded operator()(P& policy, const R& reward, const Prompt& prompt, RngKey key) const {
@@ -68,7 +71,7 @@ struct Smc {
       return std::nullopt;
     };
     return steer(
-        cloud, [&](auto& s) { s.extend(block); }, weigh, select);
+        cloud, [&](auto& s) { force_end ? s.extend_and_end(block) : s.extend(block); }, weigh, select);
   }
 };
 }  // namespace vbon::decode

@@ -92,5 +92,11 @@ struct BatchLeaveOneOut {
     return detail::mean_of_others(score);
   }
 };
+
+/// The options of a baseline that has some (chosen_baseline.hpp), among those of its objective.
+template <class B>
+void baseline_option(B& baseline, auto&& f) {
+  if constexpr (requires { baseline.each_option(f); }) baseline.each_option(f);
+}
 }  // namespace objective
 }  // namespace vbon

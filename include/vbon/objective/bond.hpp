@@ -37,6 +37,7 @@ struct Bond {
     f("beta", beta, "share of the backward part: 1 is vbon, 0 is bon_sft");
     f("target", target, "bound: F^(N-1); exact: the law of best-of-N");
     f("forward_n", forward.n, "subset weights for the forward part; 0: the best of each group");
+    baseline_option(baseline, f);
   }
 
   Array score(const RolloutBatch& batch) const {

@@ -31,10 +31,20 @@ struct Needs {
   bool anchor_log_prob = false;  // a forward pass of the anchor
   bool value = false;            // a critic: value now, old_value when the sample was drawn
   bool ref_reward = false;       // the reference cache: ref_reward, log_cdf, log_tie, log_cdf_le
+  bool answer = false;           // RolloutBatch::answer: which responses say the same
   Index min_group = 1;           // responses per prompt drawn from the policy; 0: none are used
   Index reference_group = 0;     // responses per prompt drawn from the reference; 0: none are used
   Index anchor_group = 0;        // responses per prompt drawn from the anchor; 0: none are used
 };
+
+/// What an objective needs as it is set: O::needs, or less, or more, by its options where it has `needs_now()`.
+template <class O>
+constexpr Needs needs_of(const O& rule) {
+  Needs needs = O::needs;
+  if constexpr (requires { rule.needs_now(); }) needs = rule.needs_now();
+  if constexpr (requires { rule.baseline.least_group(); }) needs.min_group = rule.baseline.least_group();
+  return needs;
+}
 
 template <class O>
 concept Objective = requires(const O& objective, const RolloutBatch& batch) {

@@ -80,17 +80,17 @@ struct ClippedSurrogate {
         result.loss -= weight[t] * std::min(plain, bounded);
         if (active) result.dlog_prob[t] -= weight[t] * plain;
         clipped += active ? 0 : 1;
-        if (batch.ref_log_prob.size() == 0) continue;
+        if (beta == 0) continue;
         const double d = batch.log_prob[t] - batch.ref_log_prob[t];
         const double k3 = kl_estimate(KlEstimator::k3, d);
         kl += k3;
-        if (beta == 0) continue;
         result.loss += weight[t] * beta * k3;
         result.dlog_prob[t] += weight[t] * beta * (1 - bounded_exp(-d));
       }
     }
     const auto tokens = static_cast<double>(batch.tokens());
-    result.metrics = {{"clip_fraction", clipped / tokens}, {"token_kl_k3", kl / tokens}};
+    result.metrics = {{"clip_fraction", clipped / tokens}};
+    if (beta > 0) result.metrics.push_back({"token_kl_k3", kl / tokens});
     return result;
   }
 
@@ -106,7 +106,7 @@ struct ClippedSurrogate {
     require_finite(who, "advantage", advantage, batch.responses());
     require_finite(who, "log_prob", batch.log_prob, batch.tokens());
     require_finite(who, "old_log_prob", batch.old_log_prob, batch.tokens());
-    if (beta > 0 || batch.ref_log_prob.size() > 0) require_finite(who, "ref_log_prob", batch.ref_log_prob, batch.tokens());
+    if (beta > 0) require_finite(who, "ref_log_prob", batch.ref_log_prob, batch.tokens());
   }
   Array token_weight(const RolloutBatch& batch) const {
     Array weight = batch.weight / static_cast<double>(batch.prompts());  // [R], sums to 1
@@ -124,13 +124,13 @@ struct GrpoDefaults {
   std::string_view name;
   GroupScale scale;
   TokenAverage average;
-  double clip_high;
+  double clip_high, clip_low = 0.2;
   RatioLevel ratio = RatioLevel::token;
 };
 inline constexpr GrpoDefaults grpo{"grpo", GroupScale::group, TokenAverage::sequence, 0.2};
 inline constexpr GrpoDefaults dr_grpo{"dr_grpo", GroupScale::none, TokenAverage::fixed_length, 0.2};
 inline constexpr GrpoDefaults dapo{"dapo", GroupScale::group, TokenAverage::tokens, 0.28};
-inline constexpr GrpoDefaults gspo{"gspo", GroupScale::group, TokenAverage::sequence, 0.2, RatioLevel::sequence};
+inline constexpr GrpoDefaults gspo{"gspo", GroupScale::group, TokenAverage::sequence, 4e-4, 3e-4, RatioLevel::sequence};
 }  // namespace detail
 
 /// @tparam Defaults  name and settings of a variant; every setting stays an option
@@ -143,13 +143,18 @@ struct GroupRelative {
   GroupScale scale = Defaults.scale;
   double epsilon = 1e-4;
   ClippedSurrogate surrogate = {
-      .average = Defaults.average, .ratio = Defaults.ratio, .clip_high = Defaults.clip_high, .max_length = 24};
+      .average = Defaults.average,
+                                .ratio = Defaults.ratio,
+                                .clip_low = Defaults.clip_low,
+                                .clip_high = Defaults.clip_high,
+                                .max_length = 24};
   void each_option(auto&& f) {
     f("scale", scale, "divide centred rewards by the deviation of their group, of the batch, or by nothing");
     f("epsilon", epsilon, "added to that deviation");
     surrogate.each_option(f);
   }
 
+  constexpr Needs needs_now() const { return without_reference(needs, surrogate.beta == 0); }
   ObjectiveResult operator()(const RolloutBatch& batch) const {
     return surrogate(name, batch, group_advantage(batch, batch.reward, scale, epsilon));
   }

@@ -33,12 +33,14 @@ struct InfAlign {
   template <Baseline Other>
   using with_baseline = InfAlign<Other>;
 
-  Phi phi = {.kind = PhiKind::exp};
-  double beta = 0.1;
+  // e^(5 u) spans 1 to 148: this beta keeps the optimum near 0.6 nats from the reference, as best of four is.
+  Phi phi = {.kind = PhiKind::exp, .t = 5};
+  double beta = 45;
   [[no_unique_address]] B baseline = {};
   void each_option(auto&& f) {
     phi.each_option(f);
     f("beta", beta, "weight of KL(policy || reference), > 0");
+    baseline_option(baseline, f);
   }
 
   Array score(const RolloutBatch& batch) const {

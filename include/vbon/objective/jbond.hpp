@@ -49,6 +49,7 @@ struct Jbond {
   void each_option(auto&& f) {
     f("beta", beta, "share of the backward part, in [0, 1]");
     f("gamma", gamma, "weight of KL(policy || anchor), >= 0");
+    baseline_option(baseline, f);
   }
 
   StreamsResult operator()(const Streams& streams) const {

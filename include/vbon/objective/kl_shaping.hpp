@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "vbon/objective/check.hpp"
+#include "vbon/objective/concept.hpp"
 
 namespace vbon::objective {
 enum class KlEstimator { k1, k2, k3 };
@@ -32,6 +33,12 @@ inline Array log_ratio(std::string_view who, const RolloutBatch& batch) {
   require_finite(who, "log_prob", batch.log_prob, batch.tokens());
   require_finite(who, "ref_log_prob", batch.ref_log_prob, batch.tokens());
   return per_response(batch, batch.log_prob - batch.ref_log_prob);
+}
+
+/// A weight of 0 on everything that reads the reference spares its forward pass.
+constexpr Needs without_reference(Needs needs, bool unread) {
+  if (unread) needs.ref_log_prob = false;
+  return needs;
 }
 
 /// reward - beta log-ratio [R]; beta = 0 does not read the reference.

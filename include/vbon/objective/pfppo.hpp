@@ -67,6 +67,7 @@ struct PfPpo {
     f("beta", beta, "weight of KL(policy || reference) in the token rewards, >= 0");
     settings.each_option(f);
   }
+  constexpr Needs needs_now() const { return without_reference(needs, beta == 0); }
   ObjectiveResult operator()(const RolloutBatch& batch) const {
     require_groups(name, batch, 2);
     require_size(name, "reward", batch.reward, batch.responses());

@@ -129,6 +129,7 @@ struct Ppo {
     f("beta", beta, "weight of KL(policy || reference) in the token rewards, >= 0");
     settings.each_option(f);
   }
+  constexpr Needs needs_now() const { return without_reference(needs, beta == 0); }
   ObjectiveResult operator()(const RolloutBatch& batch) const {
     return settings(name, batch, batch.reward, beta, batch.weight);
   }

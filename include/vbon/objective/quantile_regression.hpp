@@ -43,8 +43,14 @@ inline std::array<std::pair<double, double>, 64> gauss_legendre() {
 }
 }  // namespace detail
 
-/// log of the integral of exp(Phi(u)/beta) over [0, 1], nats: closed forms for identity and the logs
-/// (without floor), 64-point quadrature otherwise.
+/// log of the integral of u^power over [0, 1], u at least `floor` [power >= 0].
+inline double log_power_integral(double power, double floor) {
+  // floor^(p + 1) below the floor, (1 - floor^(p + 1))/(p + 1) above: together (1 + p floor^(p + 1))/(p + 1).
+  return std::log1p(power * std::pow(floor, power + 1)) - std::log1p(power);
+}
+
+/// log of the integral of exp(Phi(u)/beta) over [0, 1], nats: closed forms for identity and the logs, 64-point
+/// quadrature otherwise.
 /// @throws DomainError for beta <= 0
 inline double log_partition(const Phi& phi, double beta) {
   require_positive("log_partition", "beta", beta);
@@ -53,9 +59,9 @@ inline double log_partition(const Phi& phi, double beta) {
     case PhiKind::identity:
       return inverse + std::log(beta) + log1mexp(-inverse);
     case PhiKind::log:
-      return -std::log1p(inverse);
+      return log_power_integral(inverse, phi.floor);
     case PhiKind::bon_log:
-      return -std::log1p((phi.n - 1) * inverse);
+      return log_power_integral((phi.n - 1) * inverse, phi.floor);
     default:
       break;
   }

@@ -21,7 +21,11 @@ struct Reinforce {
 
   double beta = 0.05;
   [[no_unique_address]] B baseline = {};
-  void each_option(auto&& f) { f("beta", beta, "weight of KL(policy || reference) in the reward, >= 0"); }
+  void each_option(auto&& f) {
+    f("beta", beta, "weight of KL(policy || reference) in the reward, >= 0");
+    baseline_option(baseline, f);
+  }
+  constexpr Needs needs_now() const { return without_reference(needs, beta == 0); }
 
   Array score(const RolloutBatch& batch) const { return shaped_reward(name, batch, batch.reward, beta); }
   ObjectiveResult operator()(const RolloutBatch& batch) const { return score_function(name, batch, score(batch), baseline); }
@@ -44,6 +48,7 @@ struct Rloo {
     f("epsilon", epsilon, "added to that deviation");
   }
 
+  constexpr Needs needs_now() const { return without_reference(needs, beta == 0); }
   ObjectiveResult operator()(const RolloutBatch& batch) const {
     const Array score = shaped_reward(name, batch, batch.reward, beta);
     ObjectiveResult result = score_function(name, batch, score, LeaveOneOut{});

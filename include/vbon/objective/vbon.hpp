@@ -41,6 +41,7 @@ struct Vbon {
   void each_option(auto&& f) {
     f("n", n, "draws of best-of-N, real, >= 1");
     f("published", published, "the coefficients of the published code (a smaller effective N)");
+    baseline_option(baseline, f);
   }
 
   Array score(const RolloutBatch& batch) const {

@@ -33,6 +33,7 @@ struct VbonBound {
   void each_option(auto&& f) {
     f("n", n, "draws of best-of-N, real, >= 1");
     f("side", side, "the CDF at ties: strict, mid or weak");
+    baseline_option(baseline, f);
   }
 
   Array score(const RolloutBatch& batch) const { return bound_score(name, batch, n, side); }

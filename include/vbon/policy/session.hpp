@@ -54,12 +54,26 @@ class Session {
   const Sampler& sampler() const { return sampler_; }
   std::span<const Prompt> prompts() const { return prompts_; }
   const std::vector<Draft>& drafts() const { return draft_; }
+  std::span<const TokenId> end_tokens() const { return sampler_.eos; }
   /// Numbers of the drafts that can still grow.
   std::vector<Index> live() const {
     std::vector<Index> numbers;
     for (std::size_t i = 0; i < draft_.size(); ++i)
       if (draft_[i].live) numbers.push_back(static_cast<Index>(i));
     return numbers;
+  }
+
+  /// Tokens that every live draft may still get before a limit ends it; they move in step, so the longest prompt and the
+  /// longest draft decide. 0 when none is live.
+  Index room() const {
+    Index least = 0;
+    for (const Draft& d : draft_) {
+      if (!d.live) continue;
+      const auto before = static_cast<Index>(prompts_[static_cast<std::size_t>(d.prompt)].tokens.size());
+      const Index here = std::min(sampler_.max_new_tokens, model_->shape().context - before) - static_cast<Index>(d.token.size());
+      least = least == 0 ? here : std::min(least, here);
+    }
+    return least;
   }
 
   /// Draws up to `tokens` more tokens for every live draft.

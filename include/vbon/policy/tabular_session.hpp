@@ -3,6 +3,7 @@
 // A tabular policy driven step by step: the interface of a language model's session, with exact laws. The
 // draw for (prompt id, sample, position) is key.fold(id).fold(sample).uniform(position) in both.
 #pragma once
+#include <limits>
 #include <span>
 #include <utility>
 #include <vector>
@@ -31,6 +32,9 @@ class TabularSession {
 
   std::span<const Prompt> prompts() const { return prompts_; }
   const std::vector<Draft>& drafts() const { return drafts_; }
+  /// The table says which responses are complete: there is no limit and no token that ends one.
+  Index room() const { return std::numeric_limits<Index>::max(); }
+  std::span<const TokenId> end_tokens() const { return {}; }
   std::vector<Index> live() const {
     std::vector<Index> numbers;
     for (std::size_t i = 0; i < drafts_.size(); ++i)

@@ -21,7 +21,7 @@ struct AnyObjective {
   template <class O>
   requires Objective<O> || StreamsObjective<O> AnyObjective(
       O rule)  // NOLINT(google-explicit-constructor): an objective is one
-      : name(O::name), needs(O::needs), streams(StreamsObjective<O>) {
+      : name(O::name), needs(needs_of(rule)), streams(StreamsObjective<O>) {
     if constexpr (requires { O::anchor_rule; }) anchor = O::anchor_rule;
     call = [rule = std::move(rule)](const Streams& input) {
       if constexpr (StreamsObjective<O>) {

@@ -10,6 +10,7 @@
 
 #include "vbon/core/error.hpp"
 #include "vbon/core/random.hpp"
+#include "vbon/data/answer.hpp"
 #include "vbon/train/phase.hpp"
 
 namespace vbon::train {
@@ -44,6 +45,7 @@ inline RolloutBatch made_up_batch(Index samples) {
   for (Array RolloutBatch::*field : {&RolloutBatch::log_prob, &RolloutBatch::ref_log_prob, &RolloutBatch::old_log_prob,
                                      &RolloutBatch::anchor_log_prob, &RolloutBatch::value, &RolloutBatch::old_value})
     batch.*field = -random(stream++, batch.tokens());
+  classify_answers(batch, {});
   return batch;
 }
 }  // namespace detail

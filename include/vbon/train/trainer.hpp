@@ -20,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "vbon/data/answer.hpp"
 #include "vbon/optim/adamw.hpp"
 #include "vbon/optim/clip.hpp"
 #include "vbon/policy/linear_critic.hpp"
@@ -37,6 +38,7 @@ struct TrainerOptions {
   Index micro_batch = 64;             // responses per backward pass at most (a group is never cut)
   Index checkpoint_every = 10;        // steps; 0: at the end of a phase only
   Index evaluate_every = 0;           // steps; 0: never
+  AnswerOf answer = {};               // which responses agree, for objectives that count votes
   std::filesystem::path folder = {};  // checkpoints and metrics; empty: nothing is kept
 };
 
@@ -248,6 +250,8 @@ class Trainer {
     for (RolloutBatch* batch : {&streams.policy, &streams.reference, &streams.anchor})
       if (phase.objective.needs.ref_log_prob && batch->responses() > 0 && batch->ref_log_prob.size() == 0)
         batch->ref_log_prob = reference_.log_prob(*batch);
+    for (RolloutBatch* batch : {&streams.policy, &streams.reference, &streams.anchor})
+      if (phase.objective.needs.answer) classify_answers(*batch, options_.answer);
     clock.lap(timing_, "reference_seconds");
     return streams;
   }

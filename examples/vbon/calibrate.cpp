@@ -1,0 +1,95 @@
+// vbon calibrate: responses with the reward a decoder would follow and a truer one, and how far to follow the first.
+#include "decoders.hpp"
+#include "prompt_source.hpp"
+#include "settings.hpp"
+#include "vbon/eval/calibration.hpp"
+#include "vbon/io/atomic_file.hpp"
+#include "vbon/rollout/collect.hpp"
+#include "vbon/train/progress.hpp"
+
+namespace vbon::program {
+namespace {
+struct CalibrateOptions {
+  Common common;
+  std::string model, adapter, reward, true_reward, out;
+  PromptSource source;
+  Index samples = 32, max_new_tokens = 64;
+  double temperature = 1;
+};
+
+std::string curve_in_words(const eval::Calibration& calibration, eval::Hedged what, Index largest) {
+  const auto curve = eval::hedge_curve(calibration, what, largest);
+  const auto choice = eval::hedge_choice(curve);
+  std::string out = what == eval::Hedged::best_of_n ? "N of best_of_n:" : "mu of best_of_poisson:";
+  for (const auto& point : curve) out += message("  ", point.setting, ": ", point.value);
+  return out + message("\n  largest true reward at ", curve[choice.index].setting,
+                       choice.at_end ? ", the end of the curve: it may rise further with more --samples" : "");
+}
+
+int calibrate(const CalibrateOptions& o) {
+  begin(o.common);
+  o.source.check();
+  require<ConfigError>(!o.reward.empty(), "--reward is missing; ", reward_help);
+  require<ConfigError>(!o.true_reward.empty(), "--true-reward is missing; ", reward_help);
+  require<ConfigError>(!o.out.empty(), "--out is missing; name the file for the pairs of rewards, as calibration.jsonl");
+  require<ConfigError>(!std::filesystem::exists(o.out), "--out ", o.out, " exists; remove it or choose another");
+  check_count("--samples", o.samples, 2);
+  check_count("--max-new-tokens", o.max_new_tokens, 1);
+  check_target(1, o.temperature);
+  const reward::Any proxy = open_reward(o.reward, o.common), truth = open_reward(o.true_reward, o.common);
+  Policy policy = Policy::load(o.model, o.adapter);
+  policy.sampler().max_new_tokens = o.max_new_tokens;
+  policy.sampler().temperature = o.temperature;
+  const auto prompts = o.source.load(policy);
+
+  using Style = train::Progress::Style;
+  train::Progress bar(stderr, o.common.quiet ? Style::silent : train::Progress::style_for(stderr), "calibrate",
+                      static_cast<Index>(prompts.size()), 0);
+  std::string lines;
+  for (std::size_t p = 0; p < prompts.size(); ++p) {
+    if (stop_requested())
+      throw RunError(message("stopped after ", p, " of ", prompts.size(), " prompts, nothing was written"),
+                     ErrorCode{"stopped"});
+    RolloutBatch batch = policy.sample(std::span(prompts).subspan(p, 1), o.samples, RngKey{o.common.seed, 0});
+    rollout::score(proxy, batch);
+    const Array followed = batch.reward;
+    rollout::score(truth, batch);
+    for (Index i = 0; i < batch.responses(); ++i) {
+      require<DomainError>(std::isfinite(batch.reward[i]), "--true-reward: finite rewards expected, got ", batch.reward[i],
+                           " for a response to prompt ", p);
+      const nlohmann::ordered_json row = {{"prompt", prompts[p].text},
+                                          {"text", batch.text[static_cast<std::size_t>(i)]},
+                                          {"proxy", io::json_of(followed[i])},
+                                          {"true", batch.reward[i]}};
+      lines += io::to_json_line(row) + '\n';
+    }
+    bar.update(static_cast<Index>(p) + 1);
+  }
+  io::write_file_atomically(o.out, lines);
+  const auto calibration = eval::read_calibration(o.out);
+  print_line(curve_in_words(calibration, eval::Hedged::best_of_n, o.samples));
+  print_line(curve_in_words(calibration, eval::Hedged::best_of_poisson, o.samples));
+  return 0;
+}
+}  // namespace
+
+void add_calibrate(CLI::App& program, Job& job) {
+  auto* c = program.add_subcommand("calibrate", "How far a decoder should follow a reward, judged by a truer one");
+  auto o = std::make_shared<CalibrateOptions>();
+  c->footer(
+      "Example: vbon calibrate --reward classifier:SMALL --true-reward classifier:LARGE --prompts prompts.jsonl --out "
+      "calibration.jsonl\n"
+      "Then:    vbon decode --decoder hedge:calibration=calibration.jsonl --reward classifier:SMALL ...");
+  c->add_option("--model", o->model, "GGUF file or Hugging Face folder; empty: the fetched SmolLM2-135M-Instruct");
+  c->add_option("--adapter", o->adapter, "LoRA adapter of that model, a peft folder");
+  c->add_option("--reward", o->reward, std::string("the one a decoder will follow; ") + reward_help);
+  c->add_option("--true-reward", o->true_reward, "the one that counts, as --reward");
+  o->source.add_to(*c);
+  c->add_option("--samples", o->samples, "responses per prompt")->capture_default_str();
+  c->add_option("--max-new-tokens", o->max_new_tokens, "tokens of a response at most")->capture_default_str();
+  c->add_option("--temperature", o->temperature, "of sampling")->capture_default_str();
+  c->add_option("--out", o->out, "file for the pairs: JSON lines {\"prompt\", \"text\", \"proxy\", \"true\"}");
+  add_common(*c, o->common);
+  c->callback([o, &job] { job = [o] { return calibrate(*o); }; });
+}
+}  // namespace vbon::program
