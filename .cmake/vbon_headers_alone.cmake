@@ -1,31 +1,40 @@
 # vbon_headers_alone(NAME LIBRARY HEADERS...) adds object libraries that compile each header by itself, twice over,
 # linked to LIBRARY alone: a header that forgets an include, or a guard, does not compile.
 #
-# Reading Eigen is most of such a compilation. Headers that include it anyway, through vbon/core/types.hpp, share one
-# precompiled copy of that header; the others do without, so that nothing of Eigen's can hide a forgotten include.
-# No link of the sets: they exist to be compiled, with the target vbon_headers_alone.
+# Reading Eigen and the JSON library is most of such a compilation. Headers that include them anyway, through the two
+# headers named here, share a precompiled copy; the others do without, so that nothing can hide a forgotten include.
+# The objects are never linked: they exist to be compiled, with the target vbon_headers_alone.
 function(vbon_headers_alone name library)
-  set(shared include/vbon/core/types.hpp)
-  set(with)
-  set(without)
+  set(shared include/vbon/core/types.hpp include/vbon/io/json.hpp)
+  set(kinds)
   foreach(header IN LISTS ARGN)
     vbon_includes(${header} reached)
-    set(set without)
-    if(shared IN_LIST reached)
-      set(set with)
-    endif()
+    set(kind ${name})
+    foreach(one IN LISTS shared)
+      if(one IN_LIST reached)
+        get_filename_component(word ${one} NAME_WE)
+        string(APPEND kind _${word})
+      endif()
+    endforeach()
     string(REGEX REPLACE "^include/" "" header ${header})
     set(source ${CMAKE_CURRENT_BINARY_DIR}/${name}/${header}.cpp)
     file(CONFIGURE OUTPUT ${source} CONTENT "#include \"${header}\"\n#include \"${header}\"\n")
-    list(APPEND ${set} ${source})
+    list(APPEND sources_${kind} ${source})
+    list(APPEND kinds ${kind})
   endforeach()
-  foreach(set IN ITEMS with without)
-    add_library(${name}_${set}_eigen OBJECT EXCLUDE_FROM_ALL ${${set}})
-    target_link_libraries(${name}_${set}_eigen PRIVATE ${library} vbon_own_flags)
-    target_compile_options(${name}_${set}_eigen PRIVATE -O0)
-    add_dependencies(vbon_headers_alone ${name}_${set}_eigen)
+  list(REMOVE_DUPLICATES kinds)
+  foreach(kind IN LISTS kinds)
+    add_library(${kind} OBJECT EXCLUDE_FROM_ALL ${sources_${kind}})
+    target_link_libraries(${kind} PRIVATE ${library} vbon_own_flags)
+    target_compile_options(${kind} PRIVATE -O0)
+    foreach(one IN LISTS shared)
+      get_filename_component(word ${one} NAME_WE)
+      if(kind MATCHES "_${word}(_|$)")
+        target_precompile_headers(${kind} PRIVATE ${PROJECT_SOURCE_DIR}/${one})
+      endif()
+    endforeach()
+    add_dependencies(vbon_headers_alone ${kind})
   endforeach()
-  target_precompile_headers(${name}_with_eigen PRIVATE ${PROJECT_SOURCE_DIR}/${shared})
 endfunction()
 
 # vbon_includes(HEADER RESULT) lists the project's headers that HEADER includes, directly or through others.
