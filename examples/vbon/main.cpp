@@ -127,6 +127,7 @@ int run(int argc, char** argv) {
   add_evaluate(program, job);
   add_compare(program, job);
   add_evaluate_reward(program, job);
+  add_export(program, job);
   add_inspect(program, job);
   for (CLI::App* command : program.get_subcommands({})) require_numbers(*command);
 
