@@ -19,7 +19,8 @@ class Files {
  public:
   Files() : folder_(std::filesystem::temp_directory_path() / message("vbon_load_model_", ::getpid())) {
     const char* given = std::getenv("VBON_BENCHMARK_MODEL");
-    source = given != nullptr ? std::filesystem::path(given) : io::cache_folder() / "smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
+    source =
+        given != nullptr ? std::filesystem::path(given) : io::cache_folder() / "smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
     if (!std::filesystem::exists(source)) return;
     const auto policy = policy::load<Cpu>(source);
     f32 = folder_ / "f32", bf16 = folder_ / "bf16", q8_0 = folder_ / "q8_0.gguf";

@@ -30,7 +30,8 @@ void AlignOptions::add_to(CLI::App& c) {
   add("--evaluation-prompts", evaluation_prompts,
       "held-out prompts; empty: a fifth of --prompts or of the prompts of --pairs, chosen by a hash of the text", what);
   add("--out", out, "folder of the run: model/, report.html, metrics, caches, checkpoints", what);
-  add("--save-dtype", save_dtype, "of the aligned model's numbers: f32, f16, bf16; 'vbon export' writes other formats", what);
+  add("--save-dtype", save_dtype, "of the aligned model's numbers: f32, f16, bf16; 'vbon export' writes other formats",
+      what);
   c.add_flag("--overwrite", overwrite, "remove an earlier run in --out first")->group(what);
   const char* target = "The target";
   add("--n", n, "N of best-of-N, any real number >= 1", target);

@@ -92,8 +92,7 @@ void print_memory(const InspectOptions& o, const model::Shape& shape, std::size_
                                   .new_tokens = job.max_new_tokens.value_or(tokens)};
   };
   const Index drawn = job.samples.value_or(1);
-  print_plan("memory to sample",
-             train::plan_sampling(model, sampling(job.prompt_count ? 64 / drawn : 1, drawn, 64)));
+  print_plan("memory to sample", train::plan_sampling(model, sampling(job.prompt_count ? 64 / drawn : 1, drawn, 64)));
   const AlignOptions& a = job.align;
   train::PlannedAlignment alignment{
       .references = sampling(256 / a.references, a.references, a.max_new_tokens),

@@ -33,8 +33,7 @@ inline const SavedType& saved_type(std::string_view flag, std::string name) {
 /// @throws ConfigError as saved_type, and for a type of GGUF files only
 inline io::Dtype folder_type(std::string_view flag, const std::string& name) {
   const SavedType& type = saved_type(flag, name);
-  require<ConfigError>(type.folder.has_value(), flag, " ", type.name,
-                       " is for GGUF files; a folder takes f32, f16 or bf16");
+  require<ConfigError>(type.folder.has_value(), flag, " ", type.name, " is for GGUF files; a folder takes f32, f16 or bf16");
   return *type.folder;
 }
 
@@ -47,9 +46,9 @@ inline std::uint64_t byte_count(std::string_view flag, const std::string& text) 
   std::erase(name, ' ');
   const std::pair<std::string_view, double> units[] = {{"B", 1}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}};
   const auto* known = std::find_if(std::begin(units), std::end(units), [&](const auto& u) { return u.first == name; });
-  require<ConfigError>(number.has_value() && known != std::end(units) && *number * known->second >= 1 &&
-                           *number * known->second < 1e18,
-                       flag, ": a size as 5GB, 300MB or a number of bytes expected, got '", text, "'");
+  require<ConfigError>(
+      number.has_value() && known != std::end(units) && *number * known->second >= 1 && *number * known->second < 1e18, flag,
+      ": a size as 5GB, 300MB or a number of bytes expected, got '", text, "'");
   return static_cast<std::uint64_t>(*number * known->second);
 }
 }  // namespace vbon::program

@@ -32,6 +32,7 @@
 
 // An optimiser moves the policy.
 #include "vbon/optim/sgd.hpp"
+#include "vbon/train/memory_plan.hpp"
 #include "vbon/train/probe.hpp"
 #include "vbon/train/progress.hpp"
 #include "vbon/train/run_folder.hpp"

@@ -23,8 +23,7 @@ void make_checkpoint(const std::filesystem::path& folder) {
   model::apply_family(model::find_family("llama"), shape);
   model::CausalLm model(shape);
   std::minstd_rand random(1);
-  for (float& value : model.parameters().values())
-    value = (static_cast<float>(random() % 2048) - 1024.0f) * 0x1p-15f;
+  for (float& value : model.parameters().values()) value = (static_cast<float>(random() % 2048) - 1024.0f) * 0x1p-15f;
   model::save_causal_lm(model, folder);
   for (const char* file : {"tokenizer.json", "tokenizer_config.json"})
     std::filesystem::copy_file(tiny_model + "/" + file, folder / file);
@@ -57,10 +56,20 @@ TEST_CASE("the planned memory of sampling and aligning is within a tenth of the 
   const double sampled = run({"sample", "--model", model, "--prompts", tiny_prompts, "--samples", "4"});
   CHECK(planned(plan.out, "memory to sample") == Approx(sampled).epsilon(0.1));
 
-  const Arguments align = {"align", "--model", model, "--reward", "length:5", "--prompts", tiny_prompts, "--references",
-                           "16", "--evaluation-references", "8", "--training-prompts", "8", "--evaluation-count", "4",
-                           "--samples", "4", "--step-prompts", "8", "--steps", "2", "--warm-steps", "0", "--warmup", "0",
-                           "--micro-batch", "32"};
+  const Arguments align = {"align",      "--model",
+                           model,        "--reward",
+                           "length:5",   "--prompts",
+                           tiny_prompts, "--references",
+                           "16",         "--evaluation-references",
+                           "8",          "--training-prompts",
+                           "8",          "--evaluation-count",
+                           "4",          "--samples",
+                           "4",          "--step-prompts",
+                           "8",          "--steps",
+                           "2",          "--warm-steps",
+                           "0",          "--warmup",
+                           "0",          "--micro-batch",
+                           "32"};
   const double adapted = run(align + Arguments{"--lora-rank", "8", "--out", (folder / "lora").string()});
   CHECK(planned(plan.out, "with --lora-rank 8") == Approx(adapted).epsilon(0.1));
   const double aligned = run(align + Arguments{"--out", (folder / "full").string()});

@@ -42,8 +42,8 @@ inline std::uint32_t gguf_file_type(BlockType type) {
     case BlockType::bf16:
       return 32;
     default:
-      throw ConfigError(message("save_gguf: the type ", block_format(type).name,
-                                " cannot be written; known: F32, F16, BF16, Q8_0"));
+      throw ConfigError(
+          message("save_gguf: the type ", block_format(type).name, " cannot be written; known: F32, F16, BF16, Q8_0"));
   }
 }
 
@@ -89,8 +89,7 @@ inline void add_gguf_shape(io::GgufMetadata& metadata, const Shape& s, BlockType
       real("rope.scaling.factor", s.rope.factor);
     }
   }
-  if (family.gguf_says_residual)
-    metadata.add(architecture + ".use_parallel_residual", s.residual == Residual::parallel);
+  if (family.gguf_says_residual) metadata.add(architecture + ".use_parallel_residual", s.residual == Residual::parallel);
 }
 
 /// Writes one file: the shape and the tensors, after whatever stands in `metadata` (a tokenizer).
@@ -100,8 +99,7 @@ inline void save_gguf(const CausalLm& model, const std::filesystem::path& path, 
   const Shape& s = model.shape();
   add_gguf_shape(metadata, s, type);
   std::vector<io::GgufTensorToWrite> tensors;
-  const std::vector<float> divisor =
-      s.rope.scaling == RopeScaling::llama3 ? llama3_divisor(s.rope) : s.rope.divisor;
+  const std::vector<float> divisor = s.rope.scaling == RopeScaling::llama3 ? llama3_divisor(s.rope) : s.rope.divisor;
   if (!divisor.empty())
     tensors.push_back({.name = "rope_freqs.weight", .shape = {static_cast<Index>(divisor.size())}, .values = divisor});
   for (std::size_t i = 0; i < model.network().stored.size(); ++i) {

@@ -23,10 +23,9 @@ inline const GgufPreTokenizer* find_gguf_pre_tokenizer(const Tokenizer& tokenize
   if (part == nullptr || settings["model"]["type"] != "BPE" || io::json_find(settings, "normalizer") != nullptr)
     return nullptr;
   const bool ignore_merges = io::json_get_or<bool>(settings["model"], "ignore_merges", false, "model");
-  const auto* found =
-      std::find_if(std::begin(gguf_pre_tokenizers), std::end(gguf_pre_tokenizers), [&](const auto& known) {
-        return pre_tokenizer_part(known) == *part && known.ignore_merges == ignore_merges;
-      });
+  const auto* found = std::find_if(std::begin(gguf_pre_tokenizers), std::end(gguf_pre_tokenizers), [&](const auto& known) {
+    return pre_tokenizer_part(known) == *part && known.ignore_merges == ignore_merges;
+  });
   return found == std::end(gguf_pre_tokenizers) ? nullptr : found;
 }
 
@@ -68,8 +67,7 @@ inline void add_gguf_tokenizer(io::GgufMetadata& metadata, const Tokenizer& toke
   std::vector<float> scores;
   if (pre == nullptr && (space_prefix || (normalizer != nullptr && *normalizer == detail::sentencepiece_normalizer(false))))
     scores = detail::sentencepiece_scores(tokenizer, size);
-  require<ConfigError>(pre != nullptr || !scores.empty(),
-                       "add_gguf_tokenizer: GGUF has no name for this tokenizer's ",
+  require<ConfigError>(pre != nullptr || !scores.empty(), "add_gguf_tokenizer: GGUF has no name for this tokenizer's ",
                        normalizer != nullptr ? "normalizer and merges" : "pre_tokenizer",
                        "; save the model as a folder instead");
   std::vector<std::string> tokens;
@@ -77,10 +75,10 @@ inline void add_gguf_tokenizer(io::GgufMetadata& metadata, const Tokenizer& toke
   for (TokenId id = 0; id < size; ++id) {
     const auto token = tokenizer.token(id);
     tokens.emplace_back(token.empty() ? "[PAD" + std::to_string(id) + "]" : std::string(token));
-    types.push_back(token.empty()                                              ? detail::gguf_unused
-                    : pre == nullptr && detail::is_byte_token(token)           ? detail::gguf_byte
+    types.push_back(token.empty()                                                     ? detail::gguf_unused
+                    : pre == nullptr && detail::is_byte_token(token)                  ? detail::gguf_byte
                     : pre == nullptr && std::optional<TokenId>(id) == tokenizer.unk() ? detail::gguf_unknown
-                                                                               : detail::gguf_normal);
+                                                                                      : detail::gguf_normal);
   }
   for (const AddedToken& added : tokenizer.added_tokens()) {
     auto& type = types[static_cast<std::size_t>(added.id)];

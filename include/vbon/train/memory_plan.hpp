@@ -46,8 +46,7 @@ struct PlannedAlignment {
 
 namespace detail {
 inline const MemoryPlan& largest(const std::vector<MemoryPlan>& stages) {
-  return *std::max_element(stages.begin(), stages.end(),
-                           [](const auto& a, const auto& b) { return a.bytes() < b.bytes(); });
+  return *std::max_element(stages.begin(), stages.end(), [](const auto& a, const auto& b) { return a.bytes() < b.bytes(); });
 }
 /// Rows of the largest of the passes that a batch is cut into.
 inline Index pass_rows(Index total, Index most) {
@@ -87,15 +86,14 @@ inline MemoryPlan loading(const PlannedModel& m, Index values) {
 inline MemoryPlan plan_sampling(const PlannedModel& m, const PlannedSampling& job) {
   const auto weights = model::weight_sizes(m.shape);
   const auto sampling = detail::sampling_bytes(m.shape, job);
-  return detail::largest(
-      {detail::loading(m, weights.values),
-       {"sample",
-        {{"program and tokenizer", m.overhead},
-         {"weights", weights.values},
-         {"packed copy", weights.packed},
-         {"KV cache", sampling.cache},
-         {"activations", sampling.activations + model::forward_bytes(m.shape, sampling.rows, 0) +
-                             model::kernel_bytes(m.shape, m.threads) + detail::rotary_bytes(m.shape)}}}});
+  return detail::largest({detail::loading(m, weights.values),
+                          {"sample",
+                           {{"program and tokenizer", m.overhead},
+                            {"weights", weights.values},
+                            {"packed copy", weights.packed},
+                            {"KV cache", sampling.cache},
+                            {"activations", sampling.activations + model::forward_bytes(m.shape, sampling.rows, 0) +
+                                                model::kernel_bytes(m.shape, m.threads) + detail::rotary_bytes(m.shape)}}}});
 }
 
 /// `vbon align`.
@@ -112,9 +110,11 @@ inline MemoryPlan plan_alignment(const PlannedModel& m, const PlannedAlignment& 
   const Index copies = adapted ? 1 : 2;  // of the weights: the reference shares those of an adapted policy
 
   const policy::PassOptions passes;
-  const Index scored = std::max(detail::rows_of(job.step, job.step.prompts), detail::rows_of(job.evaluation, job.evaluation.prompts));
+  const Index scored =
+      std::max(detail::rows_of(job.step, job.step.prompts), detail::rows_of(job.evaluation, job.evaluation.prompts));
   const Index forward = detail::pass_rows(scored, passes.forward_rows);
-  const Index groups = std::max<Index>(1, std::min(job.step.prompts, job.micro_batch / std::max<Index>(1, job.step.samples)));
+  const Index groups =
+      std::max<Index>(1, std::min(job.step.prompts, job.micro_batch / std::max<Index>(1, job.step.samples)));
   const Index backward = detail::pass_rows(detail::rows_of(job.step, groups),
                                            std::max<Index>(1, passes.activation_bytes / model::kept_bytes_per_row(s, {})));
   const auto references = detail::sampling_bytes(s, job.references), step = detail::sampling_bytes(s, job.step),
@@ -124,24 +124,24 @@ inline MemoryPlan plan_alignment(const PlannedModel& m, const PlannedAlignment& 
   const Index policy_rows = std::max({step.rows, evaluation.rows, forward, backward});
   const Index fixed = detail::rotary_bytes(s) * 2;
 
-  return detail::largest(
-      {detail::loading(m, weights.values),
-       {"references",
-        {{"program and tokenizer", m.overhead},
-         {"weights", copies * weights.values + adapter},
-         {"packed copy", weights.packed},
-         {"KV cache", references.cache},
-         {"activations", references.activations + model::forward_bytes(s, references.rows, 0) +
-                             model::kernel_bytes(s, m.threads) + fixed}}},
-       {"train",
-        {{"program and tokenizer", m.overhead},
-         {"weights", copies * weights.values + adapter},
-         {"packed copies", copies * weights.packed},
-         {"gradients", trained},
-         {"optimiser moments", 2 * trained},
-         {"KV cache", drawn.cache},
-         {"activations", drawn.activations + model::forward_bytes(s, policy_rows, forward) +
-                             model::forward_bytes(s, reference_rows, forward) + model::backward_bytes(s, backward, backward) +
-                             model::kernel_bytes(s, m.threads, backward) + fixed}}}});
+  return detail::largest({detail::loading(m, weights.values),
+                          {"references",
+                           {{"program and tokenizer", m.overhead},
+                            {"weights", copies * weights.values + adapter},
+                            {"packed copy", weights.packed},
+                            {"KV cache", references.cache},
+                            {"activations", references.activations + model::forward_bytes(s, references.rows, 0) +
+                                                model::kernel_bytes(s, m.threads) + fixed}}},
+                          {"train",
+                           {{"program and tokenizer", m.overhead},
+                            {"weights", copies * weights.values + adapter},
+                            {"packed copies", copies * weights.packed},
+                            {"gradients", trained},
+                            {"optimiser moments", 2 * trained},
+                            {"KV cache", drawn.cache},
+                            {"activations", drawn.activations + model::forward_bytes(s, policy_rows, forward) +
+                                                model::forward_bytes(s, reference_rows, forward) +
+                                                model::backward_bytes(s, backward, backward) +
+                                                model::kernel_bytes(s, m.threads, backward) + fixed}}}});
 }
 }  // namespace vbon::train
