@@ -12,6 +12,7 @@
 #include "models.hpp"
 #include "objectives.hpp"
 #include "reporting.hpp"
+#include "save_format.hpp"
 #include "training.hpp"
 #include "vbon/eval/evaluate.hpp"
 #include "vbon/io/atomic_file.hpp"
@@ -89,7 +90,7 @@ int align(const AlignOptions& o) {
   if (outcome == train::Outcome::stopped) throw RunError("stopped in training, everything is saved", ErrorCode{"stopped"});
 
   stages.begin("save");
-  policy.save(run.path() / "model");
+  policy.save(run.path() / "model", folder_type("--save-dtype", o.save_dtype));
   if (o.lora.rank > 0)
     policy.save_adapter(run.path() / "adapter", o.model.empty() ? "HuggingFaceTB/SmolLM2-135M-Instruct" : o.model);
   stages.begin("evaluate");

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "answers.hpp"
+#include "save_format.hpp"
 #include "settings.hpp"
 #include "vbon/core/error.hpp"
 
@@ -30,6 +31,8 @@ void AlignOptions::add_to(CLI::App& c) {
   add("--evaluation-prompts", evaluation_prompts,
       "held-out prompts; empty: a fifth of --prompts or of the prompts of --pairs, chosen by a hash of the text", what);
   add("--out", out, "folder of the run: model/, report.html, metrics, caches, checkpoints", what);
+  add("--save-dtype", save_dtype, "of the aligned model's numbers: f32, f16, bf16; 'vbon export' writes other formats",
+      what);
   c.add_flag("--overwrite", overwrite, "remove an earlier run in --out first")->group(what);
   const char* target = "The target";
   add("--n", n, "N of best-of-N, any real number >= 1", target);
@@ -101,6 +104,7 @@ void AlignOptions::check() const {
       top_k == 0 && top_p == 1 && min_p == 0,
       "--top-k, --top-p and --min-p cannot be used in training: a token outside the kept set has log pi_ref = -inf, so the "
       "log-ratio that is learnt would not exist; truncate when you sample the aligned model (vbon sample)");
+  folder_type("--save-dtype", save_dtype);
   check_target(n, temperature);
   answer_of(answer_pattern);
   require<ConfigError>(prompts.empty() || pairs.empty(), "--prompts and --pairs: give one of them, got both");

@@ -14,7 +14,7 @@ namespace vbon::program {
 struct AlignOptions {
   Common common;
   // what to align, by what, on what
-  std::string model, reward, prompts, pairs, evaluation_prompts, out = "vbon-run";
+  std::string model, reward, prompts, pairs, evaluation_prompts, out = "vbon-run", save_dtype = "f32";
   bool overwrite = false;
   // the target
   double n = 4;

@@ -2,25 +2,38 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <optional>
 
+#include "align_options.hpp"
 #include "decoders.hpp"
 #include "models.hpp"
 #include "objectives.hpp"
 #include "vbon/core/registry.hpp"
+#include "vbon/eval/evaluate.hpp"
 #include "vbon/io/gguf.hpp"
 #include "vbon/io/jsonl.hpp"
 #include "vbon/io/sharded_safetensors.hpp"
 #include "vbon/model/gguf_config.hpp"
 #include "vbon/model/load.hpp"
+#include "vbon/policy/lora.hpp"
 #include "vbon/rollout/reference_cache.hpp"
 #include "vbon/text/tokenizer.hpp"
+#include "vbon/train/memory.hpp"
+#include "vbon/train/memory_plan.hpp"
 
 namespace vbon::program {
 namespace {
+/// The job whose memory is planned. What is not given is the default of the command that it is planned for.
+struct PlannedJob {
+  std::optional<Index> samples, max_new_tokens, prompt_count;
+  Index prompt_tokens = 16;
+  AlignOptions align;  // the other defaults
+};
 struct InspectOptions {
   Common common;
   std::string what;
   bool tensors = false;
+  PlannedJob job;
 };
 
 void line(std::string_view name, const std::string& value) {
@@ -46,7 +59,6 @@ void print_tokenizer(const text::Tokenizer& tokenizer) {
        tokenizer.chat_template().empty() ? "none" : message(tokenizer.chat_template().size(), " characters"));
 }
 
-/// @param bytes  of a stored parameter on average
 void print_shape(const model::Shape& shape, double parameters) {
   line("family", shape.family);
   line("parameters", message(static_cast<std::int64_t>(parameters)));
@@ -54,26 +66,66 @@ void print_shape(const model::Shape& shape, double parameters) {
   line("heads", message(shape.heads, " (", shape.kv_heads, " for keys and values) of ", shape.head_dim));
   line("vocabulary", message(shape.vocab, shape.tied ? ", head tied to the embedding" : ""));
   line("context", message(shape.context, " tokens"));
-  line("memory to sample", megabytes(8 * parameters) + " for weights and their packed copy, and the KV cache");
-  line("memory to align",
-       megabytes((4 * 4 + 4 + 8) * parameters) + " for policy, gradients, moments and reference, and activations");
+}
+
+void print_plan(std::string_view name, const train::MemoryPlan& plan) {
+  std::string parts;
+  for (const auto& [part, bytes] : plan.part)
+    if (bytes > 0) parts += (parts.empty() ? "" : ", ") + part + " " + megabytes(static_cast<double>(bytes));
+  line(name, megabytes(static_cast<double>(plan.bytes())) + " (to " + plan.stage + ": " + parts + ")");
+}
+/// What the commands sample and align will hold at most. Call it when the tokenizer is loaded: what this process holds
+/// then, those hold too.
+/// @param tensors, file  of the checkpoint: how many, and their bytes
+void print_memory(const InspectOptions& o, const model::Shape& shape, std::size_t tensors, double file) {
+  if (static_cast<std::size_t>(shape.layers) > tensors) return;  // damaged, and too large to be laid out
+  const PlannedJob& job = o.job;
+  const train::PlannedModel model{.shape = shape,
+                                  .file = static_cast<Index>(file),
+                                  .overhead = static_cast<Index>(train::resident_megabytes() * 1e6),
+                                  .threads = o.common.threads > 0 ? o.common.threads : available_threads()};
+  // As many prompts at once as the commands take (sample.cpp; rollout::CacheOptions::batch; eval::EvaluationOptions::batch).
+  const auto sampling = [&](Index prompts, Index samples, Index tokens) {
+    return train::PlannedSampling{.prompts = std::max<Index>(1, std::min(job.prompt_count.value_or(prompts), prompts)),
+                                  .samples = samples,
+                                  .prompt_tokens = job.prompt_tokens,
+                                  .new_tokens = job.max_new_tokens.value_or(tokens)};
+  };
+  const Index drawn = job.samples.value_or(1);
+  print_plan("memory to sample", train::plan_sampling(model, sampling(job.prompt_count ? 64 / drawn : 1, drawn, 64)));
+  const AlignOptions& a = job.align;
+  train::PlannedAlignment alignment{
+      .references = sampling(256 / a.references, a.references, a.max_new_tokens),
+      .step = sampling(a.step_prompts, job.samples.value_or(a.samples), a.max_new_tokens),
+      .evaluation = sampling(eval::EvaluationOptions{}.batch, a.evaluation_samples, a.max_new_tokens),
+      .micro_batch = a.micro_batch};
+  print_plan("memory to align", train::plan_alignment(model, alignment));
+  alignment.lora_rank = a.lora.rank > 0 ? a.lora.rank : 8;
+  model::Parameters layout;  // names and sizes only
+  const model::Network network = model::build_network(model::find_family(shape.family), shape, layout);
+  alignment.adapted = policy::select_modules(model::lora_modules(layout, network),
+                                             policy::LoraTargets::parse(a.lora.targets), "--lora-targets");
+  print_plan(message("with --lora-rank ", alignment.lora_rank), train::plan_alignment(model, alignment));
 }
 
 void inspect_gguf(const InspectOptions& o) {
   const auto file = io::GgufFile::open(o.what);
   line("file", o.what + " (GGUF)");
   const auto shape = model::read_shape(file);
-  double parameters = 0;
+  double parameters = 0, bytes = 0;
   std::map<std::string, int> types;
   for (const auto& tensor : file.tensors()) {
     parameters += static_cast<double>(tensor.size);
+    bytes += static_cast<double>(tensor.bytes.size());
     ++types[std::string(block_format(tensor.type).name)];
   }
   print_shape(shape, parameters);
   std::string list;
   for (const auto& [type, tensors] : types) list += (list.empty() ? "" : ", ") + message(tensors, " ", type);
   line("tensors", list);
-  print_tokenizer(text::Tokenizer::from_gguf(file));
+  const auto tokenizer = text::Tokenizer::from_gguf(file);
+  print_tokenizer(tokenizer);
+  print_memory(o, shape, file.tensors().size(), bytes);
   if (o.tensors)
     for (const auto& tensor : file.tensors())
       line(block_format(tensor.type).name, tensor.name + "  " + dimensions(tensor.shape));
@@ -87,15 +139,18 @@ void inspect_folder(const InspectOptions& o) {
   line("folder", o.what);
   line("architecture", architectures.empty() ? "not said" : architectures[0]);
   const auto file = io::ShardedSafetensors::open(folder);
-  double parameters = 0;
+  double parameters = 0, bytes = 0;
   std::map<std::string, int> types;
   for (const auto& name : file.names()) {
     const auto& info = file.info(name);
     parameters += static_cast<double>(info.size);
+    bytes += static_cast<double>(info.size * static_cast<Index>(io::dtype_format(info.dtype).bytes));
     ++types[std::string(io::dtype_format(info.dtype).name)];
   }
+  std::optional<model::Shape> shape;
   try {
-    print_shape(model::read_shape(model::ConfigReader(config, config_path.string())), parameters);
+    shape = model::read_shape(model::ConfigReader(config, config_path.string()));
+    print_shape(*shape, parameters);
   } catch (const ConfigError& error) {  // an encoder, or a family that is not known as a causal model
     line("parameters", message(static_cast<std::int64_t>(parameters)));
     line("as a policy", std::string("no: ") + error.what());
@@ -103,7 +158,12 @@ void inspect_folder(const InspectOptions& o) {
   std::string list;
   for (const auto& [type, tensors] : types) list += (list.empty() ? "" : ", ") + message(tensors, " ", type);
   line("tensors", list);
-  if (std::filesystem::exists(folder / "tokenizer.json")) print_tokenizer(text::Tokenizer::from_json(folder));
+  std::optional<text::Tokenizer> tokenizer;
+  if (std::filesystem::exists(folder / "tokenizer.json")) {
+    tokenizer = text::Tokenizer::from_json(folder);
+    print_tokenizer(*tokenizer);
+  }
+  if (shape && shape->labels == 0) print_memory(o, *shape, file.names().size(), bytes);
   if (o.tensors)
     for (const auto& name : file.names())
       line(io::dtype_format(file.info(name).dtype).name, std::string(name) + "  " + dimensions(file.info(name).shape));
@@ -161,6 +221,17 @@ void inspect_cache(const InspectOptions& o) {
 
 int inspect(const InspectOptions& o) {
   begin(o.common);
+  const AlignOptions& planned = o.job.align;
+  for (const auto& [flag, value] : {std::pair{"--samples", o.job.samples.value_or(1)},
+                                    {"--max-new-tokens", o.job.max_new_tokens.value_or(1)},
+                                    {"--prompt-tokens", o.job.prompt_tokens},
+                                    {"--prompt-count", o.job.prompt_count.value_or(1)},
+                                    {"--step-prompts", planned.step_prompts},
+                                    {"--references", planned.references},
+                                    {"--evaluation-samples", planned.evaluation_samples},
+                                    {"--micro-batch", planned.micro_batch}})
+    check_count(flag, value, 1);
+  check_count("--lora-rank", planned.lora.rank, 0);
   if (same_name(o.what, "objectives")) return print_line(list_objectives()), 0;
   if (same_name(o.what, "decoders")) return print_line(list_decoders()), 0;
   if (same_name(o.what, "estimators")) return print_line(list_estimators()), 0;
@@ -196,6 +267,19 @@ void add_inspect(CLI::App& program, Job& job) {
       "GGUF file, model folder, run folder, reference cache (.jsonl), or objectives, decoders, estimators, rewards; "
       "empty: the fetched model");
   c->add_flag("--tensors", o->tensors, "list every tensor");
+  const auto plan = [&](const char* flag, auto& value, const char* help) {
+    return c->add_option(flag, value, help)->group("The job whose memory is planned (defaults: of sample and align)");
+  };
+  plan("--samples", o->job.samples, "responses per prompt (and step)");
+  plan("--max-new-tokens", o->job.max_new_tokens, "tokens of a response at most");
+  plan("--prompt-tokens", o->job.prompt_tokens, "tokens of a prompt")->capture_default_str();
+  plan("--prompt-count", o->job.prompt_count, "prompts of the job, where it has few; sample: 1 where this is not given");
+  plan("--step-prompts", o->job.align.step_prompts, "prompts per step")->capture_default_str();
+  plan("--references", o->job.align.references, "responses of the reference per prompt")->capture_default_str();
+  plan("--evaluation-samples", o->job.align.evaluation_samples, "responses per held-out prompt")->capture_default_str();
+  plan("--micro-batch", o->job.align.micro_batch, "responses per backward pass at most")->capture_default_str();
+  plan("--lora-rank", o->job.align.lora.rank, "rank of an adapter; 0: 8 is shown")->capture_default_str();
+  plan("--lora-targets", o->job.align.lora.targets, "linear maps to adapt")->capture_default_str();
   add_common(*c, o->common);
   c->callback([o, &job] { job = [o] { return inspect(*o); }; });
 }

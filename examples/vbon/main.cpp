@@ -128,6 +128,7 @@ int run(int argc, char** argv) {
   add_compare(program, job);
   add_evaluate_reward(program, job);
   add_calibrate(program, job);
+  add_export(program, job);
   add_inspect(program, job);
   for (CLI::App* command : program.get_subcommands({})) require_numbers(*command);
 

@@ -68,7 +68,9 @@ void Policy::adapt(const LoraSettings& settings, RngKey key) {
                       {.rank = settings.rank, .alpha = settings.alpha, .rank_stabilized = settings.rank_stabilized}, key);
 }
 Policy Policy::reference() const { return Policy(std::make_unique<Model>(Model{model_->policy.reference()})); }
-void Policy::save(const std::filesystem::path& folder) const { policy::save(model_->policy, folder); }
+void Policy::save(const std::filesystem::path& folder, io::Dtype dtype) const {
+  policy::save(model_->policy, folder, {.dtype = dtype});
+}
 void Policy::save_adapter(const std::filesystem::path& folder, const std::string& base_name) const {
   policy::save_adapter(model_->policy.model(), folder, base_name);
 }

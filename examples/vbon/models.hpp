@@ -10,6 +10,7 @@
 #include "program.hpp"
 #include "vbon/data/preference.hpp"
 #include "vbon/io/json.hpp"
+#include "vbon/io/safetensors.hpp"
 #include "vbon/policy/linear_critic.hpp"
 #include "vbon/policy/sampler.hpp"
 #include "vbon/reward/any.hpp"
@@ -69,7 +70,7 @@ class Policy {
   /// What the policy is held against: its weights without the adapter, shared; where there is none a clone.
   Policy reference() const;
   /// Writes a folder that transformers loads; of an adapted policy with the merged weights.
-  void save(const std::filesystem::path& folder) const;
+  void save(const std::filesystem::path& folder, io::Dtype dtype = io::Dtype::f32) const;
   /// Writes the adapter as a folder that peft loads.
   void save_adapter(const std::filesystem::path& folder, const std::string& base_name) const;
 

@@ -25,6 +25,7 @@ void add_evaluate(CLI::App& program, Job& job);
 void add_compare(CLI::App& program, Job& job);
 void add_calibrate(CLI::App& program, Job& job);
 void add_evaluate_reward(CLI::App& program, Job& job);
+void add_export(CLI::App& program, Job& job);
 void add_inspect(CLI::App& program, Job& job);
 
 /// Options that every command has.

@@ -11,11 +11,11 @@
 #include "vbon/rollout/prompts.hpp"
 #include "vbon/rollout/snippets.hpp"
 #include "vbon/text/chat_template.hpp"
-#include "vbon/text/write_gguf_tokenizer.hpp"
 
 // A policy samples responses: a causal language model from a file, or an enumerable table.
 #include "vbon/policy/load.hpp"
 #include "vbon/policy/peft.hpp"
+#include "vbon/policy/save_gguf.hpp"
 #include "vbon/policy/tabular_policy.hpp"
 
 // A reward scores them.
@@ -32,6 +32,7 @@
 
 // An optimiser moves the policy.
 #include "vbon/optim/sgd.hpp"
+#include "vbon/train/memory_plan.hpp"
 #include "vbon/train/probe.hpp"
 #include "vbon/train/progress.hpp"
 #include "vbon/train/run_folder.hpp"

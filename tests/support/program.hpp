@@ -21,6 +21,7 @@ namespace vbon::test {
 struct Finished {
   int code = 0;  // exit code; 128 + signal when killed
   std::string out, err;
+  double peak_megabytes = 0;  // largest resident set
 };
 struct RunOptions {
   std::vector<std::pair<std::string, std::string>> environment = {};
@@ -63,9 +64,10 @@ class Process {
   void kill(int signal) const { ::kill(pid_, signal); }
   Finished wait() {
     int status = 0;
-    ::waitpid(pid_, &status, 0);
+    rusage usage{};
+    ::wait4(pid_, &status, 0, &usage);
     return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), text_of(folder_ / "out"),
-            text_of(folder_ / "err")};
+            text_of(folder_ / "err"), static_cast<double>(usage.ru_maxrss) * 1024 / 1e6};
   }
 
  private:

@@ -7,6 +7,7 @@
 #include <bit>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -84,18 +85,21 @@ class GgufMetadata {
   std::string encoded_;
 };
 
+/// Floats that are there already, or made when their turn comes.
 struct GgufTensorToWrite {
   std::string name;
   std::vector<Index> shape;  // row-major
-  std::span<const float> values;
-  BlockType type = BlockType::f32;  // f32, f16, bf16 or q8_0
+  std::span<const float> values = {};
+  BlockType type = BlockType::f32;                  // f32, f16, bf16 or q8_0
+  std::function<void(std::span<float>)> make = {};  // used instead of values: fills what is kept while it is written
 };
 
 namespace detail {
 inline std::uint64_t stored_bytes(const GgufTensorToWrite& tensor) {
   CheckedSize size = 1;
   for (const Index n : tensor.shape) size = size * n;
-  require<ShapeError>(size.valid() && size.value() == tensor.values.size() && tensor.shape.size() <= 4,
+  require<ShapeError>(size.valid() && tensor.shape.size() <= 4 &&
+                          (tensor.make ? tensor.values.empty() : size.value() == tensor.values.size()),
                       "write_gguf: tensor \"", tensor.name, "\": shape ", shape_text(tensor.shape), " does not fit its ",
                       tensor.values.size(), " values");
   const BlockType t = tensor.type;
@@ -109,6 +113,12 @@ inline std::uint64_t stored_bytes(const GgufTensorToWrite& tensor) {
   return size.value() / format.elements * format.bytes;
 }
 inline void write_values(AtomicFile& file, const GgufTensorToWrite& tensor) {
+  if (tensor.make) {
+    const BlockFormat& format = block_format(tensor.type);
+    std::vector<float> made(stored_bytes(tensor) / format.bytes * format.elements);
+    tensor.make(made);
+    return write_values(file, {.name = tensor.name, .shape = tensor.shape, .values = made, .type = tensor.type});
+  }
   if (tensor.type == BlockType::f32) return file.write(std::as_bytes(tensor.values));
   if (tensor.type == BlockType::f16) return write_narrow(file, tensor.values, float_to_half);
   if (tensor.type == BlockType::bf16) return write_narrow(file, tensor.values, float_to_bfloat16);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "vbon/core/error.hpp"
+#include "vbon/model/rope_scaling.hpp"
 #include "vbon/model/shape.hpp"
 
 namespace vbon::model {
@@ -188,8 +189,16 @@ inline Rope read_rope(const ConfigReader& config, Index head_dim, Index context,
   return rope;
 }
 
+/// @throws ConfigError for divisors of a GGUF file that no config.json can say
+inline void require_config_says(const Rope& rope) {
+  require<ConfigError>(rope.divisor.empty() || llama3_from_divisor(rope).scaling == RopeScaling::llama3,
+                       "this model's rotary frequencies (rope_freqs.weight of its GGUF file) are not those of a Llama 3 "
+                       "scaling, and config.json has no other entry for them; save it as a GGUF file");
+}
+
 /// Writes rotary settings in the older spelling, which old and new tools read.
-inline void write_rope(const Rope& rope, Json& config) {
+inline void write_rope(const Rope& read, Json& config) {
+  const Rope rope = read.divisor.empty() ? read : llama3_from_divisor(read);
   config["rope_theta"] = rope.theta;
   config["rope_scaling"] = nullptr;
   if (rope.scaling == RopeScaling::linear) config["rope_scaling"] = {{"rope_type", "linear"}, {"factor", rope.factor}};

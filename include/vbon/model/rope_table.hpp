@@ -5,10 +5,9 @@
 // smooth transition (llama3, as in the Llama 3.1 models).
 #pragma once
 #include <cmath>
-#include <numbers>
 
 #include "vbon/kernel/rotary.hpp"
-#include "vbon/model/shape.hpp"
+#include "vbon/model/rope_scaling.hpp"
 
 namespace vbon::model {
 /// inv_freq[i] = theta^(-2 i / dim), then scaled.   [dim / 2] radians a position
@@ -18,15 +17,7 @@ inline kernel::Rotary rope_table(const Shape& shape) {
   for (Index i = 0; i < rope.dim / 2; ++i) {
     double frequency = std::pow(rope.theta, -2.0 * static_cast<double>(i) / static_cast<double>(rope.dim));
     if (rope.scaling == RopeScaling::linear) frequency /= rope.factor;
-    if (rope.scaling == RopeScaling::llama3) {
-      const double turns = rope.original_context * frequency / (2 * std::numbers::pi);  // in the original context
-      if (turns < rope.low_freq_factor) {
-        frequency /= rope.factor;
-      } else if (turns <= rope.high_freq_factor) {
-        const double kept = (turns - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor);
-        frequency *= (1 - kept) / rope.factor + kept;
-      }
-    }
+    if (rope.scaling == RopeScaling::llama3) frequency = llama3_frequency(rope, frequency);
     if (!rope.divisor.empty()) frequency /= static_cast<double>(rope.divisor[static_cast<std::size_t>(i)]);
     table.inv_freq.push_back(static_cast<float>(frequency));
   }

@@ -19,32 +19,43 @@ struct SaveOptions {
   std::uint64_t shard_bytes = 5'000'000'000;  // larger checkpoints are split
 };
 
-/// @throws ConfigError for another dtype, RunError when the disk is full
+namespace detail {
+/// Gives one tensor to write its values in the order in which a format stores them: those of the model, or made when
+/// their turn comes where they are merged with an adapter or rearranged.
+template <class ToWrite>
+void set_values(ToWrite& tensor, const CausalLm& model, std::size_t number, const Arrangement& form) {
+  const Parameters& parameters = model.parameters();
+  const View<const float> values = parameters.value(static_cast<Index>(number));
+  const LoraAdapter* adapter = model.adapter();
+  if (adapter && !adapter->find(static_cast<Index>(number))) adapter = nullptr;
+  if (adapter == nullptr && form.how == Arrange::plain) {
+    tensor.values = values.span();
+    return;
+  }
+  tensor.make = [number, values, adapter, &form](std::span<float> stored) {
+    View<const float> matrix = values;
+    Tensor<float> merged;
+    if (adapter != nullptr) {
+      merged = Tensor<float>(values.rows(), values.cols());
+      std::copy(values.begin(), values.end(), merged.data());
+      adapter->merge(static_cast<Index>(number), merged);
+      matrix = merged.view();
+    }
+    arrange_back(form, matrix, View<float>(stored.data(), matrix.rows(), matrix.cols()));
+  };
+}
+}  // namespace detail
+
+/// @throws ConfigError for another dtype or what config.json has no entry for, RunError when the disk is full
 inline void save_causal_lm(const CausalLm& model, const std::filesystem::path& folder, const SaveOptions& options = {}) {
+  require_config_says(model.shape().rope);
   const Parameters& parameters = model.parameters();
   std::vector<io::TensorToWrite> tensors;
   for (std::size_t i = 0; i < parameters.list().size(); ++i) {
     const Parameter& p = parameters.list()[i];
-    const View<const float> values(parameters.data() + p.offset, p.rows, p.cols);
-    const Arrangement& form = model.network().stored[i].arrangement;
-    const LoraAdapter* adapter = model.adapter();
-    if (adapter && !adapter->find(static_cast<Index>(i))) adapter = nullptr;
-    io::TensorToWrite tensor{.name = p.name, .shape = p.shape, .dtype = options.dtype};
-    if (adapter != nullptr || form.how != Arrange::plain)
-      tensor.make = [i, values, adapter, &form](std::span<float> stored) {
-        View<const float> matrix = values;
-        Tensor<float> merged;
-        if (adapter != nullptr) {
-          merged = Tensor<float>(values.rows(), values.cols());
-          std::copy(values.begin(), values.end(), merged.data());
-          adapter->merge(static_cast<Index>(i), merged);
-          matrix = merged.view();
-        }
-        arrange_back(form, matrix, View<float>(stored.data(), matrix.rows(), matrix.cols()));
-      };
-    else
-      tensor.values = values.span();
-    tensors.push_back(std::move(tensor));
+    io::TensorToWrite& tensor = tensors.emplace_back();
+    tensor = {.name = p.name, .shape = p.shape, .dtype = options.dtype};
+    detail::set_values(tensor, model, i, model.network().stored[i].arrangement);
   }
   io::write_safetensors_folder(folder, tensors, options.shard_bytes);
 

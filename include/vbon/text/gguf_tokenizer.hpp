@@ -112,20 +112,18 @@ inline void read_gguf_bpe(const io::GgufFile& file, TokenizerParts& parts, bool&
 
 /// SentencePiece BPE stores scores instead of merges: every way to make a token of two tokens is a merge,
 /// the better scored token first.
-inline void read_gguf_sentencepiece(const io::GgufFile& file, TokenizerParts& parts, bool& add_bos) {
-  add_bos = true;
-  const auto scores = file.numbers<float>("tokenizer.ggml.scores");
-  require<FormatError>(scores.size() == parts.vocab.size(), parts.where, ": key \"tokenizer.ggml.scores\": ", scores.size(),
-                       " scores for ", parts.vocab.size(), " tokens");
+/// @param score  of a token by its id
+inline std::vector<Bpe::MergePair> merges_of_scores(const std::vector<Vocabulary::Entry>& vocab,
+                                                    const std::vector<float>& score) {
   std::unordered_map<std::string_view, std::size_t> ids;
-  for (const auto& [token, id] : parts.vocab) ids.emplace(token, static_cast<std::size_t>(id));
+  for (const auto& [token, id] : vocab) ids.emplace(token, static_cast<std::size_t>(id));
   std::vector<std::tuple<float, std::size_t, std::size_t, Bpe::MergePair>> found;
-  for (const auto& [token, id] : parts.vocab) {
+  for (const auto& [token, id] : vocab) {
     if (token.size() > 1024) continue;  // a real token is short; all divisions of a huge one would take for ever
     for (std::size_t cut = 1; cut < token.size(); ++cut) {
       const auto left = ids.find(token.substr(0, cut)), right = ids.find(token.substr(cut));
       if (left != ids.end() && right != ids.end())
-        found.emplace_back(-scores[static_cast<std::size_t>(id)], left->second, right->second,
+        found.emplace_back(-score[static_cast<std::size_t>(id)], left->second, right->second,
                            Bpe::MergePair{left->first, right->first});
     }
   }
@@ -133,17 +131,33 @@ inline void read_gguf_sentencepiece(const io::GgufFile& file, TokenizerParts& pa
     return std::tie(std::get<0>(a), std::get<1>(a), std::get<2>(a)) <
            std::tie(std::get<0>(b), std::get<1>(b), std::get<2>(b));
   });
-  for (const auto& merge : found) parts.merges.push_back(std::get<3>(merge));
+  std::vector<Bpe::MergePair> merges;
+  for (const auto& merge : found) merges.push_back(std::get<3>(merge));
+  return merges;
+}
 
-  constexpr std::string_view mark = "\xE2\x96\x81";
+/// What stands for a space in SentencePiece tokens.
+inline constexpr std::string_view sentencepiece_space = "\xE2\x96\x81";
+/// The normalizer of SentencePiece BPE: spaces become their mark, and a text begins with one.
+inline io::Json sentencepiece_normalizer(bool space_prefix) {
   io::Json steps = io::Json::array();
-  if (file.get_or<bool>("tokenizer.ggml.add_space_prefix", true)) steps.push_back({{"type", "Prepend"}, {"prepend", mark}});
-  steps.push_back({{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", mark}});
-  io::Json undo = io::Json::array({{{"type", "Replace"}, {"pattern", {{"String", mark}}}, {"content", " "}},
+  if (space_prefix) steps.push_back({{"type", "Prepend"}, {"prepend", sentencepiece_space}});
+  steps.push_back({{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", sentencepiece_space}});
+  return {{"type", "Sequence"}, {"normalizers", steps}};
+}
+
+inline void read_gguf_sentencepiece(const io::GgufFile& file, TokenizerParts& parts, bool& add_bos) {
+  add_bos = true;
+  const auto scores = file.numbers<float>("tokenizer.ggml.scores");
+  require<FormatError>(scores.size() == parts.vocab.size(), parts.where, ": key \"tokenizer.ggml.scores\": ", scores.size(),
+                       " scores for ", parts.vocab.size(), " tokens");
+  parts.merges = merges_of_scores(parts.vocab, scores);
+  const bool prefix = file.get_or<bool>("tokenizer.ggml.add_space_prefix", true);
+  io::Json undo = io::Json::array({{{"type", "Replace"}, {"pattern", {{"String", sentencepiece_space}}}, {"content", " "}},
                                    {{"type", "ByteFallback"}},
                                    {{"type", "Fuse"}}});
-  if (steps.size() > 1) undo.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
-  parts.settings["normalizer"] = {{"type", "Sequence"}, {"normalizers", steps}};
+  if (prefix) undo.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
+  parts.settings["normalizer"] = sentencepiece_normalizer(prefix);
   parts.settings["decoder"] = {{"type", "Sequence"}, {"decoders", undo}};
   io::Json& model = parts.settings["model"];
   model["byte_fallback"] = true;

@@ -25,6 +25,8 @@ concept Family = requires(const ConfigReader& config, const Shape& shape, Slot s
   { F::qkv } -> std::convertible_to<QkvStorage>;
   { F::conv1d } -> std::convertible_to<bool>;             // linear weights are stored [in, out]
   { F::gguf_rotary_pairs } -> std::convertible_to<bool>;  // GGUF files hold q and k with rotated entries in pairs
+  { F::gguf_rope_freqs } -> std::convertible_to<bool>;    // they may hold divisors of the rotary frequencies
+  { F::gguf_says_residual } -> std::convertible_to<bool>;  // they say whether attention and MLP stand in parallel
   { F::biased } -> std::convertible_to<bool>;             // every linear map of a block has a bias
   { F::shape(config) } -> std::same_as<Shape>;            // family choices are added by the caller
   { F::config(shape) } -> std::same_as<Json>;
@@ -39,7 +41,7 @@ struct FamilyInfo {
   Mlp mlp;
   Activation activation;
   QkvStorage qkv;
-  bool conv1d, gguf_rotary_pairs, biased;
+  bool conv1d, gguf_rotary_pairs, gguf_rope_freqs, gguf_says_residual, biased;
   Shape (*shape)(const ConfigReader&);
   Json (*config)(const Shape&);
   std::string (*tensor_name)(Slot, Index);
@@ -47,8 +49,22 @@ struct FamilyInfo {
 
 template <Family F>
 FamilyInfo family_info() {
-  return {F::name,   F::gguf_name,         F::prefix, F::norm,   F::position, F::mlp,         F::activation, F::qkv,
-          F::conv1d, F::gguf_rotary_pairs, F::biased, &F::shape, &F::config,  &F::tensor_name};
+  return {F::name,
+          F::gguf_name,
+          F::prefix,
+          F::norm,
+          F::position,
+          F::mlp,
+          F::activation,
+          F::qkv,
+          F::conv1d,
+          F::gguf_rotary_pairs,
+          F::gguf_rope_freqs,
+          F::gguf_says_residual,
+          F::biased,
+          &F::shape,
+          &F::config,
+          &F::tensor_name};
 }
 
 /// What a family lacks: a slot that none of its checkpoints has.

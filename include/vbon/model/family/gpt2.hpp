@@ -17,6 +17,8 @@ struct Gpt2 {
   static constexpr QkvStorage qkv = QkvStorage::stacked;
   static constexpr bool conv1d = true;
   static constexpr bool gguf_rotary_pairs = false;
+  static constexpr bool gguf_rope_freqs = false;
+  static constexpr bool gguf_says_residual = false;
   static constexpr bool biased = true;
 
   static Shape shape(const ConfigReader& config) {

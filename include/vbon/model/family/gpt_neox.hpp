@@ -17,6 +17,8 @@ struct GptNeox {
   static constexpr QkvStorage qkv = QkvStorage::by_head;
   static constexpr bool conv1d = false;
   static constexpr bool gguf_rotary_pairs = false;
+  static constexpr bool gguf_rope_freqs = false;
+  static constexpr bool gguf_says_residual = true;
   static constexpr bool biased = true;
 
   static Shape shape(const ConfigReader& config) {

@@ -18,6 +18,8 @@ struct Llama {
   static constexpr QkvStorage qkv = QkvStorage::separate;
   static constexpr bool conv1d = false;
   static constexpr bool gguf_rotary_pairs = true;
+  static constexpr bool gguf_rope_freqs = true;
+  static constexpr bool gguf_says_residual = false;
   static constexpr bool biased = false;
 
   static Shape shape(const ConfigReader& config) {

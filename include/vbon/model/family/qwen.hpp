@@ -25,6 +25,7 @@ struct Qwen2 : Llama {
   static constexpr std::string_view name = "qwen2";
   static constexpr std::string_view gguf_name = "qwen2";
   static constexpr bool gguf_rotary_pairs = false;
+  static constexpr bool gguf_rope_freqs = false;
 
   static Shape shape(const ConfigReader& config) {
     Shape s = detail::qwen_shape(config);
@@ -44,6 +45,7 @@ struct Qwen3 : Llama {
   static constexpr std::string_view name = "qwen3";
   static constexpr std::string_view gguf_name = "qwen3";
   static constexpr bool gguf_rotary_pairs = false;
+  static constexpr bool gguf_rope_freqs = false;
 
   static Shape shape(const ConfigReader& config) {
     Shape s = detail::qwen_shape(config);

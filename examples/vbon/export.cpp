@@ -1,0 +1,77 @@
+// vbon export: a model in another format, with an adapter merged into it.
+#include <filesystem>
+
+#include "models.hpp"
+#include "save_format.hpp"
+#include "vbon/policy/load.hpp"
+#include "vbon/policy/peft.hpp"
+#include "vbon/policy/save_gguf.hpp"
+
+namespace vbon::program {
+namespace {
+struct ExportOptions {
+  Common common;
+  std::string model, adapter, out, format, dtype = "f32", shard_size = "5GB";
+  bool overwrite = false;
+
+  /// @throws ConfigError for a format of another name
+  bool gguf() const {
+    if (format.empty()) return model::is_gguf(out);
+    require<ConfigError>(format == "gguf" || format == "folder", "unknown --format '", format, "'; known: folder, gguf");
+    return format == "gguf";
+  }
+};
+
+/// What lies there is replaced only when that was asked for, and never what is read.
+void require_place(const ExportOptions& o, bool gguf) {
+  const std::filesystem::path out = o.out;
+  std::error_code ignored;
+  for (const auto& [what, path] : {std::pair{"model", o.model}, {"adapter", o.adapter}})
+    require<ConfigError>(path.empty() || !std::filesystem::equivalent(path, out, ignored), "--out ", o.out, " is the ", what,
+                         " that is read; give another place");
+  if (!std::filesystem::exists(out)) return;
+  require<ConfigError>(std::filesystem::is_directory(out) != gguf, "--out ", o.out, " is a ", gguf ? "folder" : "file",
+                       ", but a GGUF model is a file and the other format a folder; give another place");
+  require<ConfigError>(o.overwrite || (!gguf && std::filesystem::is_empty(out)), "--out ", o.out,
+                       " is there already; give another place, or --overwrite to write over it");
+}
+
+int export_model(const ExportOptions& o) {
+  begin(o.common);
+  require<ConfigError>(!o.out.empty(), "--out is missing; give a path that ends with .gguf, or a folder");
+  const bool gguf = o.gguf();
+  const SavedType& type = saved_type("--dtype", o.dtype);
+  const model::SaveOptions folder_options{.dtype = gguf ? io::Dtype::f32 : folder_type("--dtype", o.dtype),
+                                          .shard_bytes = byte_count("--shard-size", o.shard_size)};
+  require_place(o, gguf);
+
+  auto policy = policy::load<Cpu>(o.model.empty() ? cached(default_model, "a path") : std::filesystem::path(o.model));
+  if (!o.adapter.empty()) policy::load_adapter(policy.model(), o.adapter);
+  if (gguf)
+    policy::save_gguf(policy, o.out, type.gguf);
+  else
+    policy::save(policy, o.out, folder_options);
+  print_line(o.out);
+  return 0;
+}
+}  // namespace
+
+void add_export(CLI::App& program, Job& job) {
+  auto* c = program.add_subcommand("export", "Writes a model in another format: a Hugging Face folder or a GGUF file");
+  auto o = std::make_shared<ExportOptions>();
+  c->footer(
+      "Examples:\n"
+      "  vbon export run/model --out model.gguf --dtype q8_0                     for llama.cpp\n"
+      "  vbon export MODEL --adapter run/adapter --out merged --dtype bf16       for transformers");
+  c->add_option("model,--model", o->model, "GGUF file or Hugging Face folder; empty: the fetched SmolLM2-135M-Instruct");
+  c->add_option("--adapter", o->adapter, "LoRA adapter of that model, a peft folder; it is merged into the weights");
+  c->add_option("--out", o->out, "where to write: a path that ends with .gguf, or a folder");
+  c->add_option("--format", o->format, "folder or gguf; empty: as the ending of --out says");
+  c->add_option("--dtype", o->dtype, "type of the numbers: f32, f16, bf16; q8_0 in a GGUF file")->capture_default_str();
+  c->add_option("--shard-size", o->shard_size, "a folder's weights are split into files of this size at most")
+      ->capture_default_str();
+  c->add_flag("--overwrite", o->overwrite, "write over what is there");
+  add_common(*c, o->common);
+  c->callback([o, &job] { job = [o] { return export_model(*o); }; });
+}
+}  // namespace vbon::program

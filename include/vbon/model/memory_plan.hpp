@@ -1,0 +1,73 @@
+// vbon/model/memory_plan.hpp
+//
+// How many bytes a model of a shape holds in each use, before it is loaded: the sizes of the buffers that
+// causal_lm.hpp, kv_cache.hpp and the kernels take, counted rather than measured.
+#pragma once
+#include <algorithm>
+
+#include "vbon/kernel/token_log_prob.hpp"
+#include "vbon/model/activations.hpp"
+#include "vbon/model/kv_cache.hpp"
+#include "vbon/model/network.hpp"
+#include "vbon/model/registry.hpp"
+
+namespace vbon::model {
+namespace detail {
+constexpr Index float_bytes = static_cast<Index>(sizeof(float));
+}
+
+/// What does not depend on the use.
+struct WeightSizes {
+  Index values = 0;  // [bytes] all parameters
+  Index packed = 0;  // [bytes] the second copy of the linear maps, for the matrix kernel
+};
+
+inline WeightSizes weight_sizes(const Shape& shape) {
+  Parameters parameters;  // laid out, never filled
+  Network network = build_network(find_family(shape.family), shape, parameters);
+  WeightSizes sizes;
+  sizes.values = parameters.size() * detail::float_bytes;
+  constexpr Index panel = kernel::PackedMatrix<float>::width;
+  network.for_each_linear([&](const Linear& linear) {
+    sizes.packed += (linear.outputs() + panel - 1) / panel * panel * linear.inputs() * detail::float_bytes;
+  });
+  return sizes;
+}
+
+/// A pass over rows that keeps nothing for a backward pass.
+/// @param reads  rows that the head is applied to
+inline Index forward_bytes(const Shape& s, Index rows, Index reads) {
+  const Index qk_raw = s.qk_norm ? s.q_width() + s.kv_width() : 0;
+  const Index block = 2 * s.q_width() + 2 * s.kv_width() + qk_raw + s.heads + (s.mlp == Mlp::gated ? 2 : 1) * s.inner;
+  const Index stream = 2 * s.width, scratch = s.width + s.inner;
+  return (rows * (block + stream + scratch) + reads * s.width) * detail::float_bytes;
+}
+
+/// What a backward pass holds beside what forward_bytes() counts of the same rows.
+inline Index backward_bytes(const Shape& s, Index rows, Index reads, const MemoryOptions& memory = {}) {
+  const Index gated = s.mlp == Mlp::gated ? 1 : 0;
+  const Index scratch = (2 + gated) * s.inner + 2 * s.width + 2 * s.q_width() + 2 * s.kv_width();
+  const Index streams = 2 * s.width;
+  return rows * kept_bytes_per_row(s, memory) + (rows * (scratch + streams) + reads * s.width) * detail::float_bytes;
+}
+
+/// Keys and values of `sequences` responses of `tokens` tokens that grow together from `prompts` prompts.
+inline Index cache_bytes(const Shape& s, Index prompts, Index prompt_tokens, Index sequences, Index tokens) {
+  constexpr Index page = KvPool::page_rows;
+  const Index row = 2 * s.layers * s.kv_width() * detail::float_bytes;
+  const Index grown = (std::max<Index>(0, tokens - 1) + page - 1) / page * page;  // the last token is never fed
+  return row * (prompts * prompt_tokens + sequences * grown);
+}
+
+/// What the threads keep between calls of the head and the matrix kernels.
+/// @param trained_reads  rows that the head is trained on at once; 0: none
+inline Index kernel_bytes(const Shape& s, Index threads, Index trained_reads = 0) {
+  const Index width = kernel::PackedMatrix<float>::width, tile = kernel::detail::vocabulary_tile;
+  const Index padded = (s.width + width - 1) / width * width;
+  const Index logits = 2 * kernel::detail::head_rows * tile;
+  const Index turned = trained_reads > 0 ? padded * tile + std::max({s.inner, s.q_width(), s.width}) * width : 0;
+  const Index slice = std::min(kernel::detail::backward_slice, trained_reads);
+  const Index partial = kernel::detail::backward_groups * slice * s.width;
+  return (threads * (logits + turned) + partial) * detail::float_bytes;
+}
+}  // namespace vbon::model

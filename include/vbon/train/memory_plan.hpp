@@ -1,0 +1,147 @@
+// vbon/train/memory_plan.hpp
+//
+// The peak of memory of sampling from a model and of aligning it, planned from the shape and the sizes of the job. A job
+// has stages (load, sample references, train, evaluate); the plan is that of the stage that holds most. The reward is the
+// caller's and not counted.
+#pragma once
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "vbon/model/lora.hpp"
+#include "vbon/model/memory_plan.hpp"
+#include "vbon/policy/causal_lm_policy.hpp"
+
+namespace vbon::train {
+/// What is held at once, taken apart.   [bytes]
+struct MemoryPlan {
+  std::string stage;
+  std::vector<std::pair<std::string, Index>> part;
+  Index bytes() const {
+    Index sum = 0;
+    for (const auto& [name, size] : part) sum += size;
+    return sum;
+  }
+};
+
+/// What a plan starts from.
+struct PlannedModel {
+  model::Shape shape;
+  Index file = 0;      // [bytes] of the checkpoint, mapped while it is loaded
+  Index overhead = 0;  // [bytes] of the program and the tokenizer
+  Index threads = 1;
+};
+/// Responses drawn together.
+struct PlannedSampling {
+  Index prompts = 1, samples = 1;  // prompts a call, responses a prompt
+  Index prompt_tokens = 16, new_tokens = 64;
+};
+struct PlannedAlignment {
+  PlannedSampling references, step, evaluation;
+  Index micro_batch = 64;
+  std::vector<model::LoraModule> adapted = {};  // empty: all weights are trained
+  Index lora_rank = 0;
+};
+
+namespace detail {
+inline const MemoryPlan& largest(const std::vector<MemoryPlan>& stages) {
+  return *std::max_element(stages.begin(), stages.end(), [](const auto& a, const auto& b) { return a.bytes() < b.bytes(); });
+}
+/// Rows of the largest of the passes that a batch is cut into.
+inline Index pass_rows(Index total, Index most) {
+  const Index passes = std::max<Index>(1, (total + most - 1) / most), wanted = (total + passes - 1) / passes;
+  return passes == 1 ? total : std::min(total, wanted + wanted / 16);
+}
+
+struct SamplingBytes {
+  Index cache = 0, activations = 0, rows = 0;
+};
+/// One call of CausalLmPolicy::sample.
+inline SamplingBytes sampling_bytes(const model::Shape& s, const PlannedSampling& job) {
+  const policy::PassOptions passes;
+  const Index slice = std::min(job.samples, passes.sampled_rows);
+  const Index prompts = std::min(job.prompts, passes.sampled_rows / slice), together = prompts * slice;
+  SamplingBytes out;
+  out.cache = model::cache_bytes(s, prompts, job.prompt_tokens, together, job.new_tokens);
+  out.rows = std::max(prompts * job.prompt_tokens, together);
+  // A session keeps the hidden rows twice; drafts of one prompt have their first logits in common.
+  const Index logits = slice > 1 ? prompts * s.vocab : 0;
+  out.activations = (2 * together * s.width + logits) * static_cast<Index>(sizeof(float));
+  return out;
+}
+/// Rows and read rows of a batch: each prompt once, each response but its last token.
+inline Index rows_of(const PlannedSampling& job, Index prompts) {
+  return prompts * (job.prompt_tokens + job.samples * (job.new_tokens - 1));
+}
+inline Index rotary_bytes(const model::Shape& s) {
+  return s.position == model::Position::rotary ? std::min<Index>(s.context, 4096) * s.rope.dim * 4 : 0;
+}
+inline MemoryPlan loading(const PlannedModel& m, Index values) {
+  return {"load", {{"program and tokenizer", m.overhead}, {"weights", values}, {"checkpoint file", m.file}}};
+}
+}  // namespace detail
+
+/// `vbon sample`, and any other use that samples alone.
+inline MemoryPlan plan_sampling(const PlannedModel& m, const PlannedSampling& job) {
+  const auto weights = model::weight_sizes(m.shape);
+  const auto sampling = detail::sampling_bytes(m.shape, job);
+  return detail::largest({detail::loading(m, weights.values),
+                          {"sample",
+                           {{"program and tokenizer", m.overhead},
+                            {"weights", weights.values},
+                            {"packed copy", weights.packed},
+                            {"KV cache", sampling.cache},
+                            {"activations", sampling.activations + model::forward_bytes(m.shape, sampling.rows, 0) +
+                                                model::kernel_bytes(m.shape, m.threads) + detail::rotary_bytes(m.shape)}}}});
+}
+
+/// `vbon align`.
+inline MemoryPlan plan_alignment(const PlannedModel& m, const PlannedAlignment& job) {
+  const model::Shape& s = m.shape;
+  const auto weights = model::weight_sizes(s);
+  const bool adapted = !job.adapted.empty();
+  Index trained = weights.values, adapter = 0;
+  if (adapted) {
+    trained = 0;
+    for (const auto& module : job.adapted) trained += job.lora_rank * (module.inputs + module.outputs) * 4;
+    adapter = 2 * trained;  // and packed
+  }
+  const Index copies = adapted ? 1 : 2;  // of the weights: the reference shares those of an adapted policy
+
+  const policy::PassOptions passes;
+  const Index scored =
+      std::max(detail::rows_of(job.step, job.step.prompts), detail::rows_of(job.evaluation, job.evaluation.prompts));
+  const Index forward = detail::pass_rows(scored, passes.forward_rows);
+  const Index groups =
+      std::max<Index>(1, std::min(job.step.prompts, job.micro_batch / std::max<Index>(1, job.step.samples)));
+  const Index backward = detail::pass_rows(detail::rows_of(job.step, groups),
+                                           std::max<Index>(1, passes.activation_bytes / model::kept_bytes_per_row(s, {})));
+  const auto references = detail::sampling_bytes(s, job.references), step = detail::sampling_bytes(s, job.step),
+             evaluation = detail::sampling_bytes(s, job.evaluation);
+  const auto& drawn = step.cache > evaluation.cache ? step : evaluation;
+  const Index reference_rows = std::max(references.rows, forward);
+  const Index policy_rows = std::max({step.rows, evaluation.rows, forward, backward});
+  const Index fixed = detail::rotary_bytes(s) * 2;
+
+  return detail::largest({detail::loading(m, weights.values),
+                          {"references",
+                           {{"program and tokenizer", m.overhead},
+                            {"weights", copies * weights.values + adapter},
+                            {"packed copy", weights.packed},
+                            {"KV cache", references.cache},
+                            {"activations", references.activations + model::forward_bytes(s, references.rows, 0) +
+                                                model::kernel_bytes(s, m.threads) + fixed}}},
+                          {"train",
+                           {{"program and tokenizer", m.overhead},
+                            {"weights", copies * weights.values + adapter},
+                            {"packed copies", copies * weights.packed},
+                            {"gradients", trained},
+                            {"optimiser moments", 2 * trained},
+                            {"KV cache", drawn.cache},
+                            {"activations", drawn.activations + model::forward_bytes(s, policy_rows, forward) +
+                                                model::forward_bytes(s, reference_rows, forward) +
+                                                model::backward_bytes(s, backward, backward) +
+                                                model::kernel_bytes(s, m.threads, backward) + fixed}}}});
+}
+}  // namespace vbon::train
