@@ -23,6 +23,7 @@ void add_decode(CLI::App& program, Job& job);
 void add_score(CLI::App& program, Job& job);
 void add_evaluate(CLI::App& program, Job& job);
 void add_compare(CLI::App& program, Job& job);
+void add_train_reward(CLI::App& program, Job& job);
 void add_evaluate_reward(CLI::App& program, Job& job);
 void add_inspect(CLI::App& program, Job& job);
 

@@ -5,7 +5,7 @@ TEST_CASE("every command explains itself", "[cli]") {
   const auto general = vbon({"--help"});
   CHECK(general.code == 0);
   for (const std::string command :
-       {"align", "sample", "decode", "score", "evaluate", "evaluate-reward", "compare", "inspect"}) {
+       {"align", "sample", "decode", "score", "evaluate", "train-reward", "evaluate-reward", "compare", "inspect"}) {
     CAPTURE(command);
     CHECK(has(general.out, command));
     const auto help = vbon({command, "--help"});
