@@ -126,6 +126,7 @@ int run(int argc, char** argv) {
   add_score(program, job);
   add_evaluate(program, job);
   add_compare(program, job);
+  add_train_reward(program, job);
   add_evaluate_reward(program, job);
   add_calibrate(program, job);
   add_export(program, job);
@@ -147,7 +148,8 @@ int run(int argc, char** argv) {
   CLI::App& chosen = is_command ? *program.get_subcommand(arguments.front()) : program;
   const std::string who = is_command ? "vbon " + arguments.front() : "vbon";
   const auto& first = arguments.front();
-  const bool resumes = first == "align" || first == "evaluate" || first == "compare" || first == "decode";
+  const bool resumes =
+      first == "align" || first == "evaluate" || first == "compare" || first == "decode" || first == "train-reward";
   std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
   try {
     program.parse(arguments);

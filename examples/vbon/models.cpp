@@ -7,7 +7,7 @@
 #include "vbon/policy/peft.hpp"
 #include "vbon/reward/training_data.hpp"
 #include "vbon/rollout/prompts.hpp"
-#include "vbon/text/chat_template.hpp"
+#include "vbon/text/chat_text.hpp"
 
 namespace vbon::program {
 std::vector<Prompt> distinct(std::vector<Prompt> prompts, const std::string& file, const Common& common) {
@@ -29,11 +29,7 @@ struct Policy::Model {
     };
     if (policy.has_tokenizer() && !policy.tokenizer().chat_template().empty())
       options.chat = [this](std::span<const text::ChatMessage> messages) {
-        const auto& tokenizer = policy.tokenizer();
-        std::map<std::string, std::string> names;
-        if (tokenizer.bos()) names["bos_token"] = tokenizer.token(*tokenizer.bos());
-        if (tokenizer.eos()) names["eos_token"] = tokenizer.token(*tokenizer.eos());
-        return text::ChatTemplate(tokenizer.chat_template()).render(messages, true, names);
+        return text::chat_text(policy.tokenizer(), messages, true);
       };
     return options;
   }

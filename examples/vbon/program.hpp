@@ -24,6 +24,7 @@ void add_score(CLI::App& program, Job& job);
 void add_evaluate(CLI::App& program, Job& job);
 void add_compare(CLI::App& program, Job& job);
 void add_calibrate(CLI::App& program, Job& job);
+void add_train_reward(CLI::App& program, Job& job);
 void add_evaluate_reward(CLI::App& program, Job& job);
 void add_export(CLI::App& program, Job& job);
 void add_inspect(CLI::App& program, Job& job);

@@ -24,6 +24,10 @@
 #include "vbon/reward/ensemble.hpp"
 #include "vbon/reward/registry.hpp"
 
+// Or one is trained for the purpose, on scores or preferences.
+#include "vbon/reward/training_text.hpp"
+#include "vbon/train/reward_trainer.hpp"
+
 // The empirical CDF of the rewards is built, and the law of best-of-N follows in closed form.
 #include "vbon/bon.hpp"
 

@@ -383,7 +383,7 @@ TEST_CASE("an epoch takes every prompt once", "[train]") {
   for (Index per_step : {1, 3, 4, 7}) {
     std::vector<std::size_t> all;
     for (Index step = 0; static_cast<Index>(all.size()) < 70; ++step)
-      for (const auto i : train::prompts_of_step(10, per_step, step, {3, 1})) all.push_back(i);
+      for (const auto i : train::examples_of_step(10, per_step, step, {3, 1})) all.push_back(i);
     for (std::size_t epoch = 0; epoch < 7; ++epoch) {
       std::vector<std::size_t> part(all.begin() + static_cast<Index>(10 * epoch),
                                     all.begin() + static_cast<Index>(10 * epoch + 10));

@@ -11,6 +11,7 @@
 // then, and base() is the same model without it.
 #pragma once
 #include <algorithm>
+#include <concepts>
 #include <memory>
 #include <span>
 #include <utility>
@@ -211,15 +212,31 @@ class CausalLm {
   }
   /// Adds d loss / d parameter to the gradients, from d loss / d score.   row [R], dscores [R, labels]
   void score_backward(const Forest& forest, std::span<const Index> row, View<const float> dscores) {
+    score_backward(forest, row, [&](View<const float>) { return dscores; });
+  }
+  /// The same in one pass with the scores: loss(scores [R, labels]) returns d loss / d score as a view that stays good.
+  template <class Loss>
+  requires std::invocable<Loss, View<const float>>
+  void score_backward(const Forest& forest, std::span<const Index> row, const Loss& loss) {
     require<ConfigError>(shape_.labels > 0, "CausalLm::score_backward: this model has no score head");
     require_trainable();
     forward_kept(forest);
     const View<const float> rows = gather(hidden_.view(), row, read_rows_);
-    const View<float> drows = d_read_rows_.shaped(rows.rows(), rows.cols());
-    network_.head.backward(parameters(), dscores, rows, drows);
+    const View<float> scores = scores_.shaped(rows.rows(), shape_.labels);
+    network_.head.forward(parameters(), rows, scores);
+    const View<float> drows = score_head_backward(rows, loss(scores));
     Forest read = forest;
     read.read_row.assign(row.begin(), row.end());
     backward_from_reads(read, drows);
+  }
+  /// Adds to the gradient of the score head alone.
+  /// @param rows     [R, C] of read_states()
+  /// @param dscores  [R, labels]
+  /// @return         d loss / d rows [R, C], valid until the next pass
+  View<float> score_head_backward(View<const float> rows, View<const float> dscores) {
+    const View<float> drows = d_read_rows_.shaped(rows.rows(), rows.cols());
+    network_.head.backward(parameters(), dscores, rows, drows);
+    return drows;
   }
 
   /// An empty pool of cache pages of this model's size.
@@ -441,7 +458,7 @@ class CausalLm {
   std::unique_ptr<LoraAdapter> adapter_;  // its branches stand beside the maps of network_
   kernel::Rotary rotary_;
 
-  Buffer stream_, hidden_, read_rows_, d_read_rows_, d_out_, d_stream_;
+  Buffer stream_, hidden_, read_rows_, scores_, d_read_rows_, d_out_, d_stream_;
   NormStatistics final_statistics_;
   Scratch scratch_;
   BlockActivations one_block_;          // of the block at work, where nothing is kept

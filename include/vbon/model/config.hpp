@@ -223,6 +223,16 @@ inline void read_common(const ConfigReader& config, Shape& shape) {
     }
 }
 
+/// The names of a classifier's outputs, as transformers numbers them.
+inline void write_labels(Json& config, Index labels) {
+  config["id2label"] = config["label2id"] = Json::object();
+  for (Index label = 0; label < labels; ++label) {
+    const std::string name = "LABEL_" + std::to_string(label);
+    config["id2label"][std::to_string(label)] = name;
+    config["label2id"][name] = label;
+  }
+}
+
 /// The entries every family writes.
 inline Json write_common(const Shape& shape, std::string_view model_type, std::string_view class_prefix) {
   Json config;
@@ -233,12 +243,7 @@ inline Json write_common(const Shape& shape, std::string_view model_type, std::s
   config["bos_token_id"] = shape.bos < 0 ? Json(nullptr) : Json(shape.bos);
   config["pad_token_id"] = shape.pad < 0 ? Json(nullptr) : Json(shape.pad);
   config["eos_token_id"] = shape.eos.empty() ? Json(nullptr) : shape.eos.size() == 1 ? Json(shape.eos[0]) : Json(shape.eos);
-  if (shape.labels > 0)
-    for (Index label = 0; label < shape.labels; ++label) {
-      const std::string name = "LABEL_" + std::to_string(label);
-      config["id2label"][std::to_string(label)] = name;
-      config["label2id"][name] = label;
-    }
+  if (shape.labels > 0) write_labels(config, shape.labels);
   return config;
 }
 }  // namespace vbon::model

@@ -65,9 +65,21 @@ class Encoder {
   Parameters& parameters() { return parameters_; }
   const Parameters& parameters() const { return parameters_; }
 
+  /// The first parameter behind the body (transformers' base_model, to which BERT's pooler belongs): of the head.
+  /// @throws ConfigError when the model has no classification head
+  Index head_offset() const {
+    require_head("Encoder::head_offset");
+    const Linear& first = names_.tensor(EncoderSlot::head_dense, 0).starts_with(names_.prefix) ? head_output_ : head_dense_;
+    return first.place();
+  }
+
   /// Refreshes what is derived from the parameters. Call it after every change of them.
   void parameters_changed() {
     for (EncoderLayer& layer : layers_) layer.pack(parameters_);
+    head_changed();
+  }
+  /// The same after a change of the head alone.
+  void head_changed() {
     if (shape_.labels > 0) {
       head_dense_.pack(parameters_);
       head_output_.pack(parameters_);
@@ -121,11 +133,24 @@ class Encoder {
   /// @return [B, labels], inside the tape
   /// @throws ConfigError when the model has no classification head
   View<const float> classify(const EncoderInput& input, EncoderTape& tape, Keep keep = Keep::output) const {
-    require<ConfigError>(shape_.labels > 0, "Encoder::classify: this checkpoint has no classification head");
+    require_head("Encoder::classify");
+    first_states(input, tape, keep);
+    return head(tape);
+  }
+  /// What the head reads: the state of the first token of each sequence after the last block.
+  /// @return [B, C], inside the tape
+  View<const float> first_states(const EncoderInput& input, EncoderTape& tape, Keep keep = Keep::output) const {
     const View<const float> hidden = forward(input, tape, keep);
-    const Index b = input.sequences(), c = shape_.width;
-    const View<float> first = tape.first.shaped(b, c);
-    for (Index i = 0; i < b; ++i) first.row(i).array() = hidden.row(input.offset[static_cast<std::size_t>(i)]).array();
+    const View<float> first = tape.first.shaped(input.sequences(), shape_.width);
+    for (Index i = 0; i < first.rows(); ++i)
+      first.row(i).array() = hidden.row(input.offset[static_cast<std::size_t>(i)]).array();
+    return first;
+  }
+  /// Logits of the head from tape.first [B, C], which first_states() or the caller filled.
+  /// @return [B, labels], inside the tape
+  View<const float> head(EncoderTape& tape) const {
+    const View<const float> first = tape.first.view();
+    const Index b = first.rows(), c = shape_.width;
     const View<float> dense = tape.dense.shaped(b, c);
     head_dense_.forward(parameters_, first, dense);
     const View<float> active = tape.active.shaped(b, c);
@@ -141,8 +166,22 @@ class Encoder {
   /// @param tape     of classify(..., Keep::all)
   /// @param dlogits  [B, labels]
   void classify_backward(EncoderTape& tape, View<const float> dlogits) {
-    const Index b = tape.input.sequences(), c = shape_.width;
-    require<ShapeError>(dlogits.rows() == b && dlogits.cols() == shape_.labels, "Encoder::classify_backward: [", b, ", ",
+    require<ShapeError>(dlogits.rows() == tape.input.sequences(), "Encoder::classify_backward: gradients of ",
+                        tape.input.sequences(), " sequences expected, got ", dlogits.rows());
+    const View<const float> dfirst = head_backward(tape, dlogits);
+    const View<float> dhidden = tape.dhidden.shaped(tape.input.tokens(), shape_.width);
+    dhidden.array() = 0;
+    for (Index i = 0; i < dfirst.rows(); ++i)
+      dhidden.row(tape.input.offset[static_cast<std::size_t>(i)]).array() = dfirst.row(i).array();
+    backward(tape, dhidden);
+  }
+  /// Adds to the gradients of the head, those that are not frozen.
+  /// @param tape     of head()
+  /// @param dlogits  [B, labels]
+  /// @return         d loss / d tape.first [B, C], inside the tape
+  View<const float> head_backward(EncoderTape& tape, View<const float> dlogits) {
+    const Index b = tape.first.view().rows(), c = shape_.width;
+    require<ShapeError>(dlogits.rows() == b && dlogits.cols() == shape_.labels, "Encoder::head_backward: [", b, ", ",
                         shape_.labels, "] gradients expected, got [", dlogits.rows(), ", ", dlogits.cols(), "]");
     const View<float> dactive = tape.dactive.shaped(b, c);
     head_output_.backward(parameters_, dlogits, tape.active.view(), dactive);
@@ -153,14 +192,13 @@ class Encoder {
       kernel::activate_backward<kernel::Relu>(Cpu{}, tape.dense.view(), dactive, ddense);
     const View<float> dfirst = tape.dfirst.shaped(b, c);
     head_dense_.backward(parameters_, ddense, tape.first.view(), dfirst);
-    const View<float> dhidden = tape.dhidden.shaped(tape.input.tokens(), c);
-    dhidden.array() = 0;
-    for (Index i = 0; i < b; ++i)
-      dhidden.row(tape.input.offset[static_cast<std::size_t>(i)]).array() = dfirst.row(i).array();
-    backward(tape, dhidden);
+    return dfirst;
   }
 
  private:
+  void require_head(std::string_view who) const {
+    require<ConfigError>(shape_.labels > 0, who, ": this checkpoint has no classification head");
+  }
   /// h = LN(word + type + position)
   void embed(EncoderTape& tape) const {
     const Index rows = tape.input.tokens(), c = shape_.width;

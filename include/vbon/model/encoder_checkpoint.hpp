@@ -17,6 +17,7 @@
 #include "vbon/model/config.hpp"
 #include "vbon/model/encoder.hpp"
 #include "vbon/model/encoder_registry.hpp"
+#include "vbon/model/new_head.hpp"
 
 namespace vbon::model {
 /// A tensor that came with a checkpoint and is not computed with (BERT's pooler under a mean).
@@ -57,9 +58,11 @@ struct EncoderCheckpoint {
 
   /// Reads FOLDER/config.json and the weights beside it.
   /// @param config_name  another config file of the folder
+  /// @param head         a head to make where there is none; a replaced one keeps its inner map
   /// @throws RunError for a missing file, ConfigError for an unknown family or impossible sizes, FormatError
   ///         naming a tensor that is missing or has another shape than the config says
-  static EncoderCheckpoint load(const std::filesystem::path& folder, std::string_view config_name = "config.json") {
+  static EncoderCheckpoint load(const std::filesystem::path& folder, std::string_view config_name = "config.json",
+                                const NewHead& head = {}) {
     const auto path = folder / config_name;
     Json json = io::read_json(path);
     const ConfigReader config(json, path.string());
@@ -67,11 +70,16 @@ struct EncoderCheckpoint {
     const auto file = io::ShardedSafetensors::open(folder);
     EncoderShape shape = family.shape(config);
     shape.labels = detail::read_labels(config, file, family.names);
+    const bool new_head = head.wanted(shape.labels);
+    if (new_head) {
+      shape.labels = head.labels;
+      write_classifier(json, std::string(family.class_name) + "ForSequenceClassification", shape.labels);
+    }
     // A config that promises more layers than the file has tensors must not make us reserve them.
     require<FormatError>(shape.layers <= static_cast<Index>(file.names().size()), path.string(), ": ", shape.layers,
                          " layers promised, but the weights hold only ", file.names().size(), " tensors");
-    EncoderCheckpoint checkpoint{Encoder(shape, family.names), std::move(json), {}};
-    checkpoint.read(file);
+    EncoderCheckpoint checkpoint{Encoder(shape, family.names), json, {}};
+    checkpoint.read(file, config, new_head ? &head : nullptr);
     return checkpoint;
   }
 
@@ -93,11 +101,19 @@ struct EncoderCheckpoint {
   }
 
  private:
-  void read(const io::ShardedSafetensors& file) {
+  void read(const io::ShardedSafetensors& file, const ConfigReader& described, const NewHead* new_head) {
     Parameters& parameters = encoder.parameters();
-    std::vector<std::string> stored;  // all shapes are right before any memory is taken
+    const auto belongs_to = [&](const Parameter& p, EncoderSlot slot) {
+      return p.name.starts_with(encoder.names().tensor(slot, 0) + '.');
+    };
+    std::vector<std::string> stored;  // all shapes are right before any memory is taken; "": of the new head
     for (const Parameter& p : parameters.list()) {
-      const auto name = detail::stored_name(file, p.name, encoder.names().prefix);
+      auto name = detail::stored_name(file, p.name, encoder.names().prefix);
+      const bool output = belongs_to(p, EncoderSlot::head_output);
+      if (new_head != nullptr && (output || (!name && belongs_to(p, EncoderSlot::head_dense)))) {
+        stored.emplace_back();
+        continue;
+      }
       require<FormatError>(name.has_value(), file.path(), ": the tensor \"", p.name, "\" ", io::shape_text(p.shape),
                            " is missing");
       const auto& shape = file.info(*name).shape;
@@ -106,7 +122,13 @@ struct EncoderCheckpoint {
       stored.push_back(*name);
     }
     parameters.values();
-    for (std::size_t i = 0; i < stored.size(); ++i) file.read_f32(stored[i], parameters.value(static_cast<Index>(i)));
+    for (std::size_t i = 0; i < stored.size(); ++i) {
+      const auto number = static_cast<Index>(i);
+      if (stored[i].empty())
+        initialize_head(described, parameters[number].name, new_head->key.fold(i), parameters.value(number));
+      else
+        file.read_f32(stored[i], parameters.value(number));
+    }
     encoder.parameters_changed();
     if (encoder.shape().labels > 0) return;
     for (const char* name : {"pooler.dense.weight", "pooler.dense.bias"}) {

@@ -19,13 +19,14 @@ using EncoderFamilies = std::tuple<Bert, DistilBert, Roberta>;
 struct EncoderFamily {
   EncoderShape (*shape)(const ConfigReader&) = nullptr;
   EncoderNames names;
+  std::string_view class_name;  // how transformers' classes begin
 };
 
 /// @throws ConfigError, listing the known ones
 inline EncoderFamily find_encoder_family(std::string_view model_type) {
   EncoderFamily family;
   with_name<EncoderFamilies>("encoder model_type", model_type, [&]<class F>(const F&) {
-    family = {&F::shape, {F::prefix, &F::tensor_name}};
+    family = {&F::shape, {F::prefix, &F::tensor_name}, F::class_name};
   });
   return family;
 }

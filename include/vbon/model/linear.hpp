@@ -61,7 +61,7 @@ class Linear {
   /// Adds to the gradients of w and b, unless frozen, and of the branch; dx [T, inputs] is overwritten, or added to.
   void backward(Parameters& parameters, View<const float> dy, View<const float> x, View<float> dx,
                 bool accumulate = false) const {
-    if (!parameters.frozen()) {
+    if (!parameters.frozen_at(weight_)) {
       kernel::matmul_grad_weight(Cpu{}, dy, x, weight_gradient(parameters));
       if (bias_ >= 0) kernel::bias_grad(Cpu{}, dy, parameters.gradient_at(bias_, 1, outputs_));
     }

@@ -13,6 +13,7 @@
 #include "vbon/io/json.hpp"
 #include "vbon/model/causal_lm.hpp"
 #include "vbon/model/gguf_config.hpp"
+#include "vbon/model/new_head.hpp"
 #include "vbon/model/source.hpp"
 
 namespace vbon::model {
@@ -56,6 +57,37 @@ inline std::filesystem::path config_file(const std::filesystem::path& folder) {
   if (std::filesystem::exists(folder / "model" / "config.json", ignored))  // the folder of a run
     remedy = message("give ", (folder / "model").string());
   throw RunError(message("load: ", folder.string(), " holds no config.json; ", remedy));
+}
+
+/// Loads a folder with a score head, which is made where `head` says so.
+/// @param pad  the token that pads where config.json names none: transformers needs one to score a batch; -1: none
+/// @throws RunError, ConfigError, FormatError as load_causal_lm; ConfigError for a new head without labels
+inline CausalLm load_scorer(const std::filesystem::path& folder, const NewHead& head, TokenId pad = -1) {
+  const auto path = config_file(folder);
+  Json config = io::read_json(path);
+  const ConfigReader described(config, path.string());
+  Shape shape = read_shape(described);
+  const auto file = io::ShardedSafetensors::open(folder);
+  TensorSource source = tensor_source(file);
+  if (shape.pad < 0 && pad >= 0) {
+    shape.pad = pad;
+    config["pad_token_id"] = pad;
+  }
+  if (head.wanted(shape.labels)) {
+    shape.labels = head.labels;
+    const FamilyInfo family = find_family(shape.family);
+    write_classifier(config, family.config(shape).at("architectures").at(0).get<std::string>(), shape.labels);
+    // To the loader the new tensor is one of the file.
+    const std::string name = family.tensor_name(Slot::score, -1);
+    source.shape = [=, others = source.shape](const std::string& wanted) {
+      return wanted == name ? std::optional(std::vector<Index>{shape.labels, shape.width}) : others(wanted);
+    };
+    source.read = [=, &described, others = source.read, key = head.key](const std::string& wanted, View<float> out) {
+      wanted == name ? initialize_head(described, name, key, out) : others(wanted, out);
+    };
+  }
+  require<ConfigError>(shape.labels > 0, folder.string(), " predicts tokens and no new score head was asked for");
+  return detail::assemble(source, shape, config);
 }
 
 /// Loads from a GGUF file or a Hugging Face folder.

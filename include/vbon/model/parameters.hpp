@@ -4,6 +4,7 @@
 // layout. Every tensor keeps the name it has in the checkpoint, so an optimiser sees one vector, a file
 // sees names and shapes, and a network sees matrices, without copies.
 #pragma once
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -50,28 +51,36 @@ class Parameters {
 
   /// All values end to end [size()].
   View<float> values() {
-    if (values_.size() != size()) grow(values_);
+    if (values_.size() != size()) grow(values_, size());
     return values_.view();
   }
   /// The values to read only; values() must have been called since the last add().
   const float* data() const { return values_.data(); }
-  /// All gradients, laid out as the values; memory is taken at the first call. Empty where frozen.
+  /// All gradients, laid out as trained_values(); memory is taken at the first call. Empty where all is frozen.
   View<float> gradients() {
-    if (frozen_) return {};
-    if (gradients_.size() != size()) grow(gradients_);
+    if (frozen()) return {};
+    if (gradients_.size() != size() - first_trained_) grow(gradients_, size() - first_trained_);
     return gradients_.view();
+  }
+  /// The values that gradients are asked for.
+  View<float> trained_values() {
+    if (frozen()) return {};
+    return values().slice(first_trained_, size() - first_trained_);
   }
   void zero_gradients() {
     if (!gradients_.empty()) gradients_.view().array() = 0;
   }
 
   /// Values that no gradient is asked for: gradients are empty views and take no memory.
-  void freeze() {
-    frozen_ = true;
+  void freeze() { freeze_before(std::numeric_limits<Index>::max()); }
+  /// The same for what lies before `offset`: a body that only feeds the head behind it.
+  void freeze_before(Index offset) {
+    first_trained_ = offset;
     gradients_ = {};
   }
-  void thaw() { frozen_ = false; }
-  bool frozen() const { return frozen_; }
+  void thaw() { freeze_before(0); }
+  bool frozen() const { return first_trained_ > 0 && first_trained_ >= size(); }
+  bool frozen_at(Index offset) const { return offset < first_trained_; }
 
   /// One tensor as a matrix [rows, cols].
   View<float> value(Index number) { return at(values(), (*this)[number]); }
@@ -85,14 +94,14 @@ class Parameters {
   }
   /// The gradient of what lies from `offset` on; empty where frozen.
   View<float> gradient_at(Index offset, Index rows, Index cols) {
-    if (frozen_) return {};
-    return {gradients().data() + offset, rows, cols};
+    if (frozen_at(offset)) return {};
+    return {gradients().data() + (offset - first_trained_), rows, cols};
   }
 
  private:
   static View<float> at(View<float> flat, const Parameter& p) { return {flat.data() + p.offset, p.rows, p.cols}; }
-  void grow(Tensor<float>& buffer) const {
-    Tensor<float> larger(size());
+  static void grow(Tensor<float>& buffer, Index size) {
+    Tensor<float> larger(size);
     if (!buffer.empty()) std::copy_n(buffer.data(), buffer.size(), larger.data());
     buffer = std::move(larger);
   }
@@ -100,6 +109,6 @@ class Parameters {
   std::vector<Parameter> list_;
   Tensor<float> values_;
   Tensor<float> gradients_;
-  bool frozen_ = false;
+  Index first_trained_ = 0;  // what lies before it is frozen
 };
 }  // namespace vbon::model

@@ -17,6 +17,17 @@
 #include "vbon/text/tokenizer.hpp"
 
 namespace vbon::reward {
+/// The tokens of a text, special ones included, as a score head reads them. A chat template writes the begin token that
+/// the tokenizer adds a second time: one of the two goes. A text without a token is its begin token.
+inline std::vector<TokenId> scored_tokens(std::vector<TokenId> token, const text::Tokenizer& tokenizer,
+                                          const model::Shape& shape) {
+  const auto begin = tokenizer.bos();
+  if (begin && token.size() > 1 && token[0] == *begin && token[1] == *begin && tokenizer.encode("").size() > 0)
+    token.erase(token.begin());
+  if (token.empty() && shape.bos >= 0) token = {shape.bos};
+  return token;
+}
+
 class CausalScorer {
  public:
   /// @param network  with a score head
@@ -30,6 +41,7 @@ class CausalScorer {
   }
 
   model::CausalLm& network() { return network_; }
+  const model::CausalLm& network() const { return network_; }
   const text::Tokenizer& tokenizer() const { return tokenizer_; }
 
   /// @return [n, labels]
@@ -55,11 +67,11 @@ class CausalScorer {
     std::vector<std::vector<TokenId>> token(texts.size());
     parallel_for(static_cast<Index>(texts.size()), 16, [&](Index begin, Index end) {
       for (Index i = begin; i < end; ++i)
-        token[static_cast<std::size_t>(i)] = tokenizer_.encode(texts[static_cast<std::size_t>(i)]);
+        token[static_cast<std::size_t>(i)] =
+            scored_tokens(tokenizer_.encode(texts[static_cast<std::size_t>(i)]), tokenizer_, network_.shape());
     });
     const Index context = network_.shape().context;
     for (std::size_t i = 0; i < texts.size(); ++i) {
-      if (token[i].empty() && network_.shape().bos >= 0) token[i] = {network_.shape().bos};
       require<DomainError>(!token[i].empty(), ErrorCode{"empty_text"}, where_, ": text ", i,
                            " has no token to score; give it some text");
       require<DomainError>(static_cast<Index>(token[i].size()) <= context, ErrorCode{"text_too_long"}, where_, ": text ", i,

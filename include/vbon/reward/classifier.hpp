@@ -1,11 +1,9 @@
 // vbon/reward/classifier.hpp
 //
 // A sequence classifier as a reward, on an encoder (read at its first token) or on a causal language model (a
-// score head read at the last one): its one output as it stands, or the log-odds of one label against the
-// others, log p - log(1 - p) (with two labels the difference of the logits).
+// score head read at the last one): its one output as it stands, or the log-odds of one label (label.hpp).
 #pragma once
 #include <algorithm>
-#include <cmath>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -16,11 +14,13 @@
 #include <vector>
 
 #include "vbon/core/error.hpp"
+#include "vbon/model/classifier_kind.hpp"
 #include "vbon/model/encoder_checkpoint.hpp"
 #include "vbon/model/load.hpp"
 #include "vbon/reward/causal_scorer.hpp"
 #include "vbon/reward/concept.hpp"
 #include "vbon/reward/encoder_text.hpp"
+#include "vbon/reward/label.hpp"
 #include "vbon/reward/text_input.hpp"
 
 namespace vbon::reward {
@@ -42,14 +42,10 @@ class Classifier {
     const io::Json config = io::read_json(path);
     Classifier reward;
     reward.input_ = options.input;
-    const auto type = model::ConfigReader(config, path.string()).text({"model_type"});
-    if (has_entry<model::EncoderFamilies>(type))
+    if (model::classifier_kind(model::ConfigReader(config, path.string())) == model::ClassifierKind::encoder)
       reward.read_encoder(folder);
-    else if (has_entry<model::Families>(type))
-      reward.read_causal(folder);
     else
-      throw ConfigError(message(path.string(), ": unknown model_type '", type,
-                                "'; known: ", known_names<model::EncoderFamilies>(), ", ", known_names<model::Families>()));
+      reward.read_causal(folder);
     reward.label_ = choose_label(config, reward.labels_, options.label, folder.string());
     return reward;
   }
@@ -69,7 +65,7 @@ class Classifier {
   Array score(std::span<const std::string> texts) const {
     const Tensor<float> all = logits(texts);
     Array rewards(all.rows());
-    for (Index i = 0; i < all.rows(); ++i) rewards[i] = value(all.row(i));
+    for (Index i = 0; i < all.rows(); ++i) rewards[i] = label_reward(all.row(i), label_);
     return rewards;
   }
   /// @throws ConfigError when nothing was loaded, ShapeError for a batch without text
@@ -111,40 +107,6 @@ class Classifier {
     auto text = text::Tokenizer::from_json(folder / "tokenizer.json");
     logits_ = [scorer = std::make_shared<CausalScorer>(std::move(network), std::move(text), folder.string())](
                   std::span<const std::string> texts) { return scorer->logits(texts); };
-  }
-
-  double value(View<const float> logit) const {
-    if (logit.cols() == 1) return static_cast<double>(logit[0]);
-    double most = -INFINITY, rest = 0;
-    for (Index k = 0; k < logit.cols(); ++k)
-      if (k != label_) most = std::max(most, static_cast<double>(logit[k]));
-    for (Index k = 0; k < logit.cols(); ++k)
-      if (k != label_) rest += std::exp(static_cast<double>(logit[k]) - most);
-    return static_cast<double>(logit[label_]) - most - std::log(rest);
-  }
-
-  static Index choose_label(const io::Json& config, Index labels, const std::string& wanted, const std::string& where) {
-    std::vector<std::string> names;
-    for (Index k = 0; k < labels; ++k) names.push_back("LABEL_" + std::to_string(k));
-    if (const io::Json* list = io::json_find(config, "id2label"); list != nullptr && list->is_object())
-      for (Index k = 0; k < labels; ++k)
-        if (const auto found = list->find(std::to_string(k)); found != list->end() && found->is_string())
-          names[static_cast<std::size_t>(k)] = found->get<std::string>();
-    std::string known;
-    for (Index k = 0; k < labels; ++k) {
-      const std::string& label = names[static_cast<std::size_t>(k)];
-      if (!wanted.empty() && (lower(label) == lower(wanted) || std::to_string(k) == wanted)) return k;
-      if (wanted.empty() && labels == 2 && lower(label).starts_with("pos")) return k;
-      known += (k > 0 ? ", " : "") + std::to_string(k) + " (" + label + ')';
-    }
-    require<ConfigError>(wanted.empty(), where, ": unknown label '", wanted, "'; known: ", known);
-    require<ConfigError>(labels <= 2, where, ": choose the label to reward; known: ", known);
-    return labels - 1;
-  }
-  static std::string lower(std::string text) {
-    for (char& c : text)
-      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    return text;
   }
 
   Logits logits_;  // [n] texts -> [n, labels]

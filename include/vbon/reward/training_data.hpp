@@ -24,11 +24,13 @@ struct ScoredText {
   std::string prompt;  // empty where the line has one "text"
   std::string response;
   double score = 0;
+  std::size_t line = 0;  // where it stands, for messages
 };
 struct PreferencePair {
   std::string prompt;
   std::string chosen, rejected;
-  double margin = 0;  // by how much the chosen one should win [score]
+  double margin = 0;     // by how much the chosen one should win [score]
+  std::size_t line = 0;  // where it stands, for messages
 };
 
 /// How a conversation becomes text; a chat template, say.
@@ -93,7 +95,8 @@ inline std::vector<ScoredText> read_scored_texts(const std::filesystem::path& pa
     whole ? detail::check_keys(row, where, {"text", "score"}, {})
           : detail::check_keys(row, where, {"prompt", "response", "score"}, {});
     const auto text = [&](const char* key) { return detail::text_at(row, key, where, options.turns_to_text); };
-    rows.push_back({whole ? "" : text("prompt"), text(whole ? "text" : "response"), detail::number_at(row, "score", where)});
+    rows.push_back(
+        {whole ? "" : text("prompt"), text(whole ? "text" : "response"), detail::number_at(row, "score", where), line});
   });
   require<FormatError>(!rows.empty(), path.string(), ": no line with a text and its score");
   return rows;
@@ -111,7 +114,7 @@ inline std::vector<PreferencePair> read_preferences(const std::filesystem::path&
              : detail::check_keys(row, where, {"prompt", "chosen", "rejected"}, {"margin"});
     const auto text = [&](const char* key) { return detail::text_at(row, key, where, options.turns_to_text); };
     rows.push_back({implicit ? "" : text("prompt"), text("chosen"), text("rejected"),
-                    row.contains("margin") ? detail::number_at(row, "margin", where) : 0});
+                    row.contains("margin") ? detail::number_at(row, "margin", where) : 0, line});
   });
   require<FormatError>(!rows.empty(), path.string(), ": no line with a preference");
   return rows;

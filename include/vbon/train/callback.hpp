@@ -18,6 +18,9 @@ struct StepReport {
   const Metrics& timing;
 };
 
+/// How a run came to its end.
+enum class Outcome { finished, stopped };
+
 /// Every hook may be empty.
 struct Callbacks {
   std::function<void(const StepReport&)> step = {};  // after every step

@@ -17,6 +17,7 @@
 #include "vbon/data/preference.hpp"
 #include "vbon/optim/schedule.hpp"
 #include "vbon/train/any_objective.hpp"
+#include "vbon/train/epoch_order.hpp"
 
 namespace vbon::train {
 /// Where the responses of an objective with one stream come from.
@@ -95,26 +96,6 @@ inline std::vector<double> best_of_n_weights(std::span<const double> rewards, do
   if (n == std::floor(n) && n <= static_cast<double>(rewards.size()))
     return bon::subset_max_weights(rewards, static_cast<Index>(n));
   return bon::resampled_max_weights(rewards, n);
-}
-
-/// The prompts of one step: epoch after epoch, each in its own random order.
-inline std::vector<std::size_t> prompts_of_step(std::size_t count, Index per_step, Index step, RngKey key) {
-  require<ConfigError>(count > 0, "prompts_of_step: at least one prompt expected");
-  std::vector<std::size_t> chosen, order(count);
-  std::size_t held = count;  // no epoch shuffled yet: epochs are at most 2^63
-  for (Index i = 0; i < per_step; ++i) {
-    const auto place = static_cast<std::size_t>(step * per_step + i);
-    const std::size_t epoch = place / count;
-    if (i == 0 || epoch != held) {
-      std::iota(order.begin(), order.end(), std::size_t{0});
-      const RngKey shuffle = key.fold(epoch);
-      for (std::size_t k = count; k > 1; --k)
-        std::swap(order[k - 1], order[static_cast<std::size_t>(shuffle.below(k, static_cast<Index>(k)))]);
-      held = epoch;
-    }
-    chosen.push_back(order[place % count]);
-  }
-  return chosen;
 }
 
 /// `count` indices drawn with given probabilities by one uniform and equal strides: an index of weight w comes

@@ -42,9 +42,6 @@ struct TrainerOptions {
   std::filesystem::path folder = {};  // checkpoints and metrics; empty: nothing is kept
 };
 
-/// How a run came to its end.
-enum class Outcome { finished, stopped };
-
 template <TrainablePolicy P, Reward R>
 class Trainer {
  public:
@@ -296,7 +293,7 @@ class Trainer {
     timing_.clear();
     const RngKey key = RngKey{options_.seed, 0}.fold(static_cast<std::uint64_t>(position_.phase) + 1);
     const auto chosen =
-        prompts_of_step(phase.from_pairs() ? phase.pairs.size() : all.size(), phase.prompts, position_.step, key.fold(0));
+        examples_of_step(phase.from_pairs() ? phase.pairs.size() : all.size(), phase.prompts, position_.step, key.fold(0));
     std::vector<Prompt> prompts;
     for (const std::size_t i : chosen)
       if (!phase.from_pairs()) prompts.push_back(all[i]);

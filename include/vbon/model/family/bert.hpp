@@ -13,6 +13,7 @@ namespace vbon::model {
 struct Bert {
   static constexpr std::string_view name = "bert";
   static constexpr std::string_view prefix = "bert.";
+  static constexpr std::string_view class_name = "Bert";  // "BertModel", "BertForSequenceClassification"
 
   static EncoderShape shape(const ConfigReader& config) {
     const auto positions = config.text_or({"position_embedding_type"}, "absolute");

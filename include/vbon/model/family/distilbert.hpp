@@ -14,6 +14,7 @@ namespace vbon::model {
 struct DistilBert {
   static constexpr std::string_view name = "distilbert";
   static constexpr std::string_view prefix = "distilbert.";
+  static constexpr std::string_view class_name = "DistilBert";  // "DistilBertModel", "DistilBertForSequenceClassification"
 
   static EncoderShape shape(const ConfigReader& config) {
     return {.vocabulary = config.integer({"vocab_size"}),

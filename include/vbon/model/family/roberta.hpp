@@ -13,6 +13,7 @@ namespace vbon::model {
 struct Roberta {
   static constexpr std::string_view name = "roberta";
   static constexpr std::string_view prefix = "roberta.";
+  static constexpr std::string_view class_name = "Roberta";  // "RobertaModel", "RobertaForSequenceClassification"
 
   static EncoderShape shape(const ConfigReader& config) {
     EncoderShape shape = Bert::shape(config);

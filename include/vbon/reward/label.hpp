@@ -1,0 +1,59 @@
+// vbon/reward/label.hpp
+//
+// From the logits of a classifier to one reward: its one output as it stands, or the log-odds of one label against
+// the others, log p - log(1 - p) (with two labels the difference of the logits).
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "vbon/core/error.hpp"
+#include "vbon/core/tensor.hpp"
+#include "vbon/io/json.hpp"
+
+namespace vbon::reward {
+inline double label_reward(View<const float> logit, Index label) {
+  if (logit.cols() == 1) return static_cast<double>(logit[0]);
+  double most = -INFINITY, rest = 0;
+  for (Index k = 0; k < logit.cols(); ++k)
+    if (k != label) most = std::max(most, static_cast<double>(logit[k]));
+  for (Index k = 0; k < logit.cols(); ++k)
+    if (k != label) rest += std::exp(static_cast<double>(logit[k]) - most);
+  return static_cast<double>(logit[label]) - most - std::log(rest);
+}
+/// d loss / d logit from d loss / d reward: 1 for the label, minus their softmax for the others.
+inline void label_reward_backward(View<const float> logit, Index label, double dreward, View<float> dlogit) {
+  const double others = static_cast<double>(logit[label]) - label_reward(logit, label);  // log of the sum of their exp
+  for (Index k = 0; k < logit.cols(); ++k)
+    dlogit[k] = static_cast<float>(k == label ? dreward : -dreward * std::exp(static_cast<double>(logit[k]) - others));
+}
+
+/// The number of the label whose log-odds are the reward.
+/// @param wanted  name or number; empty: the positive one of two (by its name, otherwise 1)
+/// @param where   names the model in messages
+/// @throws ConfigError for an unknown label, or several labels and none chosen
+inline Index choose_label(const io::Json& config, Index labels, const std::string& wanted, const std::string& where) {
+  const auto lower = [](std::string text) {
+    for (char& c : text)
+      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    return text;
+  };
+  std::vector<std::string> names;
+  for (Index k = 0; k < labels; ++k) names.push_back("LABEL_" + std::to_string(k));
+  if (const io::Json* list = io::json_find(config, "id2label"); list != nullptr && list->is_object())
+    for (Index k = 0; k < labels; ++k)
+      if (const auto found = list->find(std::to_string(k)); found != list->end() && found->is_string())
+        names[static_cast<std::size_t>(k)] = found->get<std::string>();
+  std::string known;
+  for (Index k = 0; k < labels; ++k) {
+    const std::string& label = names[static_cast<std::size_t>(k)];
+    if (!wanted.empty() && (lower(label) == lower(wanted) || std::to_string(k) == wanted)) return k;
+    if (wanted.empty() && labels == 2 && lower(label).starts_with("pos")) return k;
+    known += (k > 0 ? ", " : "") + std::to_string(k) + " (" + label + ')';
+  }
+  require<ConfigError>(wanted.empty(), where, ": unknown label '", wanted, "'; known: ", known);
+  require<ConfigError>(labels <= 2, where, ": choose the label to reward; known: ", known);
+  return labels - 1;
+}
+}  // namespace vbon::reward
