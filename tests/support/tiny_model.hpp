@@ -10,8 +10,8 @@
 namespace vbon::test {
 /// Kinds of models: families, and members that use an option of theirs.
 inline const std::vector<std::string>& tiny_kinds() {
-  static const std::vector<std::string> kinds = {"llama", "llama_biased", "llama_long",      "qwen2",     "qwen3",
-                                                 "gpt2",  "neox",         "neox_sequential", "llama_gelu"};
+  static const std::vector<std::string> kinds = {"llama", "llama_biased", "llama_long",      "qwen2",      "qwen3",
+                                                 "gpt2",  "neox",         "neox_sequential", "llama_gelu", "gemma"};
   return kinds;
 }
 
@@ -43,6 +43,12 @@ inline model::Shape tiny_shape(const std::string& kind) {
     family = kind;
     s.kv_heads = s.heads;
     s.qkv_bias = s.attention_out_bias = s.mlp_bias = s.tied = s.scale_by_layer = true;
+    s.activation = model::Activation::gelu_tanh;
+  }
+  if (kind == "gemma") {
+    family = kind;
+    s.tied = true;
+    s.head_dim = 10;
     s.activation = model::Activation::gelu_tanh;
   }
   if (kind.starts_with("neox")) {

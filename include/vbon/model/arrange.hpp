@@ -2,7 +2,7 @@
 //
 // Checkpoints store one matrix in several ways. Networks here see one: a linear weight [out, in], the rows
 // of q, then of k, then of v, each head's rotated entries as two halves. Loading arranges, saving arranges
-// back; neither changes a value.
+// back; only one_more changes values.
 #pragma once
 #include <algorithm>
 
@@ -15,9 +15,10 @@ enum class Arrange {
   transposed,    // stored [in, out]
   qkv_by_head,   // stored rows [heads][q, k, v][dim]
   rotary_pairs,  // stored rows [heads][dim / 2][2]; here [heads][2][dim / 2]
+  one_more,      // stored w + 1
 };
 
-/// How one stored tensor becomes the rows of a matrix; heads and dim matter to the last two only.
+/// How one stored tensor becomes the rows of a matrix; heads and dim matter to the two that move rows.
 struct Arrangement {
   Arrange how = Arrange::plain;
   Index heads = 1, dim = 1;
@@ -50,6 +51,10 @@ inline void transpose(View<const float> in, View<float> out) {
 
 /// Stored tensor -> matrix [rows, cols].
 inline void arrange(const Arrangement& a, View<const float> stored, View<float> matrix) {
+  if (a.how == Arrange::one_more) {
+    for (Index i = 0; i < matrix.size(); ++i) matrix[i] = stored[i] - 1;
+    return;
+  }
   if (a.how == Arrange::transposed) return detail::transpose(stored.reshaped(matrix.cols(), matrix.rows()), matrix);
   for (Index r = 0; r < matrix.rows(); ++r)
     std::copy_n(stored.data() + a.stored_row(r) * matrix.cols(), matrix.cols(), matrix.row(r).data());
@@ -57,6 +62,10 @@ inline void arrange(const Arrangement& a, View<const float> stored, View<float> 
 
 /// Matrix [rows, cols] -> stored tensor.
 inline void arrange_back(const Arrangement& a, View<const float> matrix, View<float> stored) {
+  if (a.how == Arrange::one_more) {
+    for (Index i = 0; i < matrix.size(); ++i) stored[i] = matrix[i] + 1;
+    return;
+  }
   if (a.how == Arrange::transposed) return detail::transpose(matrix, stored.reshaped(matrix.cols(), matrix.rows()));
   for (Index r = 0; r < matrix.rows(); ++r)
     std::copy_n(matrix.row(r).data(), matrix.cols(), stored.data() + a.stored_row(r) * matrix.cols());

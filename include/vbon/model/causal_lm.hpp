@@ -382,6 +382,7 @@ class CausalLm {
   }
   void embed_into(std::span<const TokenId> token, std::span<const Index> position, View<float> x) {
     kernel::embedding(Cpu{}, table(network_.token_embedding, shape_.vocab), token, x);
+    if (shape_.scale_embedding) x.array() *= shape_.embedding_scale();
     if (network_.position_embedding >= 0)
       kernel::embedding(Cpu{}, table(network_.position_embedding, shape_.context), position_ids(position), x, true);
   }
@@ -444,10 +445,11 @@ class CausalLm {
                      memory.recompute ? one_block_ : own, dx, d_out_);
     }
     if (parameters().frozen()) return;
-    kernel::embedding_backward(Cpu{}, forest.token, dx, table_gradient(network_.token_embedding, shape_.vocab));
     if (network_.position_embedding >= 0)
       kernel::embedding_backward(Cpu{}, position_ids(forest.position), dx,
                                  table_gradient(network_.position_embedding, shape_.context));
+    if (shape_.scale_embedding) dx.array() *= shape_.embedding_scale();
+    kernel::embedding_backward(Cpu{}, forest.token, dx, table_gradient(network_.token_embedding, shape_.vocab));
   }
 
   Shape shape_;

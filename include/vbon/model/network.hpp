@@ -17,6 +17,7 @@ namespace vbon::model {
 /// A norm's weight and bias in the flat buffer; -1: none.
 struct NormPlace {
   Index weight = -1, bias = -1;
+  bool from_one = false;  // multiplies by 1 + weight
 };
 
 struct BlockPlaces {
@@ -84,7 +85,8 @@ class NetworkBuilder {
   }
   Index matrix(Slot slot, Index layer, Index rows, Index cols) { return add(slot, layer, {rows, cols}, rows, cols, {}, {}); }
   NormPlace norm(Slot weight, Slot bias, Index layer) {
-    NormPlace place{vector(weight, layer, s_.width), -1};
+    const Arrangement gguf = s_.norm_from_one ? Arrangement{Arrange::one_more} : Arrangement{};
+    NormPlace place{vector(weight, layer, s_.width, {}, gguf), -1, s_.norm_from_one};
     if (s_.norm == Norm::layer) place.bias = vector(bias, layer, s_.width);
     return place;
   }

@@ -8,10 +8,28 @@
 #include "vbon/model/network.hpp"
 
 namespace vbon::model {
+namespace detail {
+/// What a norm multiplies by.   [n]
+class NormWeight {
+ public:
+  NormWeight(const Parameters& parameters, NormPlace place, Index n) : stored_(parameters.data() + place.weight, n) {
+    if (!place.from_one) return;
+    sum_ = Tensor<float>(n);
+    sum_.view().array() = stored_.array() + 1.0f;
+  }
+  View<const float> view() const { return sum_.empty() ? stored_ : sum_.view(); }
+
+ private:
+  View<const float> stored_;
+  Tensor<float> sum_;
+};
+}  // namespace detail
+
 /// y = norm(x) over rows; keeps the statistics for the backward pass.   x, y [T, n]
 inline void norm_forward(const Shape& shape, const Parameters& parameters, NormPlace place, View<const float> x,
                          View<float> y, NormStatistics& kept) {
-  const View<const float> weight(parameters.data() + place.weight, x.cols());
+  const detail::NormWeight held(parameters, place, x.cols());
+  const View<const float> weight = held.view();
   const auto eps = static_cast<float>(shape.norm_eps);
   const View<float> inv_std = kept.inv_std.shaped(1, x.rows());
   if (place.bias < 0) return kernel::rms_norm(Cpu{}, x, weight, eps, y, inv_std);
@@ -22,7 +40,8 @@ inline void norm_forward(const Shape& shape, const Parameters& parameters, NormP
 /// dx is overwritten; gradients of weight and bias are added to, where they are not frozen.
 inline void norm_backward(Parameters& parameters, NormPlace place, View<const float> dy, View<const float> x,
                           const NormStatistics& kept, View<float> dx) {
-  const View<const float> weight(parameters.data() + place.weight, x.cols());
+  const detail::NormWeight held(parameters, place, x.cols());
+  const View<const float> weight = held.view();
   const View<float> dweight = parameters.gradient_at(place.weight, 1, x.cols());
   if (place.bias < 0) return kernel::rms_norm_backward(Cpu{}, x, weight, kept.inv_std.view(), dy, dx, dweight);
   kernel::layer_norm_backward(Cpu{}, x, weight, kept.mean.view(), kept.inv_std.view(), dy, dx, dweight,

@@ -7,13 +7,14 @@
 
 #include "vbon/core/registry.hpp"
 #include "vbon/model/family/concept.hpp"
+#include "vbon/model/family/gemma.hpp"
 #include "vbon/model/family/gpt2.hpp"
 #include "vbon/model/family/gpt_neox.hpp"
 #include "vbon/model/family/llama.hpp"
 #include "vbon/model/family/qwen.hpp"
 
 namespace vbon::model {
-using Families = std::tuple<Llama, Qwen2, Qwen3, Gpt2, GptNeox>;
+using Families = std::tuple<Llama, Qwen2, Qwen3, Gpt2, GptNeox, Gemma>;
 
 /// The family whose config.json has this model_type.
 /// @throws ConfigError, listing the known ones
@@ -46,6 +47,8 @@ inline void apply_family(const FamilyInfo& info, Shape& shape) {
   shape.norm = info.norm;
   shape.position = info.position;
   shape.mlp = info.mlp;
+  shape.scale_embedding = info.scale_embedding;
+  shape.norm_from_one = info.norm_from_one;
 }
 
 /// The shape a config.json describes, held against itself.

@@ -58,6 +58,8 @@ struct Shape {
   bool qk_norm = false;           // RMS norm of every head of q and k before the rotation
   bool scale_by_layer = false;    // attention scores of layer l (from 0) are divided by l + 1
   bool scale_by_head_dim = true;  // attention scores are divided by sqrt(head_dim)
+  bool scale_embedding = false;   // embeddings are multiplied by sqrt(C)
+  bool norm_from_one = false;     // norms multiply by 1 + w
   double norm_eps = 1e-5;
   Rope rope;
 
@@ -66,6 +68,7 @@ struct Shape {
 
   Index q_width() const { return heads * head_dim; }
   Index kv_width() const { return kv_heads * head_dim; }
+  float embedding_scale() const { return scale_embedding ? std::sqrt(static_cast<float>(width)) : 1.0f; }
   float attention_scale(Index layer) const {
     const double by_dim = scale_by_head_dim ? 1 / std::sqrt(static_cast<double>(head_dim)) : 1.0;
     return static_cast<float>(scale_by_layer ? by_dim / static_cast<double>(layer + 1) : by_dim);

@@ -1,7 +1,7 @@
 """Records tiny random checkpoints of families and options that the shared fixtures do not have, with the
-logits and log-probs transformers gives for them. Usage: python record.py (writes the folders beside it).
-Recorded with torch 2.9 and transformers 5.24, float32, CPU."""
-import json, pathlib, torch, transformers as tf
+logits and log-probs transformers gives for them. Usage: python record.py [NAME ...] (writes these folders beside it,
+or all). Recorded with torch 2.9 (gemma: 2.15) and transformers 5.24, float32, CPU."""
+import json, pathlib, sys, torch, transformers as tf
 from safetensors.torch import save_file
 
 here = pathlib.Path(__file__).parent
@@ -18,8 +18,11 @@ models = {
         activation_function="relu", scale_attn_by_inverse_layer_idx=True, initializer_range=0.3, bos_token_id=1, eos_token_id=2)),
     "neox_score": (tf.GPTNeoXForSequenceClassification, tf.GPTNeoXConfig(vocab_size=24, hidden_size=16, intermediate_size=20, num_hidden_layers=2,
         num_attention_heads=2, max_position_embeddings=64, rotary_pct=0.5, num_labels=3, initializer_range=0.3, bos_token_id=1, eos_token_id=2, pad_token_id=0)),
+    "gemma": (tf.GemmaForCausalLM, tf.GemmaConfig(**common, head_dim=8)),
 }
 for number, (name, (kind, config)) in enumerate(models.items()):
+    if sys.argv[1:] and name not in sys.argv[1:]:
+        continue
     torch.manual_seed(100 + number)
     model = kind(config).eval().float()
     with torch.no_grad():

@@ -20,6 +20,8 @@ struct Gpt2 {
   static constexpr bool gguf_rope_freqs = false;
   static constexpr bool gguf_says_residual = false;
   static constexpr bool biased = true;
+  static constexpr bool scale_embedding = false;
+  static constexpr bool norm_from_one = false;
 
   static Shape shape(const ConfigReader& config) {
     Shape s;

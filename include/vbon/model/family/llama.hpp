@@ -21,6 +21,8 @@ struct Llama {
   static constexpr bool gguf_rope_freqs = true;
   static constexpr bool gguf_says_residual = false;
   static constexpr bool biased = false;
+  static constexpr bool scale_embedding = false;
+  static constexpr bool norm_from_one = false;
 
   static Shape shape(const ConfigReader& config) {
     Shape s;
