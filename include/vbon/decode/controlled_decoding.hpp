@@ -42,7 +42,7 @@ struct ControlledDecoding {
       for (std::size_t k = 0; k < token.size(); ++k) prefix[k].push_back(static_cast<TokenId>(token[k]));
       const std::span<const TokenId> ends = s.session().end_tokens();
       std::vector<bool> ended;
-      for (const auto& one : prefix) ended.push_back(std::find(ends.begin(), ends.end(), one.back()) != ends.end());
+      for (const auto& tokens : prefix) ended.push_back(std::find(ends.begin(), ends.end(), tokens.back()) != ends.end());
       std::vector<double> logit = values(policy, reward, prompt, prefix, ended);
       require_finite_scores(logit, name);
       s.counters().reward_calls += static_cast<Index>(token.size());
