@@ -31,25 +31,30 @@
 namespace vbon::train {
 namespace detail {
 /// Order-dependent 64-bit checksum in four lanes, fast enough to hide behind the disk. It tells torn writes
-/// and flipped bits; it is no defence against forgery.
+/// and flipped bits; it is no defence against forgery. How the bytes are cut into pieces does not count: arrays are
+/// written one by one and read in blocks.
 class Checksum {
  public:
   void add(std::span<const std::byte> bytes) {
-    const std::byte* p = bytes.data();
-    std::size_t left = bytes.size();
-    for (; left >= 32; left -= 32, p += 32)
-      for (std::size_t lane = 0; lane < 4; ++lane) mix(lane, word(p + 8 * lane, 8));
-    for (std::size_t lane = 0; left > 0; ++lane) {
-      const std::size_t part = std::min<std::size_t>(8, left);
-      mix(lane % 4, word(p, part));
-      p += part;
-      left -= part;
-    }
     total_ += bytes.size();
+    if (held_ > 0) {
+      const std::size_t part = std::min(block - held_, bytes.size());
+      std::copy_n(bytes.data(), part, rest_.data() + held_);
+      held_ += part;
+      bytes = bytes.subspan(part);
+      if (held_ < block) return;
+      mix_block(rest_.data());
+    }
+    for (; bytes.size() >= block; bytes = bytes.subspan(block)) mix_block(bytes.data());
+    held_ = bytes.size();
+    std::copy_n(bytes.data(), held_, rest_.data());
   }
   std::uint64_t value() const {
+    Checksum all = *this;
+    std::fill(all.rest_.begin() + static_cast<std::ptrdiff_t>(held_), all.rest_.end(), std::byte{0});
+    if (held_ > 0) all.mix_block(all.rest_.data());
     std::uint64_t h = total_;
-    for (const std::uint64_t lane : lanes_) {
+    for (const std::uint64_t lane : all.lanes_) {
       h = (h ^ lane) * 0x9E3779B97F4A7C15ULL;
       h ^= h >> 29;
     }
@@ -57,14 +62,18 @@ class Checksum {
   }
 
  private:
-  static std::uint64_t word(const std::byte* p, std::size_t bytes) {
-    std::uint64_t w = 0;
-    std::memcpy(&w, p, bytes);
-    return w;
+  static constexpr std::size_t block = 32;  // a word of eight bytes for each lane
+
+  void mix_block(const std::byte* bytes) {
+    std::array<std::uint64_t, 4> words;
+    std::memcpy(words.data(), bytes, block);
+    for (std::size_t lane = 0; lane < 4; ++lane)
+      lanes_[lane] = std::rotl((lanes_[lane] ^ words[lane]) * 0x9E3779B97F4A7C15ULL, 31);
   }
-  void mix(std::size_t lane, std::uint64_t w) { lanes_[lane] = std::rotl((lanes_[lane] ^ w) * 0x9E3779B97F4A7C15ULL, 31); }
 
   std::array<std::uint64_t, 4> lanes_ = {1, 2, 3, 4};
+  std::array<std::byte, block> rest_ = {};  // the first held_ bytes wait for a whole block
+  std::size_t held_ = 0;
   std::uint64_t total_ = 0;
 };
 

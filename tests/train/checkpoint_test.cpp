@@ -1,0 +1,52 @@
+#include "vbon/train/checkpoint.hpp"
+
+#include <numeric>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/temporary_folder.hpp"
+
+using namespace vbon;
+using train::CheckpointStore;
+
+TEST_CASE("a checksum does not tell how the bytes were cut into pieces", "[train][checkpoint]") {
+  std::vector<std::byte> bytes(1000);
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(i * 7 % 251);
+  train::detail::Checksum whole;
+  whole.add(bytes);
+  for (const std::size_t piece : {1, 7, 32, 33, 999}) {
+    train::detail::Checksum parts;
+    for (std::size_t at = 0; at < bytes.size(); at += piece)
+      parts.add(std::span(bytes).subspan(at, std::min(piece, bytes.size() - at)));
+    CHECK(parts.value() == whole.value());
+  }
+  for (const std::size_t flipped : {0, 500, 999}) {
+    auto other = bytes;
+    other[flipped] ^= std::byte{16};
+    train::detail::Checksum changed;
+    changed.add(other);
+    CHECK(changed.value() != whole.value());
+  }
+}
+
+TEST_CASE("a checkpoint with arrays of any length is read back, the newest that is whole", "[train][checkpoint]") {
+  const auto size = GENERATE(range(1, 18));
+  const test::TemporaryFolder folder;
+  std::vector<float> first(static_cast<std::size_t>(size)), second(first), third(1);
+  const train::CheckpointArrays arrays = {first, second, third};
+  CheckpointStore store(folder.path());
+  store.reserve(arrays);
+  CHECK_FALSE(store.read(arrays).has_value());
+  for (const int step : {1, 2}) {
+    std::iota(first.begin(), first.end(), static_cast<float>(step));
+    std::iota(second.begin(), second.end(), static_cast<float>(10 * step));
+    third[0] = static_cast<float>(-step);
+    store.write({{"step", step}}, arrays);
+  }
+  const auto kept_first = first, kept_second = second;
+  for (auto* array : {&first, &second, &third}) std::fill(array->begin(), array->end(), 0.0F);
+  const auto about = CheckpointStore(folder.path()).read(arrays);
+  REQUIRE(about.has_value());
+  CHECK(about->at("step") == 2);
+  CHECK((first == kept_first && second == kept_second && third[0] == -2));
+}
