@@ -2,7 +2,8 @@
 #include <sstream>
 
 #include "cli/support.hpp"
-#include "support/reward_data.hpp"
+#include "support/film_data.hpp"
+#include "support/tiny_encoder.hpp"
 
 namespace vbon::test {
 namespace {
@@ -16,7 +17,7 @@ struct World {
   std::string encoder = (folder / "encoder").string(), scores = (folder / "scores.jsonl").string(),
               pairs = (folder / "pairs.jsonl").string();
   World() {
-    save_tiny_checkpoint(encoder, "distilbert");
+    save_tiny_encoder(encoder, "distilbert");
     write_film_scores(scores);
     write_film_pairs(pairs);
   }
@@ -116,7 +117,7 @@ TEST_CASE("a run that is killed ends with the bytes of one that is not, on any n
   const TemporaryFolder folder;
   const Arguments head = GENERATE(Arguments{}, Arguments{"--head-only"});
   const auto flags = on_pairs({"--steps", "40", "--evaluate-every", "7", "--held-out-share", "0.3"}) + head;
-  for (const std::string model : {world().encoder, tiny_model}) {
+  for (const std::string& model : {world().encoder, tiny_model}) {
     const auto name = std::filesystem::path(model).filename().string();
     CAPTURE(name, head.size());
     const auto whole = folder / (name + " whole"), threads = folder / (name + " threads"),

@@ -97,7 +97,8 @@ TEST_CASE("micro-batches change no parameter beyond rounding", "[train][reward][
       most = std::max(most, std::abs(static_cast<double>(whole.parameters[i] - parts.parameters[i])));
     CHECK(most < 2e-3);  // Adam divides by the gradient's size, so rounding of a gradient near zero shows; steps are 3e-3
     CHECK(train::metric(parts.last, "loss") == Approx(train::metric(whole.last, "loss")).epsilon(1e-3));
-    CHECK(train::metric(parts.last, "accuracy") == Approx(train::metric(whole.last, "accuracy")).margin(1e-9));
+    if (loss != ExampleLoss::regression)
+      CHECK(train::metric(parts.last, "accuracy") == train::metric(whole.last, "accuracy"));
   }
 }
 
