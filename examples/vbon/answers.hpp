@@ -2,6 +2,7 @@
 #pragma once
 #include <string>
 
+#include "vbon/data/answer.hpp"
 #include "vbon/text/answer_pattern.hpp"
 
 namespace vbon::program {

@@ -70,7 +70,7 @@ train::ExactGroups groups_of(const O& rule, Index n) {
                             .anchor = std::max<Index>(2, O::needs.anchor_group)};
   if constexpr (requires { rule.k; }) groups.policy = std::max<Index>(groups.policy, rule.k + 1);
   if constexpr (std::is_same_v<O, objective::BonSft> || std::is_same_v<O, objective::BonBon> ||
-                std::is_same_v<O, objective::Bond<>>)
+                std::is_same_v<O, Choosable<objective::Bond<>>::type>)
     groups.reference = n;
   return groups;
 }

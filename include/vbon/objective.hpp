@@ -7,6 +7,7 @@
 #include "vbon/objective/annotate.hpp"
 
 // The subject, exact and as bounds, and its relatives; all of them stand in the registry.
+#include "vbon/objective/chosen_baseline.hpp"
 #include "vbon/objective/registry.hpp"
 
 // What is not an entry of the registry: anchors, plain likelihood, the published PPO arithmetic, the two-policy game.

@@ -10,6 +10,7 @@
 #include "vbon/io/cache_folder.hpp"
 #include "vbon/rollout/prompts.hpp"
 #include "vbon/rollout/snippets.hpp"
+#include "vbon/text/answer_pattern.hpp"
 #include "vbon/text/chat_template.hpp"
 
 // A policy samples responses: a causal language model from a file, or an enumerable table.
@@ -58,6 +59,7 @@
 #include "vbon/decode/tree_law.hpp"
 
 // The evaluation reports KL, win rate and the frontier, of one policy or of several methods side by side.
+#include "vbon/eval/calibration.hpp"
 #include "vbon/eval/comparison.hpp"
 #include "vbon/eval/pareto.hpp"
 #include "vbon/eval/report_html.hpp"

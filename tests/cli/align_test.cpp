@@ -153,7 +153,6 @@ TEST_CASE("settings that can never work are refused before a response is drawn",
   const std::vector<Arguments> wrong = {{"--objective", "vbon:n=0", "vbon"},
                                         {"--objective", "vbon:n=nan", "vbon"},
                                         {"--objective", "pkpo:k=9", "[1, 4]"},
-                                        {"--objective", "ksample:value=majority", "ksample"},
                                         {"--warm-objective", "grpo:epsilon=-1", "grpo"},
                                         {"--warm-objective", "quantile-regression:beta=0", "quantile_regression"},
                                         {"--samples", "1", "at least 2"}};

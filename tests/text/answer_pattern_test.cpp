@@ -2,6 +2,7 @@
 
 #include "support/catch.hpp"
 #include "vbon/core/error.hpp"
+#include "vbon/data/answer.hpp"
 
 using namespace vbon;
 
