@@ -10,7 +10,8 @@
 #include "vbon/objective/chosen_baseline.hpp"
 #include "vbon/objective/registry.hpp"
 
-// What is not an entry of the registry: a baseline chosen by name, anchors, plain likelihood, the published PPO arithmetic, the two-policy game.
+// What is not an entry of the registry: a baseline chosen by name, anchors, plain likelihood, the published PPO
+// arithmetic, the two-policy game.
 #include "vbon/objective/anchor.hpp"
 #include "vbon/objective/likelihood.hpp"
 #include "vbon/objective/ppo_published.hpp"
