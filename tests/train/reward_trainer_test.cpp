@@ -14,9 +14,9 @@ using reward::TooLong;
 using reward::TrainingExamples;
 using train::RewardTrainerOptions;
 
-TrainingExamples films(ExampleLoss loss) {
+TrainingExamples films(ExampleLoss loss, double centering) {
   const FilmTexts texts = film_texts();
-  TrainingExamples all{.loss = loss, .text = {}, .target = {}};
+  TrainingExamples all{.loss = loss, .centering = centering, .text = {}, .target = {}};
   for (std::size_t i = 0; i < texts.good.size(); ++i)
     for (const auto& [text, target] :
          {std::pair{texts.good[i], 1.0}, {texts.bad[i], loss == ExampleLoss::logistic ? 0 : -1.0}}) {
@@ -34,12 +34,13 @@ struct Result {
   Index steps_run = 0;
 };
 /// Trains a tiny model anew; `stop_after` steps ask for the end.
-Result trained(const std::string& kind, ExampleLoss loss, const RewardTrainerOptions& options, Index stop_after = 0) {
+Result trained(const std::string& kind, ExampleLoss loss, const RewardTrainerOptions& options, Index stop_after = 0,
+               double centering = 0) {
   const TemporaryFolder folder;
   save_tiny_checkpoint(folder.path(), kind);
   Result result;
   reward::with_trainable_classifier(folder.path(), {.labels = 1, .key = {3, 0}}, [&](auto& model) {
-    const auto data = reward::tokenize(model, films(loss), model.max_length(), TooLong::cut);
+    const auto data = reward::tokenize(model, films(loss, centering), model.max_length(), TooLong::cut);
     train::RewardTrainer trainer(model, data, data, optim::AdamW{.weight_decay = 0.01}, options);
     train::Callbacks callbacks;
     callbacks.step = [&](const train::StepReport& report) {
@@ -86,11 +87,13 @@ TEST_CASE("micro-batches change no parameter beyond rounding", "[train][reward][
   CAPTURE(kind, name_of(loss), head_only);
   auto options = few_steps();
   options.head_only = head_only;
-  const auto whole = trained(kind, loss, options);
+  // Differences of rewards say nothing of the head's bias: its gradient would be rounding, which Adam makes whole steps of.
+  const double centering = 0.1;
+  const auto whole = trained(kind, loss, options, 0, centering);
   for (const Index micro_batch : {1, 3, 7}) {
     CAPTURE(micro_batch);
     options.micro_batch = micro_batch;
-    const auto parts = trained(kind, loss, options);
+    const auto parts = trained(kind, loss, options, 0, centering);
     REQUIRE(parts.parameters.size() == whole.parameters.size());
     double most = 0;
     for (std::size_t i = 0; i < whole.parameters.size(); ++i)

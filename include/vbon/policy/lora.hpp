@@ -69,21 +69,22 @@ class ModuleMatch {
 }  // namespace detail
 
 /// Those of a model's modules that the targets name, in the order of the checkpoint.
-/// @param where  begins the message of an error
+/// @param family  of the model, for messages
+/// @param where   begins the message of an error
 /// @throws ConfigError when none is named, FormatError for a pattern that does not compile
-inline std::vector<model::LoraModule> select_modules(std::vector<model::LoraModule> all, const LoraTargets& targets,
-                                                     std::string_view where) {
+inline std::vector<model::LoraModule> select_modules(std::vector<model::LoraModule> all, std::string_view family,
+                                                     const LoraTargets& targets, std::string_view where) {
   if (targets.names.empty() && targets.pattern.empty()) return all;
   const detail::ModuleMatch match(targets, where);
   std::vector<model::LoraModule> chosen;
   std::copy_if(all.begin(), all.end(), std::back_inserter(chosen), [&](const auto& m) { return match(m.name); });
-  require<ConfigError>(!chosen.empty(), where, ": no linear map of this model is a target; it has ",
+  require<ConfigError>(!chosen.empty(), where, ": no linear map of this ", family, " model is a target; it has ",
                        detail::known_modules(all));
   return chosen;
 }
 inline std::vector<model::LoraModule> select_modules(const model::CausalLm& model, const LoraTargets& targets,
                                                      std::string_view where) {
-  return select_modules(model::lora_modules(model.parameters(), model.network()), targets, where);
+  return select_modules(model::lora_modules(model.parameters(), model.network()), model.shape().family, targets, where);
 }
 
 /// Freezes a model and gives it a new adapter, which changes nothing yet.
