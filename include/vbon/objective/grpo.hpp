@@ -80,17 +80,18 @@ struct ClippedSurrogate {
         result.loss -= weight[t] * std::min(plain, bounded);
         if (active) result.dlog_prob[t] -= weight[t] * plain;
         clipped += active ? 0 : 1;
-        if (beta == 0) continue;
+        if (batch.ref_log_prob.size() == 0) continue;
         const double d = batch.log_prob[t] - batch.ref_log_prob[t];
         const double k3 = kl_estimate(KlEstimator::k3, d);
         kl += k3;
+        if (beta == 0) continue;
         result.loss += weight[t] * beta * k3;
         result.dlog_prob[t] += weight[t] * beta * (1 - bounded_exp(-d));
       }
     }
     const auto tokens = static_cast<double>(batch.tokens());
     result.metrics = {{"clip_fraction", clipped / tokens}};
-    if (beta > 0) result.metrics.push_back({"token_kl_k3", kl / tokens});
+    if (batch.ref_log_prob.size() > 0) result.metrics.push_back({"token_kl_k3", kl / tokens});
     return result;
   }
 
@@ -106,7 +107,7 @@ struct ClippedSurrogate {
     require_finite(who, "advantage", advantage, batch.responses());
     require_finite(who, "log_prob", batch.log_prob, batch.tokens());
     require_finite(who, "old_log_prob", batch.old_log_prob, batch.tokens());
-    if (beta > 0) require_finite(who, "ref_log_prob", batch.ref_log_prob, batch.tokens());
+    if (beta > 0 || batch.ref_log_prob.size() > 0) require_finite(who, "ref_log_prob", batch.ref_log_prob, batch.tokens());
   }
   Array token_weight(const RolloutBatch& batch) const {
     Array weight = batch.weight / static_cast<double>(batch.prompts());  // [R], sums to 1
