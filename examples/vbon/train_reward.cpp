@@ -59,7 +59,7 @@ void TrainRewardOptions::add_to(CLI::App& c) {
   };
   c.footer(
       "Stop with Ctrl-C at any time; the same command goes on where it stopped.\n"
-      "Example: vbon train-reward --model distilbert-base-uncased --pairs pairs.jsonl --out reward\n"
+      "Example: vbon train-reward --model ENCODER_FOLDER --pairs pairs.jsonl --out reward\n"
       "         vbon score --reward classifier:reward/model --input responses.jsonl");
   const char* what = "What to train";
   add("--model", model,

@@ -38,9 +38,17 @@ TEST_CASE("curves are averaged over prompts; the best setting is where the true 
   CHECK(poisson[0].value == Approx(curve[0].value));  // mu = 0 is one draw
 }
 
+TEST_CASE("a proxy may be infinite: only its order counts", "[eval]") {
+  const auto calibration = read("{\"proxy\":\"-inf\",\"true\":0}\n{\"proxy\":1,\"true\":1}\n");
+  REQUIRE(calibration.size() == 1);
+  CHECK(calibration[0].best_of_n(2) == Approx(0.75));
+}
+
 TEST_CASE("a calibration file that is none is refused with its line", "[eval][error]") {
   CHECK_THROWS_AS(read(""), FormatError);
   CHECK_THROWS_WITH(read("{\"proxy\":1,\"true\":1}\n{\"proxy\":1}\n"), Catch::Matchers::Contains("line 2"));
+  CHECK_THROWS_WITH(read("{\"proxy\":1,\"true\":\"inf\"}\n"), Catch::Matchers::Contains("line 1"));
+  CHECK_THROWS_WITH(read("{\"proxy\":\"much\",\"true\":1}\n"), Catch::Matchers::Contains("\"proxy\""));
   CHECK_THROWS_WITH(read("{\"proxy\":1,\"true\":Infinity}\n"), Catch::Matchers::Contains("line 1"));
   CHECK_THROWS_AS(read("[1]\n"), FormatError);
   CHECK_THROWS_AS(hedge_curve(read("{\"proxy\":1,\"true\":1}\n"), Hedged::best_of_n, 0), ConfigError);

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,8 +29,14 @@ inline Calibration read_calibration(const std::filesystem::path& path) {
     const std::string where = message(path.string(), ": line ", number);
     require<FormatError>(row.is_object(), where, ": an object with \"proxy\" and \"true\" expected");
     auto& [proxy, truth] = pairs[io::json_get_or<std::string>(row, "prompt", "", where)];
-    proxy.push_back(io::json_get<double>(row, "proxy", where));
-    truth.push_back(io::json_get<double>(row, "true", where));
+    const auto number_at = [&](const char* key) {  // "-inf" is a reward too
+      const io::Json* value = io::json_find(row, key);
+      const auto found = value == nullptr ? std::nullopt : io::number_of(*value);
+      require<FormatError>(found && !std::isnan(*found), where, ": \"", key, "\": a number expected");
+      return *found;
+    };
+    proxy.push_back(number_at("proxy"));
+    truth.push_back(number_at("true"));
     require<FormatError>(std::isfinite(truth.back()), where, ": \"true\": a finite number expected");
   });
   require<FormatError>(!pairs.empty(), path.string(), ": no line with a proxy and a true reward");

@@ -143,8 +143,7 @@ struct GroupRelative {
 
   GroupScale scale = Defaults.scale;
   double epsilon = 1e-4;
-  ClippedSurrogate surrogate = {
-      .average = Defaults.average,
+  ClippedSurrogate surrogate = {.average = Defaults.average,
                                 .ratio = Defaults.ratio,
                                 .clip_low = Defaults.clip_low,
                                 .clip_high = Defaults.clip_high,

@@ -38,8 +38,8 @@ concept PolicySession = requires(S& session, Index count, RngKey key, std::span<
                                  std::span<const Index> numbers) {
   { session.drafts() } -> std::convertible_to<const std::vector<policy::Draft>&>;
   { session.live() } -> std::same_as<std::vector<Index>>;
-  { session.next_log_probs() } -> std::same_as<Tensor<float>>;  // [live, V] nats
-  { session.room() } -> std::same_as<Index>;  // tokens before a limit ends the live ones
+  { session.next_log_probs() } -> std::same_as<Tensor<float>>;                // [live, V] nats
+  { session.room() } -> std::same_as<Index>;                                  // tokens before a limit ends the live ones
   { session.end_tokens() } -> std::convertible_to<std::span<const TokenId>>;  // none: no token means the end
   session.extend(count, key);
   session.append(tokens);

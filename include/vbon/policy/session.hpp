@@ -70,7 +70,8 @@ class Session {
     for (const Draft& d : draft_) {
       if (!d.live) continue;
       const auto before = static_cast<Index>(prompts_[static_cast<std::size_t>(d.prompt)].tokens.size());
-      const Index here = std::min(sampler_.max_new_tokens, model_->shape().context - before) - static_cast<Index>(d.token.size());
+      const Index here =
+          std::min(sampler_.max_new_tokens, model_->shape().context - before) - static_cast<Index>(d.token.size());
       least = least == 0 ? here : std::min(least, here);
     }
     return least;
