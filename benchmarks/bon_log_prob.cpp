@@ -101,5 +101,3 @@ void cdf_lookup(benchmark::State& state) {
 }
 BENCHMARK(cdf_lookup)->ArgName("M")->Arg(32)->Arg(301)->Arg(4096);
 }  // namespace
-
-BENCHMARK_MAIN();

@@ -72,5 +72,3 @@ void decode(benchmark::State& state) {
 BENCHMARK(forward)->ArgNames({"sequences", "length"})->UseRealTime()->Args({64, 32})->Args({4, 512})->Args({1, 2048});
 BENCHMARK(backward)->ArgNames({"sequences", "length"})->UseRealTime()->Args({64, 32})->Args({4, 512})->Args({1, 2048});
 BENCHMARK(decode)->ArgNames({"sequences", "length"})->UseRealTime()->Args({128, 32})->Args({1, 2048})->Args({64, 1024});
-
-BENCHMARK_MAIN();

@@ -85,5 +85,3 @@ BENCHMARK(log_prob_backward)->ArgName("rows")->UseRealTime()->Unit(benchmark::kM
 BENCHMARK(kl)->ArgName("rows")->UseRealTime()->Unit(benchmark::kMillisecond)->Arg(128);
 BENCHMARK(draw_from_logits)->ArgName("rows")->UseRealTime()->Unit(benchmark::kMillisecond)->Arg(1)->Arg(128);
 BENCHMARK(draw_from_head)->ArgName("rows")->UseRealTime()->Unit(benchmark::kMillisecond)->Arg(1)->Arg(16)->Arg(128);
-
-BENCHMARK_MAIN();

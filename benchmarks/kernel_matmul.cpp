@@ -67,5 +67,3 @@ BENCHMARK(forward)->Apply(forward_sizes);
 BENCHMARK(grad_input)->Apply(backward_sizes);
 BENCHMARK(grad_weight)->Apply(backward_sizes);
 BENCHMARK(pack_weight)->ArgNames({"N", "K"})->UseRealTime()->Args({1536, 576})->Args({49152, 576});
-
-BENCHMARK_MAIN();

@@ -85,5 +85,3 @@ BENCHMARK_TEMPLATE(activation, kernel::Silu)->UseRealTime();
 BENCHMARK_TEMPLATE(activation, kernel::Tanh)->UseRealTime();
 BENCHMARK(rotary)->UseRealTime();
 BENCHMARK(embedding_backward)->UseRealTime();
-
-BENCHMARK_MAIN();

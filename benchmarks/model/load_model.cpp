@@ -87,5 +87,3 @@ void load_to_sample(benchmark::State& state) {
 }
 BENCHMARK(load_to_sample)->Unit(benchmark::kMillisecond);
 }  // namespace
-
-BENCHMARK_MAIN();

@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <memory>
 
-#include "kernel_support.hpp"
+#include "../kernel_support.hpp"
 #include "vbon/io/cache_folder.hpp"
 #include "vbon/objective/vbon.hpp"
 #include "vbon/optim/adamw.hpp"
@@ -123,5 +123,3 @@ BENCHMARK(log_prob)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(train)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(score)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(objective_gradient)->ArgName("prompts")->Arg(16)->Arg(1024)->Unit(benchmark::kMicrosecond);
-
-BENCHMARK_MAIN();

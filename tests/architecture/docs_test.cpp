@@ -1,8 +1,6 @@
 // What README.md and docs/ name is there, and the tables of contents reach every header.
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <regex>
 #include <set>
 #include <string>
@@ -10,21 +8,18 @@
 
 #include "architecture/layers.hpp"
 #include "support/catch.hpp"
+#include "support/temporary_folder.hpp"
 
 namespace vbon::test {
 namespace {
 namespace fs = std::filesystem;
-const fs::path root = VBON_SOURCE_DIR;
+const fs::path sources = VBON_SOURCE_DIR;
 
 std::vector<fs::path> pages() {
-  std::vector<fs::path> out = {root / "README.md"};
-  for (const auto& entry : fs::recursive_directory_iterator(root / "docs"))
+  std::vector<fs::path> out = {sources / "README.md"};
+  for (const auto& entry : fs::recursive_directory_iterator(sources / "docs"))
     if (entry.path().extension() == ".md") out.push_back(entry.path());
   return out;
-}
-std::string text_of(const fs::path& file) {
-  std::ifstream in(file);
-  return {std::istreambuf_iterator<char>(in), {}};
 }
 std::vector<std::string> all_matches(const std::string& text, const std::regex& pattern) {
   std::vector<std::string> out;
@@ -39,7 +34,7 @@ std::set<std::string> reached_from(const std::string& name) {
     const std::string next = open.back();
     open.pop_back();
     if (!reached.insert(next).second) continue;
-    for (const auto& inc : scan(root / "include" / next).includes)
+    for (const auto& inc : scan(sources / "include" / next).includes)
       if (!inc.angled) open.push_back(inc.name);
   }
   return reached;
@@ -47,12 +42,13 @@ std::set<std::string> reached_from(const std::string& name) {
 }  // namespace
 
 TEST_CASE("files that the documentation names exist", "[architecture]") {
-  // `bon/log_prob.hpp`, `tests/bon/log_prob_test.cpp`, `examples/main_job.sh`: from the root, or from include/vbon
+  // `bon/log_prob.hpp`, `tests/bon/log_prob_test.cpp`, `examples/main_job.sh`: from the sources, or from include/vbon
   const std::regex file("`([A-Za-z0-9_./-]+/[A-Za-z0-9_.-]+\\.(?:hpp|cuh|cpp|sh|md|py|cmake))`");
   for (const auto& page : pages())
     for (const auto& name : all_matches(text_of(page), file)) {
       CAPTURE(page, name);
-      CHECK((fs::exists(root / name) || fs::exists(root / "include" / name) || fs::exists(root / "include/vbon" / name)));
+      CHECK((fs::exists(sources / name) || fs::exists(sources / "include" / name) ||
+             fs::exists(sources / "include/vbon" / name)));
     }
 }
 
@@ -68,9 +64,9 @@ TEST_CASE("links inside the documentation lead somewhere", "[architecture]") {
 TEST_CASE("vbon.hpp reaches every header", "[architecture]") {
   const auto reached = reached_from("vbon/vbon.hpp");
   std::set<std::string> missed;
-  for (const auto& entry : fs::recursive_directory_iterator(root / "include/vbon")) {
-    const std::string name = fs::relative(entry.path(), root / "include").generic_string();
-    const bool contents = entry.path().parent_path() == root / "include/vbon";
+  for (const auto& entry : fs::recursive_directory_iterator(sources / "include/vbon")) {
+    const std::string name = fs::relative(entry.path(), sources / "include").generic_string();
+    const bool contents = entry.path().parent_path() == sources / "include/vbon";
     if (entry.path().extension() == ".hpp" && !contents && !reached.contains(name)) missed.insert(name);
   }
   CHECK(missed == std::set<std::string>{});

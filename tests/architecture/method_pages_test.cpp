@@ -1,8 +1,6 @@
 // Every objective and decoder has a row in the index of docs/methods and a page that names its options, and
 // neither speaks of what is no longer there.
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <map>
 #include <regex>
 #include <set>
@@ -11,6 +9,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/temporary_folder.hpp"
 #include "vbon/decode/registry.hpp"
 #include "vbon/objective/likelihood.hpp"
 #include "vbon/objective/registry.hpp"
@@ -42,11 +41,7 @@ std::vector<Method> methods() {
   return all;
 }
 
-std::string text_of(const fs::path& file) {
-  std::ifstream in(file);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-Names all_matches(const std::string& text, const std::regex& pattern) {
+Names names_in(const std::string& text, const std::regex& pattern) {
   Names out;
   for (std::sregex_iterator it(text.begin(), text.end(), pattern), end; it != end; ++it) out.insert((*it)[1]);
   return out;
@@ -70,8 +65,7 @@ Names documented_options(const std::string& page) {
   if (begin == page.npos) return {};
   const std::string section = page.substr(begin, page.find("\n## ", begin + 1) - begin);
   Names out;
-  for (const std::string& cell : all_matches(section, std::regex("\n\\| (`[^|]*) \\|")))
-    out.merge(all_matches(cell, quoted));
+  for (const std::string& cell : names_in(section, std::regex("\n\\| (`[^|]*) \\|"))) out.merge(names_in(cell, quoted));
   return out;
 }
 
@@ -91,7 +85,7 @@ Names lacking(const std::vector<Method>& all) {
       out.insert(who + ": docs/methods/" + page + " does not exist");
       continue;
     }
-    const Names named = all_matches(text_of(folder / page), quoted);
+    const Names named = names_in(text_of(folder / page), quoted);
     if (!named.contains(method.name)) out.insert(who + " is not named in docs/methods/" + page);
     for (const std::string& option : method.options)
       if (!named.contains(option)) out.insert(who + ": option " + option + " is not named in docs/methods/" + page);

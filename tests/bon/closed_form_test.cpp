@@ -1,11 +1,10 @@
 // Subset weights, sample sizes, bands, closed forms: edges and errors (values stand in the vectors).
+#include "support/numbers.hpp"
 #include "support/random_law.hpp"
 #include "vbon/bon.hpp"
 
 namespace vbon::test {
 using namespace bon;
-constexpr double inf = std::numeric_limits<double>::infinity();
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
 TEST_CASE("N = 1 + 1/beta is real and never truncated", "[bon]") {
   for (int k = 1; k <= 1000; ++k) {
@@ -27,7 +26,8 @@ TEST_CASE("N = 1 + 1/beta is real and never truncated", "[bon]") {
 
 TEST_CASE("closed forms vanish at N = 1, also for N below 1, and refuse other N", "[bon]") {
   using Form = double (*)(double);
-  for (const Form form : std::initializer_list<Form>{kl_to_reference, kl_from_reference, chi_square, total_variation, squared_hellinger}) {
+  for (const Form form :
+       std::initializer_list<Form>{kl_to_reference, kl_from_reference, chi_square, total_variation, squared_hellinger}) {
     CHECK(form(1) == 0);
     for (const double n : {0.6, 0.999999, 1.000001, 1.5, 64.0}) CHECK(form(n) > 0);
     for (const double n : {0.0, -1.0, nan, inf, 1e17}) CHECK(error_code([&] { form(n); }) == "invalid_n");
@@ -70,7 +70,8 @@ TEST_CASE("the Clopper-Pearson interval covers at least as often as it says", "[
   for (int k = 0; k <= m; ++k) {
     const Interval band = clopper_pearson(k, m, delta);
     if (band.lower <= f && f <= band.upper)
-      covered += std::exp(log_gamma(m + 1) - log_gamma(k + 1) - log_gamma(m - k + 1) + k * std::log(f) + (m - k) * std::log1p(-f));
+      covered +=
+          std::exp(log_gamma(m + 1) - log_gamma(k + 1) - log_gamma(m - k + 1) + k * std::log(f) + (m - k) * std::log1p(-f));
   }
   CHECK(covered >= 1 - delta);
 }

@@ -1,18 +1,18 @@
 #include "vbon/bon/empirical_cdf.hpp"
 
+#include "support/numbers.hpp"
 #include "support/random_law.hpp"
 
 namespace vbon::test {
 using bon::EmpiricalCdf;
 using bon::RankCounts;
-constexpr double inf = std::numeric_limits<double>::infinity();
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
 TEST_CASE("counts are those of a plain scan, ties and infinities included", "[bon][cdf]") {
   const Index size = GENERATE(1, 2, 3, 7, 64, 301);
   const RngKey key{11, static_cast<std::uint64_t>(size)};
   std::vector<double> rewards;
-  for (Index i = 0; i < size; ++i) rewards.push_back(static_cast<double>(key.below(static_cast<std::uint64_t>(i), size / 2 + 1)));
+  for (Index i = 0; i < size; ++i)
+    rewards.push_back(static_cast<double>(key.below(static_cast<std::uint64_t>(i), size / 2 + 1)));
   rewards.back() = size % 2 ? inf : -inf;
   const EmpiricalCdf cdf(rewards);
   for (double query : {-inf, -1.0, 0.0, 0.5, 1.0, 3.0, 17.0, 150.0, inf}) {

@@ -1,13 +1,12 @@
 #include "vbon/bon/estimator.hpp"
 
+#include "support/numbers.hpp"
 #include "support/random_law.hpp"
 #include "vbon/bon/pooled_cdf.hpp"
 #include "vbon/bon/registry.hpp"
 
 namespace vbon::test {
 using namespace bon;
-constexpr double inf = std::numeric_limits<double>::infinity();
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
 std::vector<double> normal_rewards(Index count, std::uint64_t seed) {
   std::vector<double> rewards;
@@ -39,7 +38,8 @@ TEST_CASE("every registered estimator approaches the truth as the cache grows", 
   for_each_entry<Estimators>([&]<class E>(const E& estimator) {
     CAPTURE(E::name);
     for (const double reward : {-1.5, 0.0, 0.7, 2.0})
-      CHECK(estimator.log_cdf(sorted, reward) == Approx(std::log(0.5 * std::erfc(-reward / std::numbers::sqrt2))).margin(0.06));
+      CHECK(estimator.log_cdf(sorted, reward) ==
+            Approx(std::log(0.5 * std::erfc(-reward / std::numbers::sqrt2))).margin(0.06));
   });
 }
 
@@ -65,7 +65,9 @@ TEST_CASE("an estimate gives log pi_bon with tau = ref where nothing ties", "[bo
   const double a = estimate_cdf(sorted, 2.5).log_cdf;
   CHECK(log_prob(log_ref, estimate_cdf(sorted, 2.5), n) == Approx(std::log(n) + (n - 1) * a + log_ref).epsilon(1e-14));
   const auto tied = estimate_cdf(sorted, 2.0);
-  CHECK(log_prob(log_ref, tied, n) == Approx(log_ref - tied.log_tie + std::log(std::exp(n * tied.log_cdf_le) - std::exp(n * tied.log_cdf))).epsilon(1e-12));
+  CHECK(
+      log_prob(log_ref, tied, n) ==
+      Approx(log_ref - tied.log_tie + std::log(std::exp(n * tied.log_cdf_le) - std::exp(n * tied.log_cdf))).epsilon(1e-12));
   // Above the whole cache F^ = 1 leaves no room for the response's own mass: F is lowered to 1 - ref.
   CHECK(log_prob(std::log(0.25), estimate_cdf(sorted, 9.0), n) == Approx(std::log(1 - std::pow(0.75, 4))).epsilon(1e-12));
   // A response more likely than the estimated mass of its level raises that mass.
@@ -134,7 +136,8 @@ TEST_CASE("a pool of two equal laws counts every sample the same", "[bon][pooled
   const auto sorted = normal_rewards(20, 3), rollouts = normal_rewards(12, 4);
   const PooledCdf pooled({sorted, std::vector<double>(20, 0.0)}, {rollouts, std::vector<double>(12, 0.0)});
   for (const double reward : {-0.3, 0.6, 1.4}) {
-    const double k = static_cast<double>(count_ranks<double>(sorted, reward).below + count_ranks<double>(rollouts, reward).below);
+    const double k =
+        static_cast<double>(count_ranks<double>(sorted, reward).below + count_ranks<double>(rollouts, reward).below);
     CHECK(pooled(reward).log_cdf == Approx(32 - k < 16 ? std::log(k / 32) : std::log(k / 32 + 1.0 / 40)).epsilon(1e-13));
   }
   const auto own = pooled.leave_one_out(11);  // the largest rollout, among 31 others
@@ -151,7 +154,8 @@ TEST_CASE("pooling with a tilted policy beats the cache alone", "[bon][pooled]")
     const RngKey key{seed, 21};
     std::vector<double> cache, cache_ratio, policy, policy_ratio;
     for (Index i = 0; i < m; ++i) cache.push_back(key.fold(1).uniform(static_cast<std::uint64_t>(i)));
-    for (Index i = 0; i < rollouts; ++i) policy.push_back(std::pow(key.fold(2).uniform(static_cast<std::uint64_t>(i)), 1.0 / 8));
+    for (Index i = 0; i < rollouts; ++i)
+      policy.push_back(std::pow(key.fold(2).uniform(static_cast<std::uint64_t>(i)), 1.0 / 8));
     for (const double u : cache) cache_ratio.push_back(std::log(8.0) + 7 * std::log(u));
     for (const double u : policy) policy_ratio.push_back(std::log(8.0) + 7 * std::log(u));
     const PooledCdf pooled({cache, cache_ratio}, {policy, policy_ratio});

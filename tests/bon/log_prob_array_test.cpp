@@ -1,10 +1,9 @@
 #include "vbon/bon/log_prob_array.hpp"
 
+#include "support/numbers.hpp"
 #include "support/random_law.hpp"
 
 namespace vbon::test {
-constexpr double inf = std::numeric_limits<double>::infinity();
-
 struct Responses {
   std::vector<double> log_ref, log_cdf, log_tie, log_cdf_le;
   std::size_t size() const { return log_ref.size(); }
@@ -34,7 +33,8 @@ Responses mixed(std::size_t count, std::uint64_t seed) {
 /// The accuracy that the specification demands of log_prob.
 double tolerance(double p, double a, double t, double n, double value) {
   const auto h = bon::log_prob_derivatives(a, t, n);
-  return 8 * 0x1p-52 * (1 + std::abs(value) + (h.log_cdf > 0 ? std::abs(a * h.log_cdf) : 0) + std::abs(t * (h.log_tie - 1)) + std::abs(p));
+  return 8 * 0x1p-52 *
+         (1 + std::abs(value) + (h.log_cdf > 0 ? std::abs(a * h.log_cdf) : 0) + std::abs(t * (h.log_tie - 1)) + std::abs(p));
 }
 
 template <class Arch>
@@ -45,14 +45,18 @@ void check_arch(double n) {
   bon::log_prob<bon::ScalarArch>(all.log_ref, all.log_cdf, all.log_tie, n, scalar);
   double worst = 0;
   for (std::size_t i = 0; i < all.size(); ++i)
-    if (vector[i] != scalar[i]) worst = std::max(worst, std::abs(vector[i] - scalar[i]) / tolerance(all.log_ref[i], all.log_cdf[i], all.log_tie[i], n, scalar[i]));
+    if (vector[i] != scalar[i])
+      worst = std::max(
+          worst, std::abs(vector[i] - scalar[i]) / tolerance(all.log_ref[i], all.log_cdf[i], all.log_tie[i], n, scalar[i]));
   CAPTURE(n, Arch::name());
   CHECK(worst < 0.5);
   bon::log_prob<Arch>(all.log_ref, all.log_cdf, all.log_tie, all.log_cdf_le, n, vector);
   bon::log_prob<bon::ScalarArch>(all.log_ref, all.log_cdf, all.log_tie, all.log_cdf_le, n, scalar);
   worst = 0;
   for (std::size_t i = 0; i < all.size(); ++i)
-    if (vector[i] != scalar[i]) worst = std::max(worst, std::abs(vector[i] - scalar[i]) / tolerance(all.log_ref[i], all.log_cdf[i], all.log_tie[i], n, scalar[i]));
+    if (vector[i] != scalar[i])
+      worst = std::max(
+          worst, std::abs(vector[i] - scalar[i]) / tolerance(all.log_ref[i], all.log_cdf[i], all.log_tie[i], n, scalar[i]));
   CHECK(worst < 0.5);
 }
 

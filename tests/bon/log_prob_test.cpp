@@ -2,12 +2,11 @@
 
 #include <type_traits>
 
+#include "support/numbers.hpp"
 #include "support/random_law.hpp"
 
 namespace vbon::test {
 using bon::log_prob;
-constexpr double inf = std::numeric_limits<double>::infinity();
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
 TEST_CASE("a response of -2000 nats stays finite", "[bon][edge]") {
   CHECK(log_prob(-2000, -0.7, -2000, 64) == Approx(std::log(64.0) - 63 * 0.7 - 2000).epsilon(1e-15));
@@ -16,8 +15,8 @@ TEST_CASE("a response of -2000 nats stays finite", "[bon][edge]") {
 
 TEST_CASE("no reward below, the whole mass, and nothing at all are legal", "[bon][edge]") {
   CHECK(log_prob(-3, -inf, -2, 7) == Approx(-3 + 2 - 14).epsilon(1e-15));  // F = 0
-  CHECK(log_prob(-1, -inf, 0, 5) == -1);                                     // one level: bon = ref
-  CHECK(log_prob(-inf, -0.5, -1, 4) == -inf);                                // masked out
+  CHECK(log_prob(-1, -inf, 0, 5) == -1);                                   // one level: bon = ref
+  CHECK(log_prob(-inf, -0.5, -1, 4) == -inf);                              // masked out
   CHECK(log_prob(-inf, -inf, -inf, 4) == -inf);
   CHECK(log_prob(-inf, -0.1, -inf, 4) == -inf);
 }
@@ -30,7 +29,8 @@ TEST_CASE("N = 1 gives log_ref bit for bit", "[bon][edge]") {
 
 TEST_CASE("the top level takes log(F + tau) = 0, which keeps its digits at N = 1e9", "[bon][edge]") {
   const double tau = 1e-9, log_cdf = std::log1p(-tau);
-  CHECK(log_prob(std::log(tau), log_cdf, std::log(tau), 0, 1e9) == Approx(std::log(-std::expm1(1e9 * log_cdf))).epsilon(1e-14));
+  CHECK(log_prob(std::log(tau), log_cdf, std::log(tau), 0, 1e9) ==
+        Approx(std::log(-std::expm1(1e9 * log_cdf))).epsilon(1e-14));
 }
 
 TEST_CASE("excess that is rounding is clamped, more is an error", "[bon][error]") {
@@ -44,8 +44,8 @@ TEST_CASE("excess that is rounding is clamped, more is an error", "[bon][error]"
   CHECK(code(-1, nan, -1, 4) == "invalid_log_prob");
   CHECK(code(-1, -1, nan, 4) == "invalid_log_prob");
   CHECK(code(-1, 2e-9, -50, 4) == "invalid_log_prob");
-  CHECK(code(-1, -1, -1.1, 4) == "inconsistent_mass");    // ref > tau
-  CHECK(code(-1, -0.3, -1, 4) == "inconsistent_mass");    // F + tau = 1.11
+  CHECK(code(-1, -1, -1.1, 4) == "inconsistent_mass");  // ref > tau
+  CHECK(code(-1, -0.3, -1, 4) == "inconsistent_mass");  // F + tau = 1.11
   CHECK(code(-1, -0.3, -1, 1) == "inconsistent_mass");
   CHECK(error_code([] { return log_prob(-1, -1, -1, -2, 4); }) == "inconsistent_mass");  // log_cdf_le below its parts
   CHECK(error_code([] { return log_prob(-3, -3, -3, 0, 4); }) == "inconsistent_mass");   // and above their sum

@@ -6,12 +6,6 @@
 
 namespace vbon::test {
 namespace {
-std::vector<nlohmann::json> rows(const std::string& text) {
-  std::vector<nlohmann::json> out;
-  std::istringstream in(text);
-  for (std::string line; std::getline(in, line);) out.push_back(nlohmann::json::parse(line));
-  return out;
-}
 const Arguments sample = {"sample", "--model", tiny_model, "--quiet"};
 }  // namespace
 

@@ -14,11 +14,6 @@ std::vector<std::string> lines(const std::string& text) {
   for (std::string line; std::getline(in, line);) out.push_back(line);
   return out;
 }
-std::vector<io::Json> rows(const std::string& text) {
-  std::vector<io::Json> out;
-  for (const auto& line : lines(text)) out.push_back(io::Json::parse(line));
-  return out;
-}
 /// Names and what stands behind them, as `vbon inspect decoders` lists them.
 std::map<std::string, std::string> listed() {
   std::map<std::string, std::string> out;
@@ -255,9 +250,9 @@ TEST_CASE("a file that was made otherwise is refused by what differs, and stays 
 TEST_CASE("calibration pairs choose the N that decode then draws", "[cli][decode]") {
   const TemporaryFolder folder;
   const auto pairs = folder / "calibration.jsonl";
-  const Arguments calibrate = {"calibrate",          "--model",     tiny_model, "--reward",         "length:4",
-                               "--true-reward",      "length:4",    "--samples", "8",               "--max-new-tokens", "8",
-                               "--prompt",           "the film",    "--prompt",  "a good",          "--out", pairs.string()};
+  const Arguments calibrate = {
+      "calibrate",        "--model", tiny_model, "--reward", "length:4", "--true-reward", "length:4", "--samples",   "8",
+      "--max-new-tokens", "8",       "--prompt", "the film", "--prompt", "a good",        "--out",    pairs.string()};
   const auto run = vbon(calibrate);
   INFO(run.err);
   REQUIRE(run.code == 0);
@@ -269,7 +264,10 @@ TEST_CASE("calibration pairs choose the N that decode then draws", "[cli][decode
   CHECK(one_row("hedge:calibration=" + pairs.string() + ",largest=6").at("sequences") == 6);
 
   // The judge likes what the proxy likes least: one draw is best.
-  std::ofstream(folder / "against.jsonl") << R"({"proxy":1,"true":1})" "\n" R"({"proxy":2,"true":0})" "\n";
+  std::ofstream(folder / "against.jsonl") << R"({"proxy":1,"true":1})"
+                                             "\n"
+                                             R"({"proxy":2,"true":0})"
+                                             "\n";
   const auto against = vbon(decodes("hedge:calibration=" + (folder / "against.jsonl").string(), {"--prompt", "the film"}));
   CHECK(against.code == 0);
   CHECK(against.err.find("best_of_n with n = 1") != std::string::npos);

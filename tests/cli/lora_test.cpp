@@ -8,7 +8,7 @@ const Arguments lora = {"--lora-rank",     "4",   "--lora-alpha", "8", "--lora-t
                         "--learning-rate", "1e-2"};
 const std::vector<std::string> adapter_files = {"adapter/adapter_config.json", "adapter/adapter_model.safetensors"};
 
-const std::filesystem::path& finished_run() {
+const std::filesystem::path& finished_lora_run() {
   static const TemporaryFolder folder;
   static const std::filesystem::path path = folder / "run";
   static const Finished run = vbon(tiny_align(path, lora));
@@ -32,7 +32,7 @@ std::vector<float> tensor(const std::filesystem::path& file, const std::string& 
 }  // namespace
 
 TEST_CASE("align with LoRA leaves the adapter and the merged model, of which only the targets moved", "[cli][lora]") {
-  const auto& run = finished_run();
+  const auto& run = finished_lora_run();
   const auto adapter = io::SafetensorsFile::open(run / adapter_files[1]);
   CHECK(adapter.names().size() == 8);  // two layers, two maps, A and B
   const auto config = io::read_json(run / adapter_files[0]);
@@ -52,7 +52,7 @@ TEST_CASE("with LoRA neither threads nor kills change a bit", "[cli][lora][resum
   const auto run = vbon(tiny_align(folder / "threads", lora + Arguments{"--threads", "2"}));
   INFO(run.err);
   REQUIRE(run.code == 0);
-  check_equal_lora_runs(folder / "threads", finished_run());
+  check_equal_lora_runs(folder / "threads", finished_lora_run());
 
   int kills = 0;
   for (long after = 40000;; after += 12000) {
@@ -63,16 +63,16 @@ TEST_CASE("with LoRA neither threads nor kills change a bit", "[cli][lora][resum
     REQUIRE(++kills < 100);
   }
   CHECK(kills >= 1);
-  check_equal_lora_runs(folder / "killed", finished_run());
+  check_equal_lora_runs(folder / "killed", finished_lora_run());
 }
 
 TEST_CASE("the adapter on its base samples like the merged model, and is evaluated against that base", "[cli][lora]") {
-  const auto adapter = (finished_run() / "adapter").string();
+  const auto adapter = (finished_lora_run() / "adapter").string();
   const Arguments prompt = {"--prompt", "the film", "--max-new-tokens", "8", "--samples", "8", "--quiet"};
   const auto adapted = vbon(Arguments{"sample", "--model", tiny_model, "--adapter", adapter} + prompt);
   INFO(adapted.err);
   CHECK(adapted.code == 0);
-  CHECK(adapted.out == vbon(Arguments{"sample", "--model", (finished_run() / "model").string()} + prompt).out);
+  CHECK(adapted.out == vbon(Arguments{"sample", "--model", (finished_lora_run() / "model").string()} + prompt).out);
   CHECK(adapted.out != vbon(Arguments{"sample", "--model", tiny_model} + prompt).out);
   const TemporaryFolder folder;
   const auto evaluated = vbon({"evaluate",
@@ -128,7 +128,7 @@ TEST_CASE("settings of LoRA that cannot be are refused by flag, and another adap
   refused({"--lora-alpha", "0"}, {"--lora-alpha > 0"});
   refused({"--lora-targets", "lm_head"}, {"'lm_head'", "q_proj"});
   refused({"--lora-targets", "regex:("}, {"does not compile"});
-  check_refused(vbon(tiny_align(finished_run(), lora + Arguments{"--lora-rank", "8"})), "vbon align",
+  check_refused(vbon(tiny_align(finished_lora_run(), lora + Arguments{"--lora-rank", "8"})), "vbon align",
                 {"lora-rank = 4", "lora-rank = 8", "--overwrite"});
   check_refused(vbon({"sample", "--model", tiny_model, "--adapter", tiny_model, "--prompt", "the film"}), "vbon sample",
                 {"adapter_config.json"});

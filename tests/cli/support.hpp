@@ -1,9 +1,11 @@
 // The tiny checkpoint and a short alignment that the tests of the program share.
 #pragma once
 #include <algorithm>
+#include <sstream>
 
 #include "support/catch.hpp"
 #include "support/program.hpp"
+#include "vbon/io/json.hpp"
 
 namespace vbon::test {
 using Arguments = std::vector<std::string>;
@@ -20,6 +22,14 @@ inline Finished vbon(Arguments arguments, const RunOptions& options = {}) {
 inline Arguments operator+(Arguments a, const Arguments& b) {
   a.insert(a.end(), b.begin(), b.end());
   return a;
+}
+
+/// One JSON value per line.
+inline std::vector<io::Json> rows(const std::string& text) {
+  std::vector<io::Json> out;
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);) out.push_back(io::Json::parse(line));
+  return out;
 }
 
 /// A whole `vbon align` of about a second.

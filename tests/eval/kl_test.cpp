@@ -1,11 +1,9 @@
 #include "vbon/eval/kl.hpp"
 
+#include "support/numbers.hpp"
 #include "support/random_law.hpp"
 
 namespace vbon::test {
-constexpr double inf = std::numeric_limits<double>::infinity();
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-
 TEST_CASE("k1 and k3 are unbiased by enumeration, and k3 is never negative", "[eval][kl]") {
   const auto log_p = random_log_policy(9, GENERATE(1u, 2u, 3u)), log_q = random_log_policy(9, 40);
   double k1 = 0, k3 = 0;

@@ -1,10 +1,10 @@
 #include "vbon/eval/pareto.hpp"
 
+#include "support/numbers.hpp"
 #include "support/random_law.hpp"
 
 namespace vbon::test {
 using eval::ParetoPoint;
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
 std::vector<ParetoPoint> random_points(std::uint64_t seed, Index count) {
   const RngKey key{seed, 6};
@@ -22,7 +22,8 @@ TEST_CASE("the frontier is what no point dominates, duplicates included", "[eval
   for (std::size_t i = 0; i < points.size(); ++i) {
     bool beaten = false;
     for (const auto& other : points)
-      beaten |= other.kl <= points[i].kl && other.win >= points[i].win && (other.kl < points[i].kl || other.win > points[i].win);
+      beaten |=
+          other.kl <= points[i].kl && other.win >= points[i].win && (other.kl < points[i].kl || other.win > points[i].win);
     if (!beaten) want.push_back(static_cast<Index>(i));
   }
   CHECK(eval::pareto_frontier(points) == want);

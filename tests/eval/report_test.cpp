@@ -40,10 +40,6 @@ struct World {
                           {.samples = samples, .n = n, .key = {6, 0}, .batch = 5});
   }
 };
-std::string text_of(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
 }  // namespace
 
 TEST_CASE("the ideal curve runs through every best-of-N", "[eval]") {

@@ -1,10 +1,9 @@
 #include "vbon/eval/win_rate.hpp"
 
+#include "support/numbers.hpp"
 #include "support/random_law.hpp"
 
 namespace vbon::test {
-constexpr double nan = std::numeric_limits<double>::quiet_NaN();
-
 TEST_CASE("the win rate over all pairs is that of a double loop", "[eval][win_rate]") {
   const RngKey key{GENERATE(1u, 2u, 3u), 8};
   std::vector<double> a, b;

@@ -100,7 +100,7 @@ TEST_CASE("a large model is written in shards with an index, and read as one", "
   const TemporaryFolder empty;
   CHECK_THROWS_WITH(io::ShardedSafetensors::open(empty.path()), Contains("model.safetensors.index.json was expected"));
 }
-TEST_CASE("tensors that cannot be written are named", "[io][safetensors][error]") {
+TEST_CASE("tensors that cannot be written to safetensors are named", "[io][safetensors][error]") {
   const TemporaryFolder folder;
   const auto a = ramp(6, 1);
   const auto write = [&](std::vector<TensorToWrite> tensors) { io::write_safetensors(folder / "m", tensors); };

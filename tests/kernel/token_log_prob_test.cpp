@@ -39,14 +39,14 @@ std::vector<Doubles> log_probs(const Doubles& x, const Doubles& w, Index rows, I
   }
   return all;
 }
-struct Sizes {
+struct HeadSizes {
   Index rows, vocabulary, cols;
 };
-const Sizes sizes[] = {{1, 3, 2}, {3, 512, 16}, {5, 513, 33}, {17, 1700, 40}, {250, 90, 8}};
+const HeadSizes head_sizes[] = {{1, 3, 2}, {3, 512, 16}, {5, 513, 33}, {17, 1700, 40}, {250, 90, 8}};
 }  // namespace
 
 TEMPLATE_LIST_TEST_CASE("token log-probs, log-sum-exp and entropy agree with the definition", "[kernel][head]", Archs) {
-  for (const auto& [rows, vocabulary, cols] : sizes)
+  for (const auto& [rows, vocabulary, cols] : head_sizes)
     for (const HeadOptions options : {HeadOptions{}, HeadOptions{0.7f, 1.5f}, HeadOptions{4, 1}}) {
       CAPTURE(rows, vocabulary, cols, options.inv_temperature);
       const auto x = random_tensor(rows, cols, 1);
@@ -88,7 +88,7 @@ TEST_CASE("a row's log-prob has the same bits in any batch and from the full log
 }
 
 TEMPLATE_LIST_TEST_CASE("the gradient of the fused head agrees with finite differences", "[kernel][head][gradient]", Archs) {
-  for (const auto& [rows, vocabulary, cols] : {Sizes{1, 3, 2}, Sizes{4, 37, 5}, Sizes{3, 530, 3}}) {
+  for (const auto& [rows, vocabulary, cols] : {HeadSizes{1, 3, 2}, HeadSizes{4, 37, 5}, HeadSizes{3, 530, 3}}) {
     CAPTURE(rows, vocabulary, cols);
     const auto x = random_tensor(rows, cols, 1);
     const Head head(vocabulary, cols, 2);
@@ -157,7 +157,7 @@ TEST_CASE("the head's gradient agrees with the products over materialised logits
 }
 
 TEMPLATE_LIST_TEST_CASE("the KL of two heads agrees with the sum over the vocabulary", "[kernel][head]", Archs) {
-  for (const auto& [rows, vocabulary, cols] : sizes) {
+  for (const auto& [rows, vocabulary, cols] : head_sizes) {
     CAPTURE(rows, vocabulary, cols);
     const auto xp = random_tensor(rows, cols, 1), xq = random_tensor(rows, cols + 3, 2);
     const Head p(vocabulary, cols, 3), q(vocabulary, cols + 3, 4);

@@ -60,11 +60,11 @@ TEST_CASE("InfAlign with (N - 1) log u and beta 1 is the mid bound of vBoN; BOND
   // The plug-in CDF is -inf below all cached rewards; there InfAlign has its floor.
   for (Index i = 0; i < batch.responses(); ++i) REQUIRE(batch.log_cdf_le[i] > -50);
   const InfAlign<> infalign{.phi = {.kind = PhiKind::bon_log, .n = n}, .beta = 1};
-  check_equal(infalign(batch).dlog_prob, VbonBound<>{.n = n, .side = Side::mid}(batch).dlog_prob);
+  check_equal(infalign(batch).dlog_prob, VbonBound<>{.n = n, .side = objective::Side::mid}(batch).dlog_prob);
   Streams streams;
   streams.policy = batch;
   check_equal(Bond<LeaveOneOut>{.n = n, .beta = 1}(streams).policy,
-              VbonBound<>{.n = n, .side = Side::weak}(batch).dlog_prob);
+              VbonBound<>{.n = n, .side = objective::Side::weak}(batch).dlog_prob);
   annotate(batch);
   streams.policy = batch;
   check_equal(Bond<LeaveOneOut>{.n = n, .beta = 1, .target = BondTarget::exact}(streams).policy,
@@ -136,7 +136,7 @@ TEST_CASE("quantile regression has no loss left at the best-of-N law of distinct
   const double n = 4;
   for (Index i = 0; i < batch.responses(); ++i) batch.log_cdf_le[i] = std::log(0.1 + 0.17 * static_cast<double>(i));
   batch.log_prob = batch.ref_log_prob + std::log(n) + (n - 1) * batch.log_cdf_le;
-  const auto result = QuantileRegression{.phi = {.kind = PhiKind::bon_log, .n = n}, .side = Side::weak}(batch);
+  const auto result = QuantileRegression{.phi = {.kind = PhiKind::bon_log, .n = n}, .side = objective::Side::weak}(batch);
   CHECK(result.loss == Approx(0).margin(1e-25));
 }
 

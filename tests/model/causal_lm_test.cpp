@@ -10,12 +10,6 @@ namespace {
 using model::CausalLm;
 using model::Forest;
 
-std::vector<double> log_probs(CausalLm& model, const Forest& forest) {
-  std::vector<double> out(static_cast<std::size_t>(forest.reads()));
-  model.log_prob(forest, {}, out);
-  return out;
-}
-
 /// A prompt with three responses, and another prompt with one.
 struct Example {
   std::vector<TokenId> first = random_tokens(5, 37, 1), second = random_tokens(3, 37, 2);

@@ -22,11 +22,6 @@ Forest example() {
   forest.add_response(forest.add(random_tokens(3, 11, 2)), random_tokens(4, 11, 5));
   return forest;
 }
-std::vector<double> log_probs(CausalLm& model, const Forest& forest) {
-  std::vector<double> out(static_cast<std::size_t>(forest.reads()));
-  model.log_prob(forest, {}, out);
-  return out;
-}
 std::vector<float> values_of(View<const float> view) { return {view.begin(), view.end()}; }
 
 model::Shape small_shape(const std::string& kind) {

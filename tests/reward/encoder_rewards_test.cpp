@@ -1,4 +1,5 @@
 #include "support/catch.hpp"
+#include "support/failure.hpp"
 #include "support/rollout.hpp"
 #include "support/temporary_folder.hpp"
 #include "support/tiny_encoder.hpp"
@@ -8,6 +9,7 @@
 
 using namespace vbon;
 using namespace vbon::reward;
+using test::failure;
 using test::TemporaryFolder;
 
 namespace {
@@ -39,16 +41,6 @@ std::vector<double> wanted() {
 std::shared_ptr<const SentenceEncoder> encoder_in(const TemporaryFolder& folder) {
   test::save_tiny_encoder(folder.path());
   return std::make_shared<const SentenceEncoder>(SentenceEncoder::load(folder.path()));
-}
-template <class F>
-std::string failure(const F& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  FAIL("an error was expected");
-  return {};
 }
 void write(const std::filesystem::path& path, std::string_view text) {
   std::filesystem::create_directories(path.parent_path());

@@ -11,7 +11,7 @@ using vbon::reward::Lexicon;
 namespace {
 const std::string words = "good\t2\nbad\t-2.5\twith\tmore\tcolumns\n# a comment\n\nwell-made\t3\r\n:)\t1\nGreat\t4\n";
 
-std::string failure(const std::string& text, vbon::reward::LexiconOptions options = {}) {
+std::string parse_failure(const std::string& text, vbon::reward::LexiconOptions options = {}) {
   try {
     Lexicon::parse(text, "list.tsv", options);
   } catch (const vbon::FormatError& error) {
@@ -50,16 +50,16 @@ TEST_CASE("the average is over all words of the response", "[reward][lexicon]") 
 
 TEST_CASE("a repeated word counts as its last line says, or is an error that names both", "[reward][lexicon]") {
   CHECK(Lexicon::parse("ok\t1\nOK\t2\n", "x").score("ok") == 2);
-  CHECK_THAT(failure("ok\t1\nfine\t1\nOK\t2\n", {.reject_repeated = true}),
+  CHECK_THAT(parse_failure("ok\t1\nfine\t1\nOK\t2\n", {.reject_repeated = true}),
              Catch::Contains("line 3") && Catch::Contains("line 1"));
 }
 
 TEST_CASE("a broken line is named", "[reward][lexicon][error]") {
-  CHECK_THAT(failure("good\t1\nbad 2\n"), Catch::Contains("list.tsv: line 2") && Catch::Contains("word<TAB>score"));
-  CHECK_THAT(failure("good\tone\n"), Catch::Contains("line 1") && Catch::Contains("'one'"));
-  CHECK_THAT(failure("good\t1x\n"), Catch::Contains("'1x'"));
-  CHECK_THAT(failure("good\tnan\n"), Catch::Contains("finite"));
-  CHECK_THAT(failure("\t1\n"), Catch::Contains("line 1"));
+  CHECK_THAT(parse_failure("good\t1\nbad 2\n"), Catch::Contains("list.tsv: line 2") && Catch::Contains("word<TAB>score"));
+  CHECK_THAT(parse_failure("good\tone\n"), Catch::Contains("line 1") && Catch::Contains("'one'"));
+  CHECK_THAT(parse_failure("good\t1x\n"), Catch::Contains("'1x'"));
+  CHECK_THAT(parse_failure("good\tnan\n"), Catch::Contains("finite"));
+  CHECK_THAT(parse_failure("\t1\n"), Catch::Contains("line 1"));
 }
 
 TEST_CASE("a lexicon file rewards a batch by its responses alone", "[reward][lexicon]") {

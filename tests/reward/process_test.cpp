@@ -20,10 +20,11 @@ namespace {
 const std::string length_of_response =
     R"sh(sed -u 's/^{"id":\([0-9]*\),.*"response":"\(.*\)"}$/\1 \2/' | while read -r id text; do echo "{\"id\": $id, \"reward\": ${#text}}"; done)sh";
 
-const auto batch = text_batch({{"p", {"a", "bb", "ccc"}}, {"q", {"dddd"}}});
+const auto four_responses = text_batch({{"p", {"a", "bb", "ccc"}}, {"q", {"dddd"}}});
 
 template <class Kind>
-std::string failure(const Process& process, std::string_view code, const vbon::RolloutBatch& asked = batch) {
+std::string process_failure(const Process& process, std::string_view code,
+                            const vbon::RolloutBatch& asked = four_responses) {
   try {
     process(asked);
   } catch (const Kind& error) {
@@ -37,10 +38,11 @@ std::string failure(const Process& process, std::string_view code, const vbon::R
 bool has_child() { return ::waitpid(-1, nullptr, WNOHANG) >= 0 || errno != ECHILD; }
 }  // namespace
 
-TEST_CASE("an external command rewards every response, batch after batch in one process", "[reward][process]") {
+TEST_CASE("an external command rewards every response, four_responses after four_responses in one process",
+          "[reward][process]") {
   const Process process(length_of_response);
   CHECK(process.child() == -1);
-  CHECK(values_of(process(batch)) == std::vector<double>{1, 2, 3, 4});
+  CHECK(values_of(process(four_responses)) == std::vector<double>{1, 2, 3, 4});
   const auto first = process.child();
   CHECK(values_of(process(text_batch({{"x", {"eeeee", "ff"}}}))) == std::vector<double>{5, 2});
   CHECK(process.child() == first);
@@ -92,7 +94,7 @@ TEST_CASE("a command that dies is started again and asked for what it owes", "[r
 
 TEST_CASE("a command that keeps dying is named with its last words", "[reward][process][error]") {
   const Process process("read -r line; echo 'no model here' >&2; exit 3", {.timeout = 20, .restarts = 1});
-  const auto what = failure<vbon::RunError>(process, "reward_process_died");
+  const auto what = process_failure<vbon::RunError>(process, "reward_process_died");
   CHECK_THAT(what, Catch::Contains("exited with code 3") && Catch::Contains("no model here") &&
                        Catch::Contains("prompt 0 (id 100), sample 0") && Catch::Contains("started 2 times") &&
                        Catch::Contains("owed 4"));
@@ -100,18 +102,18 @@ TEST_CASE("a command that keeps dying is named with its last words", "[reward][p
 }
 
 TEST_CASE("a command that was killed or is not there says so", "[reward][process][error]") {
-  CHECK_THAT(failure<vbon::RunError>(Process("kill -9 $$", {.restarts = 0}), "reward_process_died"),
+  CHECK_THAT(process_failure<vbon::RunError>(Process("kill -9 $$", {.restarts = 0}), "reward_process_died"),
              Catch::Contains("killed by signal 9"));
-  CHECK_THAT(failure<vbon::RunError>(Process("/nowhere/scorer", {.restarts = 0}), "reward_process_died"),
+  CHECK_THAT(process_failure<vbon::RunError>(Process("/nowhere/scorer", {.restarts = 0}), "reward_process_died"),
              Catch::Contains("exited with code 127"));
-  CHECK_THROWS_AS(Process()(batch), vbon::ConfigError);
+  CHECK_THROWS_AS(Process()(four_responses), vbon::ConfigError);
   CHECK_THROWS_AS(Process("cat", {.timeout = 0}), vbon::ConfigError);
 }
 
 TEST_CASE("a silent command times out, and leaves no process behind", "[reward][process][error]") {
   const auto start = std::chrono::steady_clock::now();
   const Process process("sleep 100 & sleep 100", {.timeout = 0.3, .restarts = 1});
-  CHECK_THAT(failure<vbon::RunError>(process, "reward_process_silent"),
+  CHECK_THAT(process_failure<vbon::RunError>(process, "reward_process_silent"),
              Catch::Contains("no answer for 0.3 s") && Catch::Contains("started 2 times, 0.6 s of silence in all"));
   CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(20));
   CHECK(process.child() == -1);
@@ -127,7 +129,7 @@ TEST_CASE("a slow command that answers within the timeout each time is waited fo
 
 TEST_CASE("nonsense is an error at once, with the line it was", "[reward][process][error]") {
   const auto malformed = [](const std::string& line) {
-    return failure<vbon::RunError>(Process("echo '" + line + "'; cat > /dev/null"), "reward_malformed");
+    return process_failure<vbon::RunError>(Process("echo '" + line + "'; cat > /dev/null"), "reward_malformed");
   };
   CHECK_THAT(malformed("hello"), Catch::Contains("no JSON") && Catch::Contains("hello"));
   CHECK_THAT(malformed("[1]"), Catch::Contains("no object"));
@@ -140,7 +142,7 @@ TEST_CASE("nonsense is an error at once, with the line it was", "[reward][proces
 
 TEST_CASE("an answer to a question that is not open is an error", "[reward][process][error]") {
   const auto wrong = [](const std::string& lines) {
-    return failure<vbon::RunError>(Process(lines + "; cat > /dev/null"), "reward_wrong_id");
+    return process_failure<vbon::RunError>(Process(lines + "; cat > /dev/null"), "reward_wrong_id");
   };
   CHECK_THAT(wrong(R"sh(echo '{"id": 99, "reward": 1}')sh"),
              Catch::Contains("id 99") && Catch::Contains("the oldest open one is 0"));
@@ -151,17 +153,18 @@ TEST_CASE("a NaN reward names prompt and sample", "[reward][process][error]") {
   for (const std::string nan : {"NaN", "null"}) {
     const std::string answers =
         R"sh(echo '{"id": 2, "reward": 1}'; echo '{"id": 3, "reward": )sh" + nan + "}'; cat > /dev/null";
-    CHECK_THAT(failure<vbon::DomainError>(Process(answers), "nan_reward"), Catch::Contains("prompt 1 (id 101), sample 0"));
+    CHECK_THAT(process_failure<vbon::DomainError>(Process(answers), "nan_reward"),
+               Catch::Contains("prompt 1 (id 101), sample 0"));
   }
 }
 
-TEST_CASE("after an error the next batch starts afresh", "[reward][process]") {
+TEST_CASE("after an error the next four_responses starts afresh", "[reward][process]") {
   const vbon::test::TemporaryFolder folder;
   const std::string flag = (folder / "flag").string();
   const Process process("if [ -e " + flag + " ]; then " + length_of_response + "; else touch " + flag +
                         "; echo nonsense; cat > /dev/null; fi");
-  CHECK_THROWS_AS(process(batch), vbon::RunError);
-  CHECK(values_of(process(batch)) == std::vector<double>{1, 2, 3, 4});
+  CHECK_THROWS_AS(process(four_responses), vbon::RunError);
+  CHECK(values_of(process(four_responses)) == std::vector<double>{1, 2, 3, 4});
 }
 
 TEST_CASE("a host that watches SIGPIPE never sees one", "[reward][process]") {
@@ -193,19 +196,19 @@ TEST_CASE("a host that wants to stop need not wait for the timeout", "[reward][p
   const Process process("trap '' TERM; while :; do sleep 100; done", {.timeout = 100, .stop = [&] { return stop; }});
   const auto start = std::chrono::steady_clock::now();
   stop = true;
-  CHECK_THAT(failure<vbon::RunError>(process, "stopped"), Catch::Contains("owed 4 rewards"));
+  CHECK_THAT(process_failure<vbon::RunError>(process, "stopped"), Catch::Contains("owed 4 rewards"));
   CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(20));
   CHECK_FALSE(has_child());
 }
 
-TEST_CASE("a batch whose answers are on their way is finished before a stop", "[reward][process]") {
+TEST_CASE("a four_responses whose answers are on their way is finished before a stop", "[reward][process]") {
   const Process process(length_of_response, {.stop = [] { return true; }});
   CHECK(values_of(process(text_batch({{"p", {"a"}}}))) == std::vector<double>{1});
 }
 
 TEST_CASE("all commands can be ended from a signal handler", "[reward][process]") {
   const Process process(length_of_response);
-  process(batch);
+  process(four_responses);
   const auto child = process.child();
   vbon::reward::RunningGroups::kill_all();
   siginfo_t info{};

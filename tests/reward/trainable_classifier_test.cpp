@@ -12,14 +12,15 @@ using namespace vbon::reward;
 using test::TemporaryFolder;
 
 namespace {
-const std::vector<std::string> texts = {" the film is good", " a film is not bad", " dull", " the film is great and fine"};
+const std::vector<std::string> film_texts = {" the film is good", " a film is not bad", " dull",
+                                             " the film is great and fine"};
 const model::NewHead one_label = {.labels = 1, .key = {7, 0}};
 
 Sequences spans(const std::vector<std::vector<TokenId>>& tokens) { return {tokens.begin(), tokens.end()}; }
 template <class M>
 std::vector<std::vector<TokenId>> tokens_of(const M& model) {
   std::vector<std::vector<TokenId>> tokens;
-  for (const auto& text : texts) tokens.push_back(model.tokens(text));
+  for (const auto& text : film_texts) tokens.push_back(model.tokens(text));
   return tokens;
 }
 std::vector<float> copy(View<const float> values) { return {values.begin(), values.end()}; }
@@ -36,8 +37,9 @@ TEST_CASE("a checkpoint without a head gets one of the seed, and what is saved s
     const auto logits = copy(model.logits(spans(tokens)));
     CHECK(std::any_of(logits.begin(), logits.end(), [](float x) { return x != 0; }));
     model.save(out.path(), "regression");
-    const Array scores = Classifier::load(out.path()).score(texts);
-    for (std::size_t i = 0; i < texts.size(); ++i) CHECK(scores[static_cast<Index>(i)] == static_cast<double>(logits[i]));
+    const Array scores = Classifier::load(out.path()).score(film_texts);
+    for (std::size_t i = 0; i < film_texts.size(); ++i)
+      CHECK(scores[static_cast<Index>(i)] == static_cast<double>(logits[i]));
     with_trainable_classifier(folder.path(), one_label,
                               [&](auto& again) { CHECK(copy(again.logits(spans(tokens))) == logits); });
     with_trainable_classifier(folder.path(), {.labels = 1, .key = {8, 0}},
@@ -60,7 +62,7 @@ TEST_CASE("the gradient of a head alone is that of training all", "[reward][trai
   CAPTURE(kind);
   const TemporaryFolder folder;
   test::save_tiny_checkpoint(folder.path(), kind);
-  Tensor<float> d(static_cast<Index>(texts.size()), 1);
+  Tensor<float> d(static_cast<Index>(film_texts.size()), 1);
   for (Index i = 0; i < d.size(); ++i) d[i] = static_cast<float>(i) - 1.2F;
   std::vector<float> all, head;
   with_trainable_classifier(folder.path(), one_label, [&](auto& model) {

@@ -3,9 +3,11 @@
 #include <fstream>
 
 #include "support/catch.hpp"
+#include "support/failure.hpp"
 #include "support/temporary_folder.hpp"
 
 using namespace vbon::reward;
+using vbon::test::failure;
 
 namespace {
 const vbon::test::TemporaryFolder folder;
@@ -14,25 +16,15 @@ std::filesystem::path file(const std::string& text) {
   std::ofstream(path) << text;
   return path;
 }
-template <class F>
-std::string failure(const F& f) {
-  try {
-    f();
-  } catch (const vbon::FormatError& error) {
-    return error.what();
-  }
-  FAIL("an error was expected");
-  return {};
-}
 std::string scores_failure(const std::string& line) {
-  return failure([&] {
+  return failure<vbon::FormatError>([&] {
     read_scored_texts(file(R"({"text": "fine", "score": 1})"
                            "\n" +
                            line + "\n"));
   });
 }
 std::string pairs_failure(const std::string& line) {
-  return failure([&] {
+  return failure<vbon::FormatError>([&] {
     read_preferences(file(R"({"prompt": "p", "chosen": "a", "rejected": "b"})"
                           "\n" +
                           line + "\n"));
@@ -76,7 +68,7 @@ TEST_CASE("conversations become text as the caller says", "[reward][training_dat
 
 TEST_CASE("an implicit prompt must be asked for", "[reward][training_data]") {
   const std::string line = R"({"chosen": "pa", "rejected": "pb"})";
-  CHECK_THAT(failure([&] { read_preferences(file(line)); }),
+  CHECK_THAT(failure<vbon::FormatError>([&] { read_preferences(file(line)); }),
              Catch::Contains("line 1") && Catch::Contains("\"prompt\" is missing"));
   CHECK(read_preferences(file(line), {.implicit_prompt = true})[0].chosen == "pa");
 }

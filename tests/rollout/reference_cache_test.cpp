@@ -46,12 +46,6 @@ policy::TabularPolicy small_policy() {
     values[i] = static_cast<float>(RngKey{3, 0}.normal(static_cast<std::uint64_t>(i)));
   return policy;
 }
-std::string text_of(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::ostringstream out;
-  out << in.rdbuf();
-  return out.str();
-}
 void write(const std::filesystem::path& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
 }  // namespace
 

@@ -31,11 +31,6 @@ struct RunOptions {
   std::string folder = {};   // where it runs; empty: here
 };
 
-inline std::string text_of(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
 class Process {
  public:
   Process(const std::string& program, std::vector<std::string> arguments, const RunOptions& options = {}) {

@@ -92,6 +92,13 @@ inline policy::CausalLmPolicy<> tiny_policy(const std::string& kind = "llama", s
   return {tiny_model(kind, seed), nullptr};
 }
 
+/// The log-probabilities that the forest reads.
+inline std::vector<double> log_probs(model::CausalLm& model, const model::Forest& forest) {
+  std::vector<double> out(static_cast<std::size_t>(forest.reads()));
+  model.log_prob(forest, {}, out);
+  return out;
+}
+
 /// Random tokens.
 inline std::vector<TokenId> random_tokens(Index count, Index vocabulary, std::uint64_t seed) {
   std::vector<TokenId> tokens;

@@ -14,15 +14,15 @@ std::vector<std::string> matches(std::string_view pattern, std::string_view subj
   });
   return all;
 }
-using Words = std::vector<std::string>;
+using Matches = std::vector<std::string>;
 }  // namespace
 
 TEST_CASE("patterns see characters, not bytes", "[text][regex]") {
-  CHECK(matches(R"(\p{L}+|\p{N})", "na\xC3\xAFve 12") == Words{"na\xC3\xAFve", "1", "2"});
-  CHECK(matches(R"((?i:'S|'t))", "it's I'T") == Words{"'s", "'T"});
-  CHECK(matches(R"(\s+(?!\S)|\s+)", "a   b ") == Words{"  ", " ", " "});
+  CHECK(matches(R"(\p{L}+|\p{N})", "na\xC3\xAFve 12") == Matches{"na\xC3\xAFve", "1", "2"});
+  CHECK(matches(R"((?i:'S|'t))", "it's I'T") == Matches{"'s", "'T"});
+  CHECK(matches(R"(\s+(?!\S)|\s+)", "a   b ") == Matches{"  ", " ", " "});
   CHECK(matches("", "abc").empty());
-  CHECK(matches("x*", "axxb\xC3\xA9x") == Words{"xx", "x"});
+  CHECK(matches("x*", "axxb\xC3\xA9x") == Matches{"xx", "x"});
 }
 TEST_CASE("white space is that of Unicode, not that of PCRE2", "[text][regex]") {
   CHECK(matches(R"(\s)", "\xE1\xA0\x8E").empty());  // U+180E lost the property
@@ -30,13 +30,13 @@ TEST_CASE("white space is that of Unicode, not that of PCRE2", "[text][regex]") 
   CHECK(matches(R"([^\s])", "\xE1\xA0\x8E").size() == 1);
   CHECK(matches(R"([\S])", "\xE1\xA0\x8E \xC2\x85").size() == 1);
   CHECK(matches(R"([\r\n\s]+)", "\xC2\x85\xE3\x80\x80\n").size() == 1);
-  CHECK(matches(R"(\h+)", "xyz09aF") == Words{"09aF"});  // a hexadecimal digit in Oniguruma
+  CHECK(matches(R"(\h+)", "xyz09aF") == Matches{"09aF"});  // a hexadecimal digit in Oniguruma
 }
 TEST_CASE("classes are read as Oniguruma does", "[text][regex]") {
-  CHECK(matches(R"([^a[bc]]+)", "abcdab") == Words{"d"});
-  CHECK(matches(R"([]a]+)", "x]a") == Words{"]a"});
-  CHECK(matches(R"([[:digit:]a]+)", "x1a2") == Words{"1a2"});
-  CHECK(matches(R"([\[\]]+)", "a[]b") == Words{"[]"});
+  CHECK(matches(R"([^a[bc]]+)", "abcdab") == Matches{"d"});
+  CHECK(matches(R"([]a]+)", "x]a") == Matches{"]a"});
+  CHECK(matches(R"([[:digit:]a]+)", "x1a2") == Matches{"1a2"});
+  CHECK(matches(R"([\[\]]+)", "a[]b") == Matches{"[]"});
   CHECK_THROWS_AS(Regex(R"([\p{L}&&[a-z]])", "test"), FormatError);
   CHECK_THROWS_AS(Regex(R"([a[^b]])", "test"), FormatError);
 }
@@ -50,6 +50,6 @@ TEST_CASE("long runs match without deep recursion", "[text][regex]") {
 }
 TEST_CASE("an escaped text matches only itself", "[text][regex]") {
   const std::string odd = "a.b*[c]\\(d){1}^$|#-&~ \xE2\x96\x81";
-  CHECK(matches(text::escape_pattern(odd), "x" + odd + "axb") == Words{odd});
+  CHECK(matches(text::escape_pattern(odd), "x" + odd + "axb") == Matches{odd});
 }
 }  // namespace vbon::test

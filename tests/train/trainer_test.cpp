@@ -104,12 +104,6 @@ struct World {
   }
 };
 
-std::string text_of(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::ostringstream out;
-  out << in.rdbuf();
-  return out.str();
-}
 std::string what(const std::function<void()>& f) {
   try {
     f();

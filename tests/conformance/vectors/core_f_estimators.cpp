@@ -6,12 +6,14 @@
 
 namespace vbon::test {
 namespace {
-constexpr double relative = 1e-13, absolute = 1e-15;
+constexpr double estimator_relative = 1e-13, estimator_absolute = 1e-15;
 
 void check_case(const Json& item, Report& report) {
   const auto integer = [&](const char* key) { return item.at(key).get<Index>(); };
   const Index m = integer("M"), k = integer("K"), e = integer("E");
-  const auto near = [&](double got, const char* key) { report.near(got, number(item.at(key)), absolute, relative, key); };
+  const auto near = [&](double got, const char* key) {
+    report.near(got, number(item.at(key)), estimator_absolute, estimator_relative, key);
+  };
   using namespace bon;
   near(std::exp(PlugIn::log_cdf_of_rank(k, m)), "plug_lt");
   near(std::exp(PlugIn::log_cdf_of_rank(k + e, m)), "plug_le");
@@ -64,7 +66,8 @@ void check_moment(const Json& item, Report& report) {
   double bias = 0, squares = 0;
   for (Index k = 0; k <= m; ++k) {
     const double kd = static_cast<double>(k);
-    const double mass = std::exp(log_gamma(md + 1) - log_gamma(kd + 1) - log_gamma(md - kd + 1) + kd * std::log(f) + (md - kd) * std::log1p(-f));
+    const double mass = std::exp(log_gamma(md + 1) - log_gamma(kd + 1) - log_gamma(md - kd + 1) + kd * std::log(f) +
+                                 (md - kd) * std::log1p(-f));
     const double error = estimate->second(k, m) - truth;
     bias += mass * error;
     squares += mass * error * error;

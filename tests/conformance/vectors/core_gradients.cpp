@@ -5,14 +5,17 @@
 
 namespace vbon::test {
 namespace {
-constexpr double relative = 1e-10, absolute = 1e-12;
+constexpr double gradient_relative = 1e-10, gradient_absolute = 1e-12;
 
 void check_categorical(const Json& item, Report& report) {
   using namespace bon;
-  const auto near = [&](double got, const char* key) { report.near(got, number(item.at(key)), absolute, relative, key); };
+  const auto near = [&](double got, const char* key) {
+    report.near(got, number(item.at(key)), gradient_absolute, gradient_relative, key);
+  };
   const auto near_all = [&](const std::vector<double>& got, const char* key) {
     report.check(got.size() == item.at(key).size(), key, ": ", got.size(), " components");
-    for (std::size_t i = 0; i < got.size(); ++i) report.near(got[i], number(item.at(key)[i]), absolute, relative, key);
+    for (std::size_t i = 0; i < got.size(); ++i)
+      report.near(got[i], number(item.at(key)[i]), gradient_absolute, gradient_relative, key);
   };
   const double n = number(item.at("N"));
   const ReferenceLaw law = reference_law_from_weights(numbers(item.at("counts")), numbers(item.at("r")));
@@ -55,7 +58,8 @@ void check_categorical(const Json& item, Report& report) {
 
 void check_sequences(const Json& item, Report& report) {
   using namespace bon;
-  const SoftmaxTree policy(item.at("V").get<Index>(), item.at("T").get<Index>(), item.at("theta").get<std::vector<std::vector<double>>>());
+  const SoftmaxTree policy(item.at("V").get<Index>(), item.at("T").get<Index>(),
+                           item.at("theta").get<std::vector<std::vector<double>>>());
   const SoftmaxTree ref(policy.vocabulary(), policy.length(), item.at("ref").get<std::vector<std::vector<double>>>());
   const double n = number(item.at("N"));
   const std::vector<double> log_p = policy.log_probs();
@@ -63,15 +67,16 @@ void check_sequences(const Json& item, Report& report) {
   const std::vector<double> log_bon = best_of_n(law, n);
   std::vector<double> exact, log_ratio;
   for (std::size_t y = 0; y < log_p.size(); ++y) {
-    report.near(log_bon[y], number(item.at("log_bon")[y]), absolute, relative, "log_bon");
+    report.near(log_bon[y], number(item.at("log_bon")[y]), gradient_absolute, gradient_relative, "log_bon");
     exact.push_back(log_bon[y] - log_p[y]);
     log_ratio.push_back(log_p[y] - law.log_ref[y]);
   }
-  report.near(exact_objective(log_p, law, n), number(item.at("J")), absolute, relative, "J");
-  report.near(categorical_kl(log_p, law.log_ref), number(item.at("kl_ref")), absolute, relative, "kl_ref");
+  report.near(exact_objective(log_p, law, n), number(item.at("J")), gradient_absolute, gradient_relative, "J");
+  report.near(categorical_kl(log_p, law.log_ref), number(item.at("kl_ref")), gradient_absolute, gradient_relative, "kl_ref");
   const auto near_all = [&](const std::vector<std::vector<double>>& got, const char* key) {
     for (std::size_t c = 0; c < got.size(); ++c)
-      for (std::size_t k = 0; k < got[c].size(); ++k) report.near(got[c][k], number(item.at(key)[c][k]), absolute, relative, key);
+      for (std::size_t k = 0; k < got[c].size(); ++k)
+        report.near(got[c][k], number(item.at(key)[c][k]), gradient_absolute, gradient_relative, key);
   };
   near_all(policy.score_gradient(exact), "grad_J");
   near_all(policy.score_gradient(log_ratio), "grad_kl_ref");

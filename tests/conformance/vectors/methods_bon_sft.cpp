@@ -8,7 +8,7 @@ namespace {
 using namespace objective;
 
 /// Responses of the given lengths; a response's log-prob stands on its first token.
-Json loss(const Json& params, const Json& input) {
+Json bon_sft_loss(const Json& params, const Json& input) {
   RolloutBatch batch;
   std::vector<double> token_log_prob;
   for (std::size_t p = 0; p < input["lengths"].size(); ++p) {
@@ -52,7 +52,7 @@ Json pairs(const Json& input) {
 }
 
 const MethodVectors bon_sft("bon_sft", [](const std::string& kind, const Json& params, const Json& input) {
-  return kind == "loss" ? loss(params, input) : pairs(input);
+  return kind == "loss" ? bon_sft_loss(params, input) : pairs(input);
 });
 }  // namespace
 }  // namespace vbon::test

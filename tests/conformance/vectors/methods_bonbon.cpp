@@ -14,7 +14,7 @@ Json beta_star(const Json& params) {
           {"expected_log_worst", -harmonic_number(n)}};
 }
 
-Json loss(const Json& params, const Json& input) {
+Json bonbon_loss(const Json& params, const Json& input) {
   const auto merged = [&](const char* best, const char* worst) {
     Json rows = Json::array();
     for (std::size_t i = 0; i < input[best].size(); ++i) rows.push_back({input[best][i], input[worst][i]});
@@ -37,7 +37,7 @@ Json loss(const Json& params, const Json& input) {
 
 const MethodVectors bonbon("bonbon", [](const std::string& kind, const Json& params, const Json& input) -> Json {
   if (kind == "beta_star") return beta_star(params);
-  if (kind == "loss") return loss(params, input);
+  if (kind == "loss") return bonbon_loss(params, input);
   return {{"expected_margin", finite_margin(numbers(input["probs"]), numbers(input["rewards"]), params["n"])},
           {"continuous_margin", bonbon_margin(params["n"])}};
 });

@@ -13,7 +13,7 @@ Json advantage(const Json& params, const Json& input) {
   return {{"advantages", grouped_json(batch, a)}};
 }
 
-Json loss(const Json& params, const Json& input) {
+Json grpo_loss(const Json& params, const Json& input) {
   const Json& mask = input["mask"];
   RolloutBatch batch = masked_batch(mask);
   batch.log_prob = valid_values(input["logp"], mask);
@@ -36,7 +36,7 @@ Json loss(const Json& params, const Json& input) {
 }
 
 const MethodVectors grpo_file("grpo", [](const std::string& kind, const Json& params, const Json& input) {
-  return kind == "advantage" ? advantage(params, input) : loss(params, input);
+  return kind == "advantage" ? advantage(params, input) : grpo_loss(params, input);
 });
 }  // namespace
 }  // namespace vbon::test

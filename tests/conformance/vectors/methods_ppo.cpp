@@ -27,7 +27,7 @@ Json gae_of(const Json& params, const Json& input) {
   return {{"advantages", padded_json(advantage, mask)}, {"returns", padded_json(raw + value, mask)}};
 }
 
-Json loss(const Json& params, const Json& input) {
+Json clipped_losses(const Json& params, const Json& input) {
   const Json& mask = input["mask"];
   const auto valid = [&](const char* field) { return valid_values(input[field], mask); };
   const Array log_prob = valid("logp"), old_log_prob = valid("old_logp"), advantage = valid("advantages"),
@@ -46,7 +46,7 @@ Json loss(const Json& params, const Json& input) {
 const MethodVectors ppo_file("ppo", [](const std::string& kind, const Json& params, const Json& input) -> Json {
   if (kind == "kl_rewards") return token_rewards(params, input);
   if (kind == "gae") return gae_of(params, input);
-  if (kind == "loss") return loss(params, input);
+  if (kind == "loss") return clipped_losses(params, input);
   return {{"coef",
            adapted_kl_weight(input["coef"], input["current_kl"], params["target"], params["horizon"], input["n_steps"])}};
 });

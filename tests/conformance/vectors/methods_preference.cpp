@@ -39,7 +39,7 @@ Json pair_losses(const Json& params, const RolloutBatch& batch, bool reference_f
           {"dloss_dlogp_w", winner}, {"dloss_dlogp_l", loser}, {"accuracy", metric(result, "accuracy")}};
 }
 
-const MethodVectors preference("preference", [](const std::string&, const Json& params, const Json& input) -> Json {
+const MethodVectors preference_losses("preference", [](const std::string&, const Json& params, const Json& input) -> Json {
   const auto name = params["loss"].get<std::string>();
   const RolloutBatch batch = pairs_batch(input);
   if (name == "cdpo") return pair_losses<Cdpo>(params, batch, false);
