@@ -135,6 +135,20 @@ TEST_CASE("a Llama 3 scaling survives GGUF files and folders", "[model][save][gg
                     Contains("rope_freqs.weight") && Contains("save it as a GGUF file"));
 }
 
+TEST_CASE("a tied head is written where the architecture's readers ask for one", "[model][save][gguf]") {
+  const TemporaryFolder folder;
+  for (const char* kind : {"neox", "llama"}) {
+    model::Shape shape = tiny_shape(kind);
+    shape.tied = true;
+    auto original = tiny_model(shape);
+    model::save_gguf(original, folder / "m.gguf", BlockType::f32);
+    const auto file = io::GgufFile::open(folder / "m.gguf");
+    CHECK(file.contains("output.weight") == (kind == std::string("neox")));
+    auto again = model::load_causal_lm(file);
+    CHECK(largest_difference(logits_of(original), logits_of(again)) < 1e-5f);
+  }
+}
+
 TEST_CASE("what GGUF files of a family cannot say is refused by name", "[model][save][gguf][error]") {
   const TemporaryFolder folder;
   const auto refuses = [&](model::Shape shape, const std::string& what) {
@@ -146,6 +160,9 @@ TEST_CASE("what GGUF files of a family cannot say is refused by name", "[model][
   model::Shape shape = tiny_shape("neox");
   shape.qkv_bias = false;
   refuses(shape, "architecture gptneox cannot say that linear maps have no bias");
+  shape = tiny_shape("qwen3");
+  shape.qkv_bias = shape.attention_out_bias = true;
+  refuses(shape, "architecture qwen3 cannot say that attention has biases");
   shape = tiny_shape("qwen2");
   shape.rope.scaling = model::RopeScaling::llama3;
   shape.rope.original_context = 64;

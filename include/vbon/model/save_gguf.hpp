@@ -26,6 +26,7 @@ inline void require_gguf_says(const Shape& s, const FamilyInfo& family) {
       activation_name(family.activation), ")");
   can(s.scale_by_head_dim && !s.scale_by_layer, "that attention scores are scaled by the layer, or not by the head size");
   can(!family.biased || (s.qkv_bias && s.attention_out_bias && s.mlp_bias), "that linear maps have no bias");
+  can(family.gguf_attention_bias || !(s.qkv_bias || s.attention_out_bias), "that attention has biases");
   can(s.rope.scaling != RopeScaling::llama3 || family.gguf_rope_freqs, "that the rotary scaling is llama3");
   can(s.rope.divisor.empty() || family.gguf_rope_freqs, "divisors of the rotary frequencies");
 }
@@ -102,15 +103,20 @@ inline void save_gguf(const CausalLm& model, const std::filesystem::path& path, 
   const std::vector<float> divisor = s.rope.scaling == RopeScaling::llama3 ? llama3_divisor(s.rope) : s.rope.divisor;
   if (!divisor.empty())
     tensors.push_back({.name = "rope_freqs.weight", .shape = {static_cast<Index>(divisor.size())}, .values = divisor});
-  for (std::size_t i = 0; i < model.network().stored.size(); ++i) {
+  const auto add = [&](std::size_t i, Slot slot) {
     const StoredTensor& stored = model.network().stored[i];
     const Parameter& p = model.parameters().list()[i];
     io::GgufTensorToWrite& tensor = tensors.emplace_back();
-    tensor.name = gguf_tensor_name(stored.slot, stored.layer);
+    tensor.name = gguf_tensor_name(slot, stored.layer);
     tensor.shape = p.shape.size() == 1 ? p.shape : std::vector<Index>{p.rows, p.cols};  // never transposed
     tensor.type = detail::gguf_type_of(stored, p, type);
     detail::set_values(tensor, model, i, stored.gguf_arrangement);
-  }
+  };
+  const auto& stored = model.network().stored;
+  for (std::size_t i = 0; i < stored.size(); ++i) add(i, stored[i].slot);
+  if (s.tied && !model.family().gguf_tied_head)  // the embedding once more, as the head
+    for (std::size_t i = 0; i < stored.size(); ++i)
+      if (stored[i].slot == Slot::token_embedding) add(i, Slot::head);
   io::write_gguf(path, metadata, tensors);
 }
 }  // namespace vbon::model

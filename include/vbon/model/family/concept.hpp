@@ -23,14 +23,16 @@ concept Family = requires(const ConfigReader& config, const Shape& shape, Slot s
   { F::mlp } -> std::convertible_to<Mlp>;
   { F::activation } -> std::convertible_to<Activation>;  // where a GGUF file does not say
   { F::qkv } -> std::convertible_to<QkvStorage>;
-  { F::conv1d } -> std::convertible_to<bool>;              // linear weights are stored [in, out]
-  { F::gguf_rotary_pairs } -> std::convertible_to<bool>;   // GGUF files hold q and k with rotated entries in pairs
-  { F::gguf_rope_freqs } -> std::convertible_to<bool>;     // they may hold divisors of the rotary frequencies
-  { F::gguf_says_residual } -> std::convertible_to<bool>;  // they say whether attention and MLP stand in parallel
-  { F::biased } -> std::convertible_to<bool>;              // every linear map of a block has a bias
-  { F::scale_embedding } -> std::convertible_to<bool>;     // embeddings are multiplied by sqrt(C)
-  { F::norm_from_one } -> std::convertible_to<bool>;       // norms multiply by 1 + w; GGUF files hold 1 + w
-  { F::shape(config) } -> std::same_as<Shape>;             // family choices are added by the caller
+  { F::conv1d } -> std::convertible_to<bool>;               // linear weights are stored [in, out]
+  { F::gguf_rotary_pairs } -> std::convertible_to<bool>;    // GGUF files hold q and k with rotated entries in pairs
+  { F::gguf_rope_freqs } -> std::convertible_to<bool>;      // they may hold divisors of the rotary frequencies
+  { F::gguf_says_residual } -> std::convertible_to<bool>;   // they say whether attention and MLP stand in parallel
+  { F::gguf_attention_bias } -> std::convertible_to<bool>;  // they may hold biases of q, k, v and the attention's output
+  { F::gguf_tied_head } -> std::convertible_to<bool>;       // they may leave out a head that is the embedding
+  { F::biased } -> std::convertible_to<bool>;               // every linear map of a block has a bias
+  { F::scale_embedding } -> std::convertible_to<bool>;      // embeddings are multiplied by sqrt(C)
+  { F::norm_from_one } -> std::convertible_to<bool>;        // norms multiply by 1 + w; GGUF files hold 1 + w
+  { F::shape(config) } -> std::same_as<Shape>;              // family choices are added by the caller
   { F::config(shape) } -> std::same_as<Json>;
   { F::tensor_name(slot, layer) } -> std::same_as<std::string>;
 };
@@ -43,7 +45,8 @@ struct FamilyInfo {
   Mlp mlp;
   Activation activation;
   QkvStorage qkv;
-  bool conv1d, gguf_rotary_pairs, gguf_rope_freqs, gguf_says_residual, biased, scale_embedding, norm_from_one;
+  bool conv1d, gguf_rotary_pairs, gguf_rope_freqs, gguf_says_residual, gguf_attention_bias, gguf_tied_head, biased,
+      scale_embedding, norm_from_one;
   Shape (*shape)(const ConfigReader&);
   Json (*config)(const Shape&);
   std::string (*tensor_name)(Slot, Index);
@@ -63,6 +66,8 @@ FamilyInfo family_info() {
           F::gguf_rotary_pairs,
           F::gguf_rope_freqs,
           F::gguf_says_residual,
+          F::gguf_attention_bias,
+          F::gguf_tied_head,
           F::biased,
           F::scale_embedding,
           F::norm_from_one,

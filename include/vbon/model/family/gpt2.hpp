@@ -19,6 +19,8 @@ struct Gpt2 {
   static constexpr bool gguf_rotary_pairs = false;
   static constexpr bool gguf_rope_freqs = false;
   static constexpr bool gguf_says_residual = false;
+  static constexpr bool gguf_attention_bias = true;
+  static constexpr bool gguf_tied_head = true;
   static constexpr bool biased = true;
   static constexpr bool scale_embedding = false;
   static constexpr bool norm_from_one = false;

@@ -20,6 +20,8 @@ struct Llama {
   static constexpr bool gguf_rotary_pairs = true;
   static constexpr bool gguf_rope_freqs = true;
   static constexpr bool gguf_says_residual = false;
+  static constexpr bool gguf_attention_bias = true;
+  static constexpr bool gguf_tied_head = true;
   static constexpr bool biased = false;
   static constexpr bool scale_embedding = false;
   static constexpr bool norm_from_one = false;

@@ -46,6 +46,7 @@ struct Qwen3 : Llama {
   static constexpr std::string_view gguf_name = "qwen3";
   static constexpr bool gguf_rotary_pairs = false;
   static constexpr bool gguf_rope_freqs = false;
+  static constexpr bool gguf_attention_bias = false;
 
   static Shape shape(const ConfigReader& config) {
     Shape s = detail::qwen_shape(config);
