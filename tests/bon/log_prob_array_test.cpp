@@ -107,7 +107,6 @@ TEST_CASE("a bad response in an array is named, wherever it stands", "[bon][erro
     }
     return std::string("nothing");
   };
-  const double nan = std::numeric_limits<double>::quiet_NaN();
   CHECK(code_with(nan, -1, -3) == "invalid_log_prob");
   CHECK(code_with(-3, nan, -3) == "invalid_log_prob");
   CHECK(code_with(-3, -1, nan) == "invalid_log_prob");

@@ -22,9 +22,9 @@ std::map<std::string, std::string> listed() {
   return out;
 }
 /// Rewards are at most 0 here, so methods that must know the largest one run with their defaults.
-const Arguments model = {"--model", tiny_model, "--reward", "length:4", "--max-new-tokens", "8"};
+const Arguments decoding = {"--model", tiny_model, "--reward", "length:4", "--max-new-tokens", "8"};
 Arguments decodes(const std::string& decoder, const Arguments& more = {}) {
-  return Arguments{"decode", "--decoder", decoder} + model + more;
+  return Arguments{"decode", "--decoder", decoder} + decoding + more;
 }
 const Arguments two_prompts = {"--prompt", "the film", "--prompt", "a good"};
 const Arguments all_prompts = {"--prompts", tiny_prompts};
@@ -116,7 +116,7 @@ TEST_CASE("the cost of a decoder is the one its method states", "[cli][decode]")
 }
 
 TEST_CASE("best-of-N picks among the responses that vbon sample draws", "[cli][decode]") {
-  const Arguments both = model + all_prompts + Arguments{"--json", "--seed", "5", "--quiet"};
+  const Arguments both = decoding + all_prompts + Arguments{"--json", "--seed", "5", "--quiet"};
   const auto samples = rows(vbon(Arguments{"sample", "--samples", "3"} + both).out);
   const auto first = rows(vbon(Arguments{"sample"} + both).out);
   const auto one = rows(vbon(Arguments{"decode", "--decoder", "best_of_n:n=1"} + both).out);
@@ -142,7 +142,7 @@ TEST_CASE("plain output is the prompt with its response behind the reward; --cha
   const auto row = one_row("best_of_n");
   const auto plain = vbon(decodes("best_of_n", {"--prompt", "the film", "--quiet"}));
   CHECK(plain.out == message("[", row.at("reward").get<double>(), "] the film", row.at("text").get<std::string>(), "\n"));
-  CHECK(plain.out == vbon(Arguments{"decode", "--prompt", "the film", "--quiet"} + model).out);  // the default decoder
+  CHECK(plain.out == vbon(Arguments{"decode", "--prompt", "the film", "--quiet"} + decoding).out);  // the default decoder
   for (const std::string name : {"best_of_n", "iad"}) {
     const auto chat = vbon(decodes(name, {"--chat", "the film", "--json", "--quiet"}));
     INFO(chat.err);

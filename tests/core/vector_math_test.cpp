@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "support/catch.hpp"
+#include "support/numbers.hpp"
 #include "vbon/core/random.hpp"
 
 namespace vbon::test {
@@ -27,11 +28,14 @@ TEST_CASE("vector exp, expm1 and log1p lie within 2 units in the last place", "[
   const RngKey key{5, 1};
   const double span = GENERATE(1.0, 40.0, 700.0);
   const auto nonpositive = [&](std::uint64_t i) { return -span * key.uniform(i); };
-  CHECK(worst([](const auto& x) { return vector_math::exp_nonpositive(x); }, [](double x) { return std::exp(x); }, nonpositive, relative) < 2);
+  CHECK(worst([](const auto& x) { return vector_math::exp_nonpositive(x); }, [](double x) { return std::exp(x); },
+              nonpositive, relative) < 2);
   const auto positive = [&](std::uint64_t i) { return std::exp(-span * key.uniform(i)) * 30; };
-  CHECK(worst([](const auto& x) { return vector_math::one_minus_exp_neg(x); }, [](double x) { return -std::expm1(-x); }, positive, relative) < 2);
+  CHECK(worst([](const auto& x) { return vector_math::one_minus_exp_neg(x); }, [](double x) { return -std::expm1(-x); },
+              positive, relative) < 2);
   const auto unit = [&](std::uint64_t i) { return std::exp(-span * key.uniform(i)); };
-  CHECK(worst([](const auto& x) { return vector_math::log1p_unit(x); }, [](double x) { return std::log1p(x); }, unit, relative) < 2);
+  CHECK(worst([](const auto& x) { return vector_math::log1p_unit(x); }, [](double x) { return std::log1p(x); }, unit,
+              relative) < 2);
 }
 
 TEST_CASE("vector log lies within a unit of 1 + |log x|", "[core][simd]") {
@@ -44,7 +48,6 @@ TEST_CASE("vector log lies within a unit of 1 + |log x|", "[core][simd]") {
 
 TEST_CASE("vector functions are exact at the ends of their ranges", "[core][simd]") {
   using P = vector_math::Pack<Batch, 1>;
-  const double inf = std::numeric_limits<double>::infinity();
   CHECK(vector_math::exp_nonpositive(P{Batch(0.0)})[0].get(0) == 1);
   CHECK(vector_math::one_minus_exp_neg(P{Batch(0.0)})[0].get(0) == 0);
   CHECK(vector_math::one_minus_exp_neg(P{Batch(inf)})[0].get(0) == 1);

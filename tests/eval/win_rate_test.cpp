@@ -18,7 +18,6 @@ TEST_CASE("the win rate over all pairs is that of a double loop", "[eval][win_ra
 }
 
 TEST_CASE("infinite rewards order, float32 rewards tie after rounding", "[eval][win_rate]") {
-  const double inf = std::numeric_limits<double>::infinity();
   CHECK(eval::win_rate(std::vector<double>{inf, -inf}, std::vector<double>{0}) == 0.5);
   CHECK(eval::win_rate(std::vector<double>{inf}, std::vector<double>{inf}) == 0.5);
   const std::vector<double> exact = {0.3}, rounded = {0.30000001192092896};

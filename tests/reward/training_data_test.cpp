@@ -10,9 +10,9 @@ using namespace vbon::reward;
 using vbon::test::failure;
 
 namespace {
-const vbon::test::TemporaryFolder folder;
+const vbon::test::TemporaryFolder data_folder;
 std::filesystem::path file(const std::string& text) {
-  const auto path = folder / "data.jsonl";
+  const auto path = data_folder / "data.jsonl";
   std::ofstream(path) << text;
   return path;
 }
@@ -100,5 +100,5 @@ TEST_CASE("values of the wrong kind are named with their line", "[reward][traini
   CHECK_THAT(pairs_failure(R"({"prompt": "p", "chosen": "a", "rejected": "b", "margin": null})"),
              Catch::Contains("line 2") && Catch::Contains("margin"));
   CHECK_THROWS_AS(read_scored_texts(file("\n")), vbon::FormatError);
-  CHECK_THROWS_AS(read_scored_texts(folder / "absent.jsonl"), vbon::RunError);
+  CHECK_THROWS_AS(read_scored_texts(data_folder / "absent.jsonl"), vbon::RunError);
 }

@@ -10,7 +10,7 @@ namespace {
 using namespace train;
 using objective::FiniteProblem;
 const bon::Law law = {0.1, 0.25, 0.3, 0.35};
-const std::vector<double> reward = {1.2, -0.4, 0.3, -1.1}, with_tie = {1.2, -0.4, 0.3, -0.4};
+const std::vector<double> without_tie = {1.2, -0.4, 0.3, -1.1}, with_tie = {1.2, -0.4, 0.3, -0.4};
 
 double largest(const std::vector<double>& values) {
   double most = 0;
@@ -38,7 +38,7 @@ TEST_CASE("multisets are tuples without their order", "[train]") {
 }
 
 TEST_CASE("the exact gradient is the slope of the exact loss", "[train]") {
-  for (const auto& rewards : {reward, with_tie}) {
+  for (const auto& rewards : {without_tie, with_tie}) {
     ExactProblem problem(law, rewards, rewards);
     problem.set_logits({0.3, -0.2, 0.1, 0.4});
     const std::vector<std::pair<AnyObjective, ExactGroups>> all = {
@@ -68,7 +68,7 @@ TEST_CASE("the exact gradient is the slope of the exact loss", "[train]") {
 }
 
 TEST_CASE("optima that were solved for are where the gradient vanishes, ties or not", "[train]") {
-  for (const auto& rewards : {reward, with_tie}) {
+  for (const auto& rewards : {without_tie, with_tie}) {
     ExactProblem problem(law, rewards);
     const auto check = [&](const auto& rule, const ExactGroups& groups, Index group) {
       CAPTURE(rule.name);
@@ -94,24 +94,24 @@ TEST_CASE("optima that were solved for are where the gradient vanishes, ties or 
 }
 
 TEST_CASE("exact training ends at the optimum, with an anchor that follows too", "[train]") {
-  ExactProblem problem(law, reward);
+  ExactProblem problem(law, without_tie);
   const auto outcome = train_exactly(problem, objective::Rloo{.beta = 0.5});
   CHECK(outcome.settled);
-  CHECK(bon::kl_of_laws(problem.policy(), bon::tilted_law(law, reward, 0.5)) < 1e-10);
+  CHECK(bon::kl_of_laws(problem.policy(), bon::tilted_law(law, without_tie, 0.5)) < 1e-10);
 
   for (const Index n : {2, 3}) {  // the group decides how hard the win rate pulls
-    ExactProblem game(law, reward);
+    ExactProblem game(law, without_tie);
     const objective::Wind wind{.beta = 0.5, .eta = 0.3};
     const auto rounds = train_exactly(game, wind, {.groups = {.anchor = n}});
     CHECK(rounds.settled);
     CHECK(rounds.rounds > 5);
-    const FiniteProblem finite{.reference = law, .reward = reward, .group = n};
+    const FiniteProblem finite{.reference = law, .reward = without_tie, .group = n};
     CHECK(bon::kl_of_laws(game.policy(), optimum(wind, finite)) < 1e-10);
   }
 }
 
 TEST_CASE("settings without an optimum are named", "[train][error]") {
-  const FiniteProblem problem{.reference = law, .reward = reward};
+  const FiniteProblem problem{.reference = law, .reward = without_tie};
   CHECK_THROWS_AS(optimum(objective::Preference<objective::Dpo>{}, problem), ConfigError);
   CHECK_THROWS_AS(optimum(objective::Pkpo{}, problem), ConfigError);
   CHECK_THROWS_AS(optimum(objective::Ppo{}, problem), ConfigError);
