@@ -1,6 +1,8 @@
 // The tiny checkpoint and a short alignment that the tests of the program share.
 #pragma once
 #include <algorithm>
+#include <chrono>
+#include <cstdint>
 #include <sstream>
 
 #include "support/catch.hpp"
@@ -31,6 +33,29 @@ inline std::vector<io::Json> rows(const std::string& text) {
   for (std::string line; std::getline(in, line);) out.push_back(io::Json::parse(line));
   return out;
 }
+
+/// When to kill a command of the program, in microseconds after its start: early at first and later and later, so that any
+/// machine and any build is caught often, and ends.
+class KillTimes {
+ public:
+  /// Runs the command once, to its end, to see how long it takes.
+  explicit KillTimes(const Arguments& whole) {
+    const auto start = std::chrono::steady_clock::now();
+    const auto run = vbon(whole);
+    INFO(run.err);
+    REQUIRE(run.code == 0);
+    using namespace std::chrono;
+    whole_ = static_cast<std::uint64_t>(duration_cast<microseconds>(steady_clock::now() - start).count());
+  }
+  long next() {
+    draw_ ^= draw_ << 13, draw_ ^= draw_ >> 7, draw_ ^= draw_ << 17;
+    return static_cast<long>(whole_ / 200 + draw_ % (whole_ / 100 + whole_ / 160 * drawn_++));
+  }
+  std::uint64_t drawn() const { return drawn_; }
+
+ private:
+  std::uint64_t whole_ = 0, drawn_ = 0, draw_ = 88172645463325252ULL;
+};
 
 /// A whole `vbon align` of about a second.
 inline Arguments tiny_align(const std::filesystem::path& out, const Arguments& more = {}) {

@@ -10,6 +10,7 @@
 #include <Eigen/Core>
 #include <algorithm>
 #include <cstddef>
+#include <cstdlib>
 #include <memory>
 #include <new>
 #include <span>
@@ -86,7 +87,7 @@ class View {
 /// Owns rows x cols values, zeroed, aligned to at least 64 bytes (one AVX-512 register, one cache line).
 template <class T, Device D = Cpu>
 class Tensor {
-  static_assert(std::is_trivially_copyable_v<T>, "Tensor holds plain values");
+  static_assert(std::is_trivially_copyable_v<T>, "Tensor holds plain values, zero where all their bits are");
 
  public:
   using value_type = T;
@@ -138,22 +139,25 @@ class Tensor {
   // Large arrays ask for huge pages: a weight read column by column would otherwise miss the page table
   // at every row.
   static constexpr std::size_t huge_page = std::size_t{2} << 20;
-  static std::align_val_t alignment(std::size_t bytes) { return std::align_val_t{bytes >= 2 * huge_page ? huge_page : 64}; }
   struct Free {
-    std::align_val_t aligned{64};
-    void operator()(T* values) const { ::operator delete[](values, aligned); }
+    void* memory = nullptr;  // the values begin at its first aligned byte
+    void operator()(T*) const { std::free(memory); }
   };
   using Values = std::unique_ptr<T[], Free>;
+  /// Fresh pages come zeroed from the system, and calloc leaves them untouched: whoever writes first takes them, many
+  /// threads at once where many fill an array.
   static Values allocate(std::size_t count) {
     if (count == 0) return nullptr;
-    const std::size_t bytes = count * sizeof(T);
-    const std::align_val_t aligned = alignment(bytes);
-    auto* values = static_cast<T*>(::operator new[](bytes, aligned));
+    const std::size_t bytes = count * sizeof(T), alignment = bytes >= huge_page ? huge_page : 64;
+    std::size_t room = bytes + alignment;
+    void* memory = std::calloc(room, 1);
+    if (memory == nullptr) throw std::bad_alloc();
+    void* first = memory;
+    std::align(alignment, bytes, first, room);
 #if defined(__linux__)
-    if (bytes >= 2 * huge_page) ::madvise(values, bytes, MADV_HUGEPAGE);  // a wish; refusal changes nothing
+    if (bytes >= huge_page) ::madvise(first, bytes, MADV_HUGEPAGE);  // a wish; refusal changes nothing
 #endif
-    std::uninitialized_value_construct_n(values, count);
-    return Values(values, Free{aligned});
+    return Values(static_cast<T*>(first), Free{memory});
   }
 
   Values values_;
