@@ -49,7 +49,8 @@ endfunction()
 
 # vbon_chains(RESULT HEADERS...) puts the headers into chains, each written "first>second>..." where every header includes
 # all that stand before it. To compile a chain in its order is to compile each of its headers by itself: before it stands
-# only what it includes anyway. Half as many compilations, and the large headers at the ends are most of the time.
+# only what it includes anyway, if in another order. (A template that forgets what only its instantiation needs may find it
+# there.) Half as many compilations, and the large headers at the ends are most of the time.
 function(vbon_chains result)
   set(ordered)
   foreach(header IN LISTS ARGN)

@@ -22,12 +22,31 @@
 
 namespace vbon::program {
 namespace {
+/// Flags that no objective of this run looks at.
+void refuse_unread(const AlignOptions& o, std::span<const train::Phase> plan) {
+  const AlignOptions usual;
+  const auto none = [&](const auto& reads) { return std::none_of(plan.begin(), plan.end(), reads); };
+  const auto refuse = [&](bool given, const char* flag, const char* what) {
+    require<ConfigError>(!given, flag, ": objective '", plan.back().objective.name, "' has no ", what, "; leave it out");
+  };
+  if (none([](const auto& p) { return p.objective.needs.anchor_log_prob || p.objective.needs.anchor_group > 0; })) {
+    refuse(o.anchor_eta.has_value(), "--anchor-eta", "anchor");
+    refuse(o.anchor_swap_every.has_value(), "--anchor-swap-every", "anchor");
+  }
+  if (none([](const auto& p) { return p.objective.needs.value; }))
+    refuse(o.critic_learning_rate != usual.critic_learning_rate, "--critic-learning-rate", "critic");
+  if (none([](const auto& p) { return p.objective.needs.answer; }))
+    refuse(!o.answer_pattern.empty(), "--answer-pattern", "answers that agree");
+  if (!plan.back().from_cache()) refuse(o.draw != usual.draw, "--draw", "cached responses");
+}
+
 using train::Progress;
 
 int align(const AlignOptions& o) {
   begin(o.common);
   o.check();
   auto plan = phases(o);  // a wrong name is told before anything is loaded
+  refuse_unread(o, plan);
   for (const auto& phase : plan) train::probe(phase, o.references);
   const auto cdf = make_cdf(o.estimator);
   train::RunFolder run(o.out,

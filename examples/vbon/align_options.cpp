@@ -129,7 +129,8 @@ void AlignOptions::check() const {
   check_count("--evaluation-references", evaluation_references, 2);
   const std::pair<const char*, Index> stages[] = {{"--steps", steps}, {"--warm-steps", warm_steps}};
   for (const auto& [name, value] : stages)
-    require<ConfigError>(value == 0 || warmup <= value, "--warmup <= ", name, " expected, got ", warmup, " and ", value);
+    require<ConfigError>(value == 0 || warmup <= value, "--warmup (", warmup, ", ", AlignOptions().warmup,
+                         " unless given) <= ", name, " (", value, ") expected; give a smaller --warmup");
   const std::pair<const char*, double> rates[] = {
       {"--learning-rate", learning_rate}, {"--warm-learning-rate", warm_learning_rate}, {"--weight-decay", weight_decay}};
   for (const auto& [name, value] : rates)
@@ -151,10 +152,10 @@ void AlignOptions::check() const {
 
 io::Json AlignOptions::settings() const {
   io::Json all = numbers();
-  set_place(all, "model", model, "SmolLM2-135M-Instruct", false);
-  set_place(all, "prompts", prompts, "snippets", true);
-  set_place(all, "pairs", pairs, "none", true);
-  set_place(all, "evaluation-prompts", evaluation_prompts, "", true);
+  set_place(all, "model", model, "SmolLM2-135M-Instruct");
+  set_place(all, "prompts", prompts, "snippets");
+  set_place(all, "pairs", pairs, "none");
+  set_place(all, "evaluation-prompts", evaluation_prompts, "");
   set_reward(all, reward, "snippets");
   if (!answer_pattern.empty()) all["answer-pattern"] = answer_pattern;
   if (lora.rank > 0) {

@@ -1,9 +1,9 @@
 // vbon calibrate: responses with the reward a decoder would follow and a truer one, and how far to follow the first.
 #include "decoders.hpp"
+#include "output_file.hpp"
 #include "prompt_source.hpp"
 #include "settings.hpp"
 #include "vbon/eval/calibration.hpp"
-#include "vbon/io/atomic_file.hpp"
 #include "vbon/rollout/collect.hpp"
 #include "vbon/train/progress.hpp"
 
@@ -15,6 +15,23 @@ struct CalibrateOptions {
   PromptSource source;
   Index samples = 32, max_new_tokens = 64;
   double temperature = 1;
+
+  /// What decides the lines.
+  io::Json settings() const {
+    io::Json all;
+    set_model(all, model, adapter);
+    set_reward(all, reward, "");
+    const io::Json followed = all;
+    set_reward(all, true_reward, "");
+    io::Json both = followed;
+    for (const auto& [key, value] : all.items())
+      if (key.ends_with("reward")) both[key == "reward" ? "true-reward" : "content of true-reward"] = value;
+    both["samples"] = samples;
+    both["max-new-tokens"] = max_new_tokens;
+    both["temperature"] = temperature;
+    both["seed"] = common.seed;
+    return both;
+  }
 };
 
 std::string curve_in_words(const eval::Calibration& calibration, eval::Hedged what, Index largest) {
@@ -32,7 +49,6 @@ int calibrate(const CalibrateOptions& o) {
   require<ConfigError>(!o.reward.empty(), "--reward is missing; ", reward_help);
   require<ConfigError>(!o.true_reward.empty(), "--true-reward is missing; ", reward_help);
   require<ConfigError>(!o.out.empty(), "--out is missing; name the file for the pairs of rewards, as calibration.jsonl");
-  require<ConfigError>(!std::filesystem::exists(o.out), "--out ", o.out, " exists; remove it or choose another");
   check_count("--samples", o.samples, 2);
   check_count("--max-new-tokens", o.max_new_tokens, 1);
   check_target(1, o.temperature);
@@ -42,30 +58,44 @@ int calibrate(const CalibrateOptions& o) {
   policy.sampler().temperature = o.temperature;
   const auto prompts = o.source.load(policy);
 
+  const io::Json settings = o.settings();
+  const io::FileHandle alone = hold_output(o.out);
+  const auto samples = static_cast<std::size_t>(o.samples);
+  std::size_t held = 0;  // lines
+  read_held(o.out, "vbon calibrate", settings, [&](const io::Json& row, const std::string& where) {
+    const std::size_t p = held / samples;
+    require<ConfigError>(p < prompts.size(), where, " is for prompt ", p, ", this command has only ", prompts.size(),
+                         " prompts; choose another --out");
+    require_same_prompt(row, prompts[p].text, p, where);
+    ++held;
+  });
+  io::JsonlWriter file(o.out);
+  if (held > 0) remark(o.common, message("going on after ", held, " responses in ", o.out));
+
   using Style = train::Progress::Style;
   train::Progress bar(stderr, o.common.quiet ? Style::silent : train::Progress::style_for(stderr), "calibrate",
-                      static_cast<Index>(prompts.size()), 0);
-  std::string lines;
-  for (std::size_t p = 0; p < prompts.size(); ++p) {
+                      static_cast<Index>(prompts.size()), static_cast<Index>(held / samples));
+  for (std::size_t p = held / samples; p < prompts.size(); ++p) {
     if (stop_requested())
-      throw RunError(message("stopped after ", p, " of ", prompts.size(), " prompts, nothing was written"),
+      throw RunError(message("stopped after ", p, " of ", prompts.size(), " prompts; the same command goes on"),
                      ErrorCode{"stopped"});
+    // The same key for every prompt: what a prompt's responses are does not depend on where the command began.
     RolloutBatch batch = policy.sample(std::span(prompts).subspan(p, 1), o.samples, RngKey{o.common.seed, 0});
     rollout::score(proxy, batch);
     const Array followed = batch.reward;
     rollout::score(truth, batch);
-    for (Index i = 0; i < batch.responses(); ++i) {
+    for (auto i = static_cast<Index>(held > p * samples ? held - p * samples : 0); i < batch.responses(); ++i) {
       require<DomainError>(std::isfinite(batch.reward[i]), "--true-reward: finite rewards expected, got ", batch.reward[i],
                            " for a response to prompt ", p);
       const nlohmann::ordered_json row = {{"prompt", prompts[p].text},
                                           {"text", batch.text[static_cast<std::size_t>(i)]},
                                           {"proxy", io::json_of(followed[i])},
-                                          {"true", batch.reward[i]}};
-      lines += io::to_json_line(row) + '\n';
+                                          {"true", batch.reward[i]},
+                                          {"settings", settings}};
+      file.append(row);
     }
     bar.update(static_cast<Index>(p) + 1);
   }
-  io::write_file_atomically(o.out, lines);
   const auto calibration = eval::read_calibration(o.out);
   print_line(curve_in_words(calibration, eval::Hedged::best_of_n, o.samples));
   print_line(curve_in_words(calibration, eval::Hedged::best_of_poisson, o.samples));
@@ -88,7 +118,10 @@ void add_calibrate(CLI::App& program, Job& job) {
   c->add_option("--samples", o->samples, "responses per prompt")->capture_default_str();
   c->add_option("--max-new-tokens", o->max_new_tokens, "tokens of a response at most")->capture_default_str();
   c->add_option("--temperature", o->temperature, "of sampling")->capture_default_str();
-  c->add_option("--out", o->out, "file for the pairs: JSON lines {\"prompt\", \"text\", \"proxy\", \"true\"}");
+  c->add_option("--out", o->out,
+                "file for the pairs: JSON lines {\"prompt\", \"text\", \"proxy\", \"true\"}; the same command goes on with "
+                "one that is not "
+                "complete");
   add_common(*c, o->common);
   c->callback([o, &job] { job = [o] { return calibrate(*o); }; });
 }

@@ -6,6 +6,7 @@
 // checkpoint, those that are done are read from their reports.
 #include <chrono>
 #include <optional>
+#include <set>
 
 #include "align_data.hpp"
 #include "align_options.hpp"
@@ -286,9 +287,17 @@ void add_compare(CLI::App& program, Job& job) {
   c->add_option("--outcomes", o->outcomes, "responses of that policy, with random probabilities and rewards")
       ->group(exact)
       ->capture_default_str();
+  static const std::set<std::string> known_to_tabular = {"methods", "n", "seed", "threads", "quiet", "tabular", "outcomes"};
   c->callback([o, c, &job] {
-    job = [o, chosen = c->count("--methods") > 0] {
-      if (!o->tabular) return compare(*o);
+    std::string unread;
+    for (const CLI::Option* option : c->get_options({}))
+      if (option->count() > 0 && !known_to_tabular.contains(option->get_single_name())) unread = option->get_name();
+    job = [o, unread, chosen = c->count("--methods") > 0, c_outcomes = c->count("--outcomes")] {
+      if (!o->tabular) {
+        require<ConfigError>(c_outcomes == 0, "--outcomes is for --tabular");
+        return compare(*o);
+      }
+      require<ConfigError>(unread.empty(), "--tabular does not read ", unread, "; see 'vbon compare --help'");
       return compare_tabular({.common = o->align.common,
                               .methods = chosen ? o->methods : std::vector<std::string>{},
                               .n = o->align.n,

@@ -3,6 +3,7 @@
 
 #include "answers.hpp"
 #include "decoders.hpp"
+#include "output_file.hpp"
 #include "prompt_source.hpp"
 #include "settings.hpp"
 #include "vbon/io/jsonl.hpp"
@@ -30,8 +31,7 @@ struct DecodeOptions {
   /// What decides the response to a prompt.
   io::Json settings(const AnyDecoder& chosen) const {
     io::Json all = chosen.settings;
-    set_place(all, "model", model, "SmolLM2-135M-Instruct", false);
-    set_place(all, "adapter", adapter, "none", false);
+    set_model(all, model, adapter);
     set_reward(all, reward, "");
     if (!answer_pattern.empty()) all["answer-pattern"] = answer_pattern;
     all["max-new-tokens"] = max_new_tokens;
@@ -76,44 +76,24 @@ nlohmann::ordered_json row_of(const Prompt& prompt, const Decoded& decoded, cons
 /// differs
 Totals held_in(const std::filesystem::path& path, std::span<const Prompt> prompts, const io::Json& settings) {
   Totals held;
-  if (!std::filesystem::exists(path)) return held;
-  require<ConfigError>(std::filesystem::is_regular_file(path), "--out ", path.string(), " is no file; choose another");
-  const auto visit = [&](const io::Json& row, std::size_t line) {
-    const std::string where = message(path.string(), " line ", line);
-    const io::Json* made = io::json_find(row, "settings");
-    require<FormatError>(made != nullptr && made->is_object(), where,
-                         " was not written by vbon decode; choose another --out");
-    for (const io::Json* one : {&settings, made})
-      for (const auto& [key, unused] : one->items()) {
-        const io::Json was = made->value(key, io::Json()), is = settings.value(key, io::Json());
-        require<ConfigError>(was == is, where, " was decoded with ", key, " = ", was.dump(), ", this command has ", key,
-                             " = ", is.dump(), "; use the same setting or another --out");
-      }
+  read_held(path, "vbon decode", settings, [&](const io::Json& row, const std::string& where) {
     const auto number = static_cast<std::size_t>(held.prompts);
     require<ConfigError>(number < prompts.size(), where, " answers prompt ", number, ", this command has only ",
                          prompts.size(), " prompts; choose another --out");
-    const io::Json prompt = prompts[number].text;  // compared as it is written: what is no UTF-8 was replaced
-    require<ConfigError>(io::to_json_line(prompt) == io::to_json_line(row.value("prompt", io::Json())), where,
-                         " answers another prompt than prompt ", number, " of this command ('",
-                         io::excerpt(prompts[number].text), "'); choose another --out");
+    require_same_prompt(row, prompts[number].text, number, where);
     ++held.prompts;
     held.spent += {.sequences = io::json_get<Index>(row, "sequences", where),
                    .tokens = io::json_get<Index>(row, "tokens", where),
                    .reward_calls = io::json_get<Index>(row, "reward_calls", where)};
-  };
-  const io::MappedFile file(path);
-  io::parse_jsonl(file.text(), path.string(), visit, {.allow_cut_last_line = true});
-  // A last line that a kill cut off is going to be removed: not without a look at what it is.
-  const std::string_view ours = R"({"prompt":")", start = file.text().substr(0, ours.size());
-  require<FormatError>(held.prompts > 0 || ours.starts_with(start), path.string(),
-                       " was not written by vbon decode; choose another --out");
+  });
   return held;
 }
 
 int decode(const DecodeOptions& o) {
   begin(o.common);
   o.check();
-  const AnyDecoder decoder = make_decoder(o.decoder, answer_of(o.answer_pattern));  // a wrong name or value is told before anything is loaded
+  const AnyDecoder decoder =
+      make_decoder(o.decoder, answer_of(o.answer_pattern));  // a wrong name or value is told before anything is loaded
   if (!decoder.note.empty()) remark(o.common, decoder.note);
   const reward::Any reward = open_reward(o.reward, o.common);
   Policy policy = Policy::load(o.model, o.adapter);
@@ -123,11 +103,13 @@ int decode(const DecodeOptions& o) {
   const auto total = static_cast<Index>(prompts.size());
 
   Totals totals;
+  io::FileHandle held;
   std::optional<io::JsonlWriter> file;
   std::unique_ptr<train::Progress> bar;
   io::Json settings;
   if (!o.out.empty()) {
     settings = o.settings(decoder);
+    held = hold_output(o.out);
     totals = held_in(o.out, prompts, settings);
     file.emplace(o.out);
     if (totals.prompts > 0) remark(o.common, message("going on after ", totals.prompts, " prompts in ", o.out));

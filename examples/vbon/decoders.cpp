@@ -67,9 +67,9 @@ AnyDecoder hedged(const Hedge& hedge, const AnswerOf& answer_of) {
   const auto curve = eval::hedge_curve(eval::read_calibration(hedge.calibration), hedge.setting, hedge.largest);
   const decode::HedgeChoice choice = eval::hedge_choice(curve);
   const double best = curve[choice.index].setting;
-  AnyDecoder any = make_decoder(hedge.setting == eval::Hedged::best_of_n ? message("best_of_n:n=", best)
-                                                                         : message("best_of_poisson:mu=", best),
-                                answer_of);
+  AnyDecoder any = make_decoder(
+      hedge.setting == eval::Hedged::best_of_n ? message("best_of_n:n=", best) : message("best_of_poisson:mu=", best),
+      answer_of);
   any.note = message("hedge: ", any.name, " with ", hedge.setting == eval::Hedged::best_of_n ? "n = " : "mu = ", best,
                      ", true reward ", choice.value, " (", curve.front().value, " without it)",
                      choice.at_end ? "; this is the end of the curve, which may rise further: give a larger 'largest'" : "");
@@ -91,8 +91,12 @@ AnyDecoder make_decoder(const std::string& spec, const AnswerOf& answer_of) {
     if (chosen.decode || !same_name(decoder.name, name)) return;
     set_options(message("decoder ", decoder.name), decoder, options);
     decoder.check();
-    if constexpr (requires { decoder.answer; })
+    if constexpr (requires { decoder.answer; }) {
       if (answer_of) decoder.answer = [answer_of](const decode::Candidate& candidate) { return answer_of(candidate.text); };
+    } else {
+      require<ConfigError>(!answer_of, "--answer-pattern: decoder ", decoder.name,
+                           " does not ask which answers agree; majority_vote does");
+    }
     chosen = any_decoder(std::move(decoder));
   });
   known.emplace_back(Hedge::name);

@@ -11,7 +11,7 @@ namespace vbon::program {
 /// A decoder with its options, whose type is known only at run time.
 struct AnyDecoder {
   std::string name;
-  io::Json settings;  // "decoder", and "decoder.OPTION" for each of its options
+  io::Json settings;      // "decoder", and "decoder.OPTION" for each of its options
   std::string note = {};  // how its settings were found, where they were not given
   std::function<Decoded(Policy&, const reward::Any&, const Prompt&, RngKey)> decode;
 };

@@ -23,10 +23,10 @@ struct EvaluateOptions {
                     {"max-new-tokens", max_new_tokens},
                     {"count", count},
                     {"seed", common.seed}};
-    set_place(all, "model", model, "", false);
-    set_place(all, "adapter", adapter, "none", false);
-    set_place(all, "reference", reference, "SmolLM2-135M-Instruct", false);
-    set_place(all, "prompts", prompts, "", true);
+    set_place(all, "model", model, "");
+    set_place(all, "adapter", adapter, "none");
+    set_place(all, "reference", reference, "SmolLM2-135M-Instruct");
+    set_place(all, "prompts", prompts, "");
     set_reward(all, reward, "");
     return all;
   }

@@ -40,6 +40,8 @@ int export_model(const ExportOptions& o) {
   begin(o.common);
   require<ConfigError>(!o.out.empty(), "--out is missing; give a path that ends with .gguf, or a folder");
   const bool gguf = o.gguf();
+  require<ConfigError>(!gguf || o.shard_size == ExportOptions().shard_size,
+                       "--shard-size is for folders: a GGUF model is one file");
   const SavedType& type = saved_type("--dtype", o.dtype);
   const model::SaveOptions folder_options{.dtype = gguf ? io::Dtype::f32 : folder_type("--dtype", o.dtype),
                                           .shard_bytes = byte_count("--shard-size", o.shard_size)};

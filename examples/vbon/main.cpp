@@ -9,6 +9,7 @@
 #include "vbon/core/config.hpp"
 #include "vbon/core/error.hpp"
 #include "vbon/io/cache_folder.hpp"
+#include "vbon/io/utf8.hpp"
 #include "vbon/parallel/parallel_for.hpp"
 #include "vbon/reward/child_process.hpp"
 
@@ -197,6 +198,11 @@ void add_common(CLI::App& command, Common& common) {
 void check_count(std::string_view flag, Index value, Index least) {
   require<ConfigError>(value >= least && value <= most_of_anything, flag, " in [", least, ", ", most_of_anything,
                        "] expected, got ", value);
+}
+
+void require_utf8(std::string_view flag, std::string_view text) {
+  require<ConfigError>(io::is_utf8(text), flag, " '", io::excerpt(text), "' is not UTF-8: byte ",
+                       io::first_invalid_utf8(text), "; convert it, or give a file");
 }
 
 void check_target(double n, double temperature) {

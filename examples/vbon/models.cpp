@@ -119,7 +119,7 @@ std::vector<Preference> Policy::load_preferences(const std::filesystem::path& pa
     return tokens;
   };
   std::vector<Preference> pairs;
-  for (const auto& pair : reward::read_preferences(path, {.turns_to_text = turns_to_text})) {
+  for (const auto& pair : reward::read_preferences(path, {.turns_to_text = turns_to_text, .margin = false})) {
     Preference next{.prompt = {.id = pairs.size(), .text = pair.prompt, .tokens = {}},
                     .chosen = answer(pair.chosen),
                     .rejected = answer(pair.rejected)};

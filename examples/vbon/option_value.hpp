@@ -75,12 +75,16 @@ void set_option(std::string_view name, T& field, const std::string& text) {
 /// @throws ConfigError naming the option, its value or the known options
 template <class Rule>
 void set_options(const std::string& who, Rule& rule, const std::string& text) {
+  std::vector<std::string> given;
   for (std::size_t begin = 0; begin < text.size();) {
     const std::size_t end = std::min(text.find(',', begin), text.size());
     const std::string part = text.substr(begin, end - begin);
     const auto equals = part.find('=');
     require<ConfigError>(equals != part.npos, who, ": option=value expected, got '", part, "'");
     const std::string name = part.substr(0, equals);
+    for (const auto& earlier : given)
+      require<ConfigError>(!same_name(earlier, name), who, ": the option '", name, "' is given twice");
+    given.push_back(name);
     bool found = false;
     std::vector<std::string> known;
     rule.each_option([&](std::string_view option, auto& field, std::string_view) {

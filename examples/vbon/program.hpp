@@ -42,6 +42,8 @@ void add_common(CLI::App& command, Common& common);
 inline constexpr Index most_of_anything = 1'000'000;
 /// @throws ConfigError unless `least` <= value <= most_of_anything, naming the flag
 void check_count(std::string_view flag, Index value, Index least);
+/// @throws ConfigError unless the text is UTF-8, naming the flag
+void require_utf8(std::string_view flag, std::string_view text);
 /// @throws ConfigError unless N is a real number in [1, 2^53] and the temperature in [0.001, 1000]
 void check_target(double n, double temperature);
 /// Starts the threads. Call it first thing in a job.

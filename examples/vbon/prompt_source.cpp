@@ -12,6 +12,8 @@ void PromptSource::add_to(CLI::App& command) {
 void PromptSource::check() const {
   require<ConfigError>(!texts.empty() || !chats.empty() || !file.empty(),
                        "what shall it continue? give --prompt TEXT, --chat TEXT or --prompts FILE");
+  for (const auto& text : texts) require_utf8("--prompt", text);
+  for (const auto& text : chats) require_utf8("--chat", text);
 }
 
 std::vector<Prompt> PromptSource::load(const Policy& policy) const {

@@ -73,6 +73,10 @@ std::vector<eval::Curve> training_curves(const std::filesystem::path& metrics) {
       curves[i].y.push_back(io::json_get_or<double>(row, names[i], NAN, where));
     }
   });
+  // Pairs from a file, say, have no win rate.
+  std::erase_if(curves, [](const eval::Curve& curve) {
+    return std::none_of(curve.y.begin(), curve.y.end(), [](double y) { return std::isfinite(y); });
+  });
   return curves;
 }
 }  // namespace vbon::program

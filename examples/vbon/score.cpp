@@ -18,6 +18,7 @@ int score(const ScoreOptions& o) {
   begin(o.common);
   require<ConfigError>(!o.reward.empty(), "--reward is missing; ", reward_help);
   require<ConfigError>(!o.texts.empty() || !o.input.empty(), "what shall be scored? give --text TEXT or --input FILE");
+  for (const auto& text : o.texts) require_utf8("--text", text);
   const reward::Any reward = open_reward(o.reward, o.common);
   RolloutBatch batch;
   for (const auto& text : o.texts) batch.add_text("", text);
@@ -34,6 +35,8 @@ int score(const ScoreOptions& o) {
       const bool has_text = io::json_find(row, "text") != nullptr;
       require<FormatError>(has_text || io::json_find(row, "response") != nullptr, where,
                            ": \"text\", \"response\" or \"responses\" expected");
+      require<FormatError>(!has_text || io::json_find(row, "response") == nullptr, where,
+                           ": \"text\" and \"response\": give one of them, got both");
       batch.add_text(prompt, io::json_get<std::string>(row, has_text ? "text" : "response", where));
     });
   require<FormatError>(batch.responses() > 0, o.input, ": no text in the file");

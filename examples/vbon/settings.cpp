@@ -1,10 +1,14 @@
 #include "settings.hpp"
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <algorithm>
 #include <cstdio>
+#include <vector>
 
 #include "program.hpp"
 #include "vbon/core/error.hpp"
-#include "vbon/core/hash.hpp"
 #include "vbon/io/mapped_file.hpp"
 
 namespace vbon::program {
@@ -12,17 +16,38 @@ namespace {
 std::filesystem::path whole_path(const std::filesystem::path& path) {
   return std::filesystem::absolute(path).lexically_normal();
 }
+/// Of a file, or of the files in a folder and their names; models have gigabytes.
 std::string fingerprint(const std::filesystem::path& path) {
+  std::vector<std::filesystem::path> files;
+  if (std::filesystem::is_directory(path)) {
+    for (const auto& entry : std::filesystem::directory_iterator(path))
+      if (entry.is_regular_file()) files.push_back(entry.path());
+    std::sort(files.begin(), files.end());
+  } else {
+    files.push_back(path);
+  }
+  XXH64_hash_t hash = 0;
+  for (const auto& file : files) {
+    const io::MappedFile content(file);
+    if (files.size() > 1) hash = XXH3_64bits_withSeed(file.filename().c_str(), file.filename().string().size(), hash);
+    hash = XXH3_64bits_withSeed(content.text().data(), content.text().size(), hash);
+  }
   char text[17];
-  std::snprintf(text, sizeof(text), "%016llx", static_cast<unsigned long long>(stable_hash(io::MappedFile(path).text())));
+  std::snprintf(text, sizeof(text), "%016llx", static_cast<unsigned long long>(hash));
   return text;
 }
 }  // namespace
 
-void set_place(io::Json& settings, const std::string& name, const std::string& path, const std::string& unless,
-               bool content) {
+void set_place(io::Json& settings, const std::string& name, const std::string& path, const std::string& unless) {
   settings[name] = path.empty() ? unless : whole_path(path).string();
-  if (content && std::filesystem::is_regular_file(path)) settings["content of " + name] = fingerprint(path);
+  std::error_code unknown;
+  if (std::filesystem::is_regular_file(path, unknown) || std::filesystem::is_directory(path, unknown))
+    settings["content of " + name] = fingerprint(path);
+}
+
+void set_model(io::Json& settings, const std::string& model, const std::string& adapter) {
+  set_place(settings, "model", model, "SmolLM2-135M-Instruct");
+  set_place(settings, "adapter", adapter, "none");
 }
 
 void set_reward(io::Json& settings, const std::string& reward, const std::string& unless) {
@@ -30,7 +55,7 @@ void set_reward(io::Json& settings, const std::string& reward, const std::string
   const auto [name, argument] = name_and_argument(reward);
   std::error_code unknown;  // a long command is no path
   if (argument.empty() || !std::filesystem::exists(argument, unknown)) return;
-  set_place(settings, "reward", argument, "", true);
+  set_place(settings, "reward", argument, "");
   settings["reward"] = name + ":" + settings["reward"].get<std::string>();
 }
 

@@ -7,10 +7,11 @@
 
 namespace vbon::program {
 /// settings[name] = the place of a file or folder, the same from every working directory; `unless` where none is given.
-/// @param content  true: settings["content of NAME"] too, a hash, so that a file that was edited is another setting
+/// And settings["content of NAME"], a hash of the file or of the files in the folder: what was edited is another setting.
 /// @throws RunError for a file that cannot be read
-void set_place(io::Json& settings, const std::string& name, const std::string& path, const std::string& unless,
-               bool content);
+void set_place(io::Json& settings, const std::string& name, const std::string& path, const std::string& unless);
+/// Both for a model and its adapter.
+void set_model(io::Json& settings, const std::string& model, const std::string& adapter);
 /// The same for the file or folder in a reward's argument, where it has one.
 void set_reward(io::Json& settings, const std::string& reward, const std::string& unless);
 

@@ -161,10 +161,10 @@ io::Json TrainRewardOptions::settings() const {
                   {"clip", io::json_of(clip)},
                   {"evaluate-every", evaluate_every},
                   {"seed", common.seed}};
-  set_place(all, "model", model, "", false);
-  set_place(all, "scores", scores, "none", true);
-  set_place(all, "pairs", pairs, "none", true);
-  set_place(all, "held-out", held_out, "a share", true);
+  set_place(all, "model", model, "");
+  set_place(all, "scores", scores, "none");
+  set_place(all, "pairs", pairs, "none");
+  set_place(all, "held-out", held_out, "a share");
   return all;
 }
 

@@ -214,6 +214,8 @@ TEST_CASE("the exact comparison takes settings and refuses methods without an op
   check_refused(vbon({"compare", "--tabular", "--methods", "dpo"}), "vbon compare", {"pairs=bradley_terry"});
   check_refused(vbon({"compare", "--tabular", "--methods", "rlo"}), "vbon compare", {"unknown objective 'rlo'"});
   check_refused(vbon({"compare", "--tabular", "--n", "2.5"}), "vbon compare", {"whole --n"});
+  check_refused(vbon({"compare", "--tabular", "--out", "a"}), "vbon compare", {"--tabular does not read --out"});
+  check_refused(vbon({"compare", "--outcomes", "6"}), "vbon compare", {"--outcomes is for --tabular"});
   check_refused(vbon({"compare", "--tabular", "--outcomes", "1"}), "vbon compare", {"--outcomes"});
 }
 }  // namespace vbon::test

@@ -1,9 +1,12 @@
 // Every decoder that the registry holds runs from the command line: a new entry is met here without a word.
+#include <fcntl.h>
+
 #include <map>
 #include <sstream>
 
 #include "cli/support.hpp"
 #include "vbon/decode/registry.hpp"
+#include "vbon/io/file_lock.hpp"
 #include "vbon/io/json.hpp"
 
 namespace vbon::test {
@@ -234,6 +237,16 @@ TEST_CASE("a file that was made otherwise is refused by what differs, and stays 
   std::ofstream(words, std::ios::app) << "film\t9\n";
   check_refused(vbon(base), "vbon decode", {"content of reward"});
   CHECK(text_of(file) == before);
+  Arguments copied = base;
+  copied[2] = (folder / "model").string(), copied[6] = (folder / "copied.jsonl").string();
+  REQUIRE(vbon(copied).code == 0);
+  std::ofstream(folder / "model" / "config.json", std::ios::app) << "\n";
+  check_refused(vbon(copied), "vbon decode", {"content of model"});
+  {
+    const io::FileHandle other(::open(file.c_str(), O_RDWR));
+    REQUIRE(io::lock_file(other));
+    check_refused(vbon(base), "vbon decode", {"another program is writing", "out.jsonl"});
+  }
 
   // Not ours: neither appended to nor cut.
   for (const std::string text : {"some notes without a line end", "{\"prompt\":\"a\",\"text\":\"b\"}\n", "notes\n", "\n"}) {
@@ -260,7 +273,14 @@ TEST_CASE("calibration pairs choose the N that decode then draws", "[cli][decode
   const auto written = rows(text_of(pairs));
   REQUIRE(written.size() == 16);
   for (const auto& row : written) CHECK(row.at("proxy") == row.at("true"));
-  check_refused(vbon(calibrate), "vbon calibrate", {"--out", "exists"});
+  // The same command goes on, also behind half a line of a prompt's; another has another file.
+  const auto whole = text_of(pairs);
+  std::ofstream(pairs, std::ios::binary) << whole.substr(0, whole.find("{\"prompt\"", whole.size() / 3) + 20);
+  CHECK(vbon(calibrate).code == 0);
+  CHECK(text_of(pairs) == whole);
+  CHECK(vbon(calibrate).code == 0);
+  CHECK(text_of(pairs) == whole);
+  check_refused(vbon(calibrate + Arguments{"--samples", "9"}), "vbon calibrate", {"samples = 8", "= 9", "another --out"});
   CHECK(one_row("hedge:calibration=" + pairs.string() + ",largest=6").at("sequences") == 6);
 
   // The judge likes what the proxy likes least: one draw is best.
@@ -279,6 +299,10 @@ TEST_CASE("a pattern says which responses agree", "[cli][decode]") {
   CHECK(row.at("sequences") == 3);
   check_refused(vbon(decodes("majority-vote", {"--prompt", "a", "--answer-pattern", "("})), "vbon decode",
                 {"--answer-pattern", "does not compile"});
+  check_refused(vbon(decodes("best_of_n", {"--prompt", "a", "--answer-pattern", "."})), "vbon decode",
+                {"--answer-pattern", "best_of_n", "majority_vote"});
+  check_refused(vbon(decodes("best_of_n:n=2,n=3", {"--prompt", "a"})), "vbon decode", {"'n' is given twice"});
+  check_refused(vbon(decodes("best_of_n", {"--prompt", "caf\xE9"})), "vbon decode", {"--prompt", "is not UTF-8: byte 3"});
 }
 
 TEST_CASE("wrong names and values are refused before a model is loaded, with what is known", "[cli][decode][error]") {

@@ -107,7 +107,8 @@ TEST_CASE("pair losses learn from a file of preferences", "[cli]") {
   CHECK(rows.front().at("loss").get<double>() == Approx(std::log(2)));
   CHECK(rows.back().at("loss").get<double>() < 0.6);
   CHECK(rows.back().at("accuracy") == 1.0);
-  CHECK_FALSE(std::filesystem::exists(folder / "run/references.jsonl"));  // the pairs are all it learns from
+  CHECK_FALSE(has(text_of(folder / "run/report.html"), "was not drawn"));  // pairs have no win rate, and no picture of it
+  CHECK_FALSE(std::filesystem::exists(folder / "run/references.jsonl"));   // the pairs are all it learns from
   const auto killed = vbon(dpo(folder / "killed"), {.signal = SIGKILL, .after = 250000});
   if (killed.code != 0) CHECK(vbon(dpo(folder / "killed")).code == 0);
   CHECK(text_of(folder / "killed/model/model.safetensors") == text_of(folder / "run/model/model.safetensors"));
@@ -117,6 +118,9 @@ TEST_CASE("pair losses learn from a file of preferences", "[cli]") {
   std::ofstream(folder / "bad.jsonl") << R"({"prompt": "the film", "chosen": "good"})" << '\n';
   check_refused(vbon(dpo(folder / "x", {"--pairs", (folder / "bad.jsonl").string()})), "vbon align",
                 {"bad.jsonl: line 1", "\"rejected\" is missing"});
+  std::ofstream(folder / "bad.jsonl") << R"({"prompt": "a", "chosen": "b", "rejected": "c", "margin": 1})" << '\n';
+  check_refused(vbon(dpo(folder / "x", {"--pairs", (folder / "bad.jsonl").string()})), "vbon align",
+                {"bad.jsonl: line 1", "\"margin\"", "remove it"});
   {
     std::ofstream out(folder / "chat.jsonl");
     for (int i = 0; i < 12; ++i)
@@ -140,6 +144,10 @@ TEST_CASE("how an anchor moves is the user's choice, within its range", "[cli][e
                 {"--anchor-swap-every in [1, ", "0"});
   check_refused(vbon(aligns(folder / "x", "jbond", {"--anchor-eta", "0.5", "--anchor-swap-every", "2"})), "vbon align",
                 {"give one of them"});
+  for (const Arguments& unread : std::vector<Arguments>{
+           {"--anchor-eta", "0.1"}, {"--critic-learning-rate", "1"}, {"--draw", "best"}, {"--answer-pattern", "."}})
+    check_refused(vbon(aligns(folder / "x", "vbon", unread)), "vbon align",
+                  {unread[0], "objective 'vbon' has no", "leave it"});
   check_refused(vbon(aligns(folder / "x", "dpo", {"--draw", "some"})), "vbon align", {"unknown --draw 'some'", "uniform"});
   check_refused(vbon(aligns(folder / "x", "dpo", {"--samples", "1"})), "vbon align",
                 {"'dpo' needs at least 2 cached responses", "got 1"});

@@ -37,7 +37,8 @@ inline RejectionLaw rejection_law(std::span<const double> probability, std::span
 inline double tilted_acceptance(double reward, double r_max, double beta) {
   require<DomainError>(beta > 0, "rejection: beta > 0 expected, got ", beta);
   require<DomainError>(std::isfinite(reward) && reward <= r_max, ErrorCode{"r_max_violated"},
-                       "rejection: rewards up to r_max = ", r_max, " expected, got ", reward);
+                       "rejection: rewards up to r_max = ", r_max, " expected, got ", reward,
+                       "; set r_max to the largest reward there can be");
   return std::exp((reward - r_max) / beta);
 }
 
@@ -69,7 +70,7 @@ inline double pessimism_weight(double reward, double lambda, double beta) { retu
 /// @throws DomainError for a reward above r_max
 inline double pessimism_acceptance(double reward, double lambda, double r_max) {
   require<DomainError>(reward <= r_max, ErrorCode{"r_max_violated"}, "pessimism: rewards up to r_max = ", r_max,
-                       " expected, got ", reward);
+                       " expected, got ", reward, "; set r_max to the largest reward there can be");
   if (r_max == lambda) return 1;
   return std::clamp((reward - lambda) / (r_max - lambda), 0.0, 1.0);
 }

@@ -45,6 +45,7 @@ inline std::string plain_turns(std::span<const text::ChatMessage> turns) {
 struct TrainingDataOptions {
   TurnsToText turns_to_text = plain_turns;
   bool implicit_prompt = false;  // preferences may lack "prompt": chosen and rejected then hold it
+  bool margin = true;            // preferences may have a "margin"
 };
 
 namespace detail {
@@ -110,6 +111,8 @@ inline std::vector<PreferencePair> read_preferences(const std::filesystem::path&
     const std::string where = message(path.string(), ": line ", line);
     require<FormatError>(row.is_object(), where, ": an object expected");
     const bool implicit = options.implicit_prompt && !row.contains("prompt");
+    require<FormatError>(options.margin || !row.contains("margin"), where,
+                         ": \"margin\" is for reward models (vbon train-reward) and has no place here; remove it");
     implicit ? detail::check_keys(row, where, {"chosen", "rejected"}, {"margin"})
              : detail::check_keys(row, where, {"prompt", "chosen", "rejected"}, {"margin"});
     const auto text = [&](const char* key) { return detail::text_at(row, key, where, options.turns_to_text); };

@@ -73,7 +73,7 @@ inline void check(const Phase& phase) {
   require<ConfigError>(phase.source != Source::pairs || (phase.from_pairs() && phase.objective.needs.min_group == 0 &&
                                                          !phase.objective.needs.ref_reward && !phase.pairs.empty()),
                        where, ": objective '", phase.objective.name, "' with ", phase.pairs.size(),
-                       " preference pairs; at least one pair, and an objective that learns from pairs alone, expected");
+                       " preference pairs; at least one pair, and an objective that learns from pairs alone (as dpo or ipo), expected");
   require<ConfigError>(!phase.from_policy() || phase.samples >= phase.objective.needs.min_group,
                        ErrorCode{"group_too_small"}, where, ": objective '", phase.objective.name, "' needs at least ",
                        phase.objective.needs.min_group, " samples of a prompt, got ", phase.samples);
