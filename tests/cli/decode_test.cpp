@@ -243,8 +243,8 @@ TEST_CASE("a file that was made otherwise is refused by what differs, and stays 
   std::ofstream(folder / "model" / "config.json", std::ios::app) << "\n";
   check_refused(vbon(copied), "vbon decode", {"content of model"});
   {
-    const io::FileHandle other(::open(file.c_str(), O_RDWR));
-    REQUIRE(io::lock_file(other));
+    const io::FileHandle holder(::open(file.c_str(), O_RDWR));
+    REQUIRE(io::lock_file(holder));
     check_refused(vbon(base), "vbon decode", {"another program is writing", "out.jsonl"});
   }
 
