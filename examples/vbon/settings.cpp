@@ -4,12 +4,14 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
+#include <fstream>
 #include <vector>
 
 #include "program.hpp"
 #include "vbon/core/error.hpp"
-#include "vbon/io/mapped_file.hpp"
 
 namespace vbon::program {
 namespace {
@@ -26,14 +28,22 @@ std::string fingerprint(const std::filesystem::path& path) {
   } else {
     files.push_back(path);
   }
-  XXH64_hash_t hash = 0;
+  XXH3_state_t state;
+  XXH3_64bits_reset(&state);
+  std::vector<char> buffer(std::size_t{1} << 20);  // not mapped: a whole model would count as memory of the program
   for (const auto& file : files) {
-    const io::MappedFile content(file);
-    if (files.size() > 1) hash = XXH3_64bits_withSeed(file.filename().c_str(), file.filename().string().size(), hash);
-    hash = XXH3_64bits_withSeed(content.text().data(), content.text().size(), hash);
+    const std::string name = file.filename().string();
+    if (files.size() > 1) XXH3_64bits_update(&state, name.data(), name.size());
+    std::ifstream in(file, std::ios::binary);
+    require<RunError>(in.is_open(), "cannot open ", file.string(), ": ", std::strerror(errno));
+    do {
+      in.read(buffer.data(), static_cast<std::streamsize>(buffer.size()));
+      XXH3_64bits_update(&state, buffer.data(), static_cast<std::size_t>(in.gcount()));
+    } while (in);
+    require<RunError>(in.eof(), "cannot read ", file.string());
   }
   char text[17];
-  std::snprintf(text, sizeof(text), "%016llx", static_cast<unsigned long long>(hash));
+  std::snprintf(text, sizeof(text), "%016llx", static_cast<unsigned long long>(XXH3_64bits_digest(&state)));
   return text;
 }
 }  // namespace

@@ -148,14 +148,15 @@ class Tensor {
   /// threads at once where many fill an array.
   static Values allocate(std::size_t count) {
     if (count == 0) return nullptr;
-    const std::size_t bytes = count * sizeof(T), alignment = bytes >= huge_page ? huge_page : 64;
+    const std::size_t bytes = count * sizeof(T), alignment = bytes >= 2 * huge_page ? huge_page : 64;
     std::size_t room = bytes + alignment;
     void* memory = std::calloc(room, 1);
     if (memory == nullptr) throw std::bad_alloc();
     void* first = memory;
     std::align(alignment, bytes, first, room);
 #if defined(__linux__)
-    if (bytes >= huge_page) ::madvise(first, bytes, MADV_HUGEPAGE);  // a wish; refusal changes nothing
+    // A wish; refusal changes nothing. Below two pages the part page behind an array would cost more than it saves.
+    if (alignment == huge_page) ::madvise(first, bytes, MADV_HUGEPAGE);
 #endif
     return Values(static_cast<T*>(first), Free{memory});
   }
