@@ -125,9 +125,9 @@ TEST_CASE("best-of-N picks among the responses that vbon sample draws", "[cli][d
   const auto one = rows(vbon(Arguments{"decode", "--decoder", "best_of_n:n=1"} + both).out);
   const auto best = rows(vbon(Arguments{"decode", "--decoder", "Best-of-n:n=3"} + both).out);
   CHECK(best.empty());  // names are in small letters
-  const auto three = rows(vbon(Arguments{"decode", "--decoder", "best-of-n:n=3"} + both).out);
+  const auto of_three = rows(vbon(Arguments{"decode", "--decoder", "best-of-n:n=3"} + both).out);
   REQUIRE(one.size() == 39);
-  REQUIRE(three.size() == 39);
+  REQUIRE(of_three.size() == 39);
   REQUIRE(samples.size() == 3 * 39);
   for (std::size_t p = 0; p < one.size(); ++p) {
     CHECK(one[p].at("text") == first[p].at("text"));
@@ -136,7 +136,7 @@ TEST_CASE("best-of-N picks among the responses that vbon sample draws", "[cli][d
     std::size_t chosen = 3 * p;
     for (std::size_t i = chosen + 1; i < 3 * p + 3; ++i)
       if (samples[i].at("reward") > samples[chosen].at("reward")) chosen = i;
-    CHECK(three[p].at("text") == samples[chosen].at("text"));
+    CHECK(of_three[p].at("text") == samples[chosen].at("text"));
   }
 }
 

@@ -27,14 +27,14 @@ TEMPLATE_LIST_TEST_CASE("log-softmax and softmax agree with the definition", "[k
   }
 }
 
-TEST_CASE("log-sum-exp stands far from zero, with -inf inside, and says NaN for NaN", "[kernel][softmax]") {
-  const float inf = std::numeric_limits<float>::infinity();
+TEST_CASE("log-sum-exp stands far from zero, with -infinity inside, and says NaN for NaN", "[kernel][softmax]") {
+  const float infinity = std::numeric_limits<float>::infinity();
   Tensor<float> logit(1, 700);
   for (float& z : logit.view()) z = 1e4f;
   CHECK(log_sum_exp(Cpu{}, logit) == Approx(1e4 + std::log(700.0)).epsilon(1e-9));
   for (float& z : logit.view()) z = -1e4f;
   CHECK(log_sum_exp(Cpu{}, logit) == Approx(-1e4 + std::log(700.0)).epsilon(1e-9));
-  for (float& z : logit.view()) z = -inf;
+  for (float& z : logit.view()) z = -infinity;
   CHECK(log_sum_exp(Cpu{}, logit) == -std::numeric_limits<double>::infinity());
   logit[650] = 3;
   CHECK(log_sum_exp(Cpu{}, logit) == 3);

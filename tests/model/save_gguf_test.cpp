@@ -36,7 +36,7 @@ model::CausalLm gguf_model(const std::string& kind) {
 TEST_CASE("folders come and go bit for bit in F32 and BF16", "[model][save]") {
   const auto kind = GENERATE(from_range(tiny_kinds()));
   const auto dtype = GENERATE(io::Dtype::f32, io::Dtype::bf16, io::Dtype::f16);
-  const std::uint64_t shard_bytes = GENERATE(4'000, 5'000'000'000);
+  const std::uint64_t shard_bytes = GENERATE(std::uint64_t{4'000}, std::uint64_t{5'000'000'000});
   CAPTURE(kind, dtype, shard_bytes);
   const TemporaryFolder folder;
   const model::SaveOptions options{.dtype = dtype, .shard_bytes = shard_bytes};

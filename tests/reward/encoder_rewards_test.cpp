@@ -13,26 +13,26 @@ using test::failure;
 using test::TemporaryFolder;
 
 namespace {
-const std::vector<std::string> texts = {"a good film",
-                                        "a bad film",
-                                        "the plot is great",
-                                        "the plot is dull",
-                                        "not good",
-                                        "very good",
-                                        "very bad",
-                                        "fun",
-                                        "slow",
-                                        "the film is very fun",
-                                        "fast plot",
-                                        "dull dull dull",
-                                        "great great",
-                                        "a great film is a very good film",
-                                        "",
-                                        "not a bad film is the plot",
-                                        "goodly plots"};
+const std::vector<std::string> head_texts = {"a good film",
+                                             "a bad film",
+                                             "the plot is great",
+                                             "the plot is dull",
+                                             "not good",
+                                             "very good",
+                                             "very bad",
+                                             "fun",
+                                             "slow",
+                                             "the film is very fun",
+                                             "fast plot",
+                                             "dull dull dull",
+                                             "great great",
+                                             "a great film is a very good film",
+                                             "",
+                                             "not a bad film is the plot",
+                                             "goodly plots"};
 std::vector<double> wanted() {
   std::vector<double> score;
-  for (const auto& text : texts) {
+  for (const auto& text : head_texts) {
     const auto has = [&](const char* word) { return text.find(word) != text.npos ? 1.0 : 0.0; };
     score.push_back(has("good") + has("great") + has("fun") - has("bad") - has("dull") - has("slow"));
   }
@@ -53,10 +53,10 @@ TEST_CASE("a trained head rewards like its training scores", "[reward][encoder_h
   const auto scores = wanted();
   for (const auto loss : {HeadLoss::regression, HeadLoss::logistic}) {
     EncoderHead head(encoder_in(folder), TextInput::response);
-    const auto report = head.train(texts, scores, {.loss = loss, .l2 = {1e-6}});
+    const auto report = head.train(head_texts, scores, {.loss = loss, .l2 = {1e-6}});
     CHECK(report.converged);
     CHECK(head.layers() == std::vector<Index>{1, 2, 3});
-    const Array got = head.score(texts);
+    const Array got = head.score(head_texts);
     CHECK(agreement(test::values_of(got), scores).pearson > 0.8);
   }
 }
@@ -64,18 +64,18 @@ TEST_CASE("a trained head rewards like its training scores", "[reward][encoder_h
 TEST_CASE("a score does not depend on company, order or threads", "[reward][encoder_head]") {
   const TemporaryFolder folder;
   EncoderHead head(encoder_in(folder), TextInput::response);
-  head.train(texts, wanted());
-  const Array all = head.score(texts);
-  for (std::size_t i = 0; i < texts.size(); ++i)
-    CHECK(head.score(std::span(texts).subspan(i, 1))[0] == all[static_cast<Index>(i)]);
-  const std::vector<std::string> reversed(texts.rbegin(), texts.rend());
+  head.train(head_texts, wanted());
+  const Array all = head.score(head_texts);
+  for (std::size_t i = 0; i < head_texts.size(); ++i)
+    CHECK(head.score(std::span(head_texts).subspan(i, 1))[0] == all[static_cast<Index>(i)]);
+  const std::vector<std::string> reversed(head_texts.rbegin(), head_texts.rend());
   CHECK((head.score(reversed).reverse() == all).all());
   const int before = thread_pool().threads();
   set_threads(before == 1 ? 3 : 1);
-  CHECK((head.score(texts) == all).all());
+  CHECK((head.score(head_texts) == all).all());
   EncoderHead again(encoder_in(folder), TextInput::response);
-  again.train(texts, wanted());
-  CHECK((again.score(texts) == all).all());
+  again.train(head_texts, wanted());
+  CHECK((again.score(head_texts) == all).all());
   set_threads(before);
 }
 
@@ -84,8 +84,8 @@ TEST_CASE("a head reads the response alone or behind its prompt", "[reward][enco
   const auto encoder = encoder_in(folder);
   const auto batch = test::text_batch({{"the plot", {" is great", " is dull"}}, {"a", {" bad film"}}});
   EncoderHead whole(encoder), response(encoder, TextInput::response);
-  whole.train(texts, wanted());
-  response.train(texts, wanted());
+  whole.train(head_texts, wanted());
+  response.train(head_texts, wanted());
   CHECK(
       (whole(batch) == whole.score(std::vector<std::string>{"the plot is great", "the plot is dull", "a bad film"})).all());
   CHECK((response(batch) == response.score(std::vector<std::string>{" is great", " is dull", " bad film"})).all());
@@ -94,28 +94,29 @@ TEST_CASE("a head reads the response alone or behind its prompt", "[reward][enco
 TEST_CASE("a saved head loads to the same rewards, beside its encoder or with it inside", "[reward][encoder_head]") {
   const TemporaryFolder encoder_folder, folder;
   EncoderHead head(encoder_in(encoder_folder), TextInput::response);
-  head.train(texts, wanted(), {.loss = HeadLoss::logistic, .l2 = {1e-2, 1e-3}, .folds = 3, .layers = {0, 3}});
+  head.train(head_texts, wanted(), {.loss = HeadLoss::logistic, .l2 = {1e-2, 1e-3}, .folds = 3, .layers = {0, 3}});
   head.save(folder.path());
   const auto loaded = EncoderHead::load(folder.path());
   CHECK(loaded.input() == TextInput::response);
   CHECK(loaded.layers() == std::vector<Index>{0, 3});
-  CHECK((loaded.score(texts) == head.score(texts)).all());
-  CHECK((EncoderHead::load(folder.path(), head.encoder()).score(texts) == head.score(texts)).all());
+  CHECK((loaded.score(head_texts) == head.score(head_texts)).all());
+  CHECK((EncoderHead::load(folder.path(), head.encoder()).score(head_texts) == head.score(head_texts)).all());
 
   head.save(folder / "whole", true);
   std::filesystem::rename(folder / "whole", folder / "moved");
   std::filesystem::remove_all(encoder_folder / "model.safetensors");
-  CHECK((EncoderHead::load(folder / "moved").score(texts) == head.score(texts)).all());
-  CHECK((open("encoder-head", (folder / "moved").string())(test::text_batch({{"p", texts}})) == head.score(texts)).all());
+  CHECK((EncoderHead::load(folder / "moved").score(head_texts) == head.score(head_texts)).all());
+  CHECK((open("encoder-head", (folder / "moved").string())(test::text_batch({{"p", head_texts}})) == head.score(head_texts))
+            .all());
 }
 
 TEST_CASE("a head is not used with another encoder, nor a broken folder", "[reward][encoder_head][error]") {
   const TemporaryFolder encoder_folder, other, folder;
   EncoderHead head(encoder_in(encoder_folder));
-  CHECK_THROWS_AS(head.score(texts), ConfigError);
+  CHECK_THROWS_AS(head.score(head_texts), ConfigError);
   CHECK_THROWS_AS(head.save(folder.path()), ConfigError);
-  CHECK_THROWS_AS(EncoderHead{}.score(texts), ConfigError);
-  head.train(texts, wanted());
+  CHECK_THROWS_AS(EncoderHead{}.score(head_texts), ConfigError);
+  head.train(head_texts, wanted());
   head.save(folder.path());
   test::save_tiny_encoder(other.path(), "bert", 0, 2);
   const auto another = std::make_shared<const SentenceEncoder>(SentenceEncoder::load(other.path()));
@@ -130,8 +131,8 @@ TEST_CASE("a head is not used with another encoder, nor a broken folder", "[rewa
   about["reward"] = "lexicon";
   write(folder / "reward.json", about.dump());
   CHECK_THAT(failure([&] { EncoderHead::load(folder.path()); }), Catch::Contains("'lexicon'"));
-  CHECK_THROWS_AS(head.train(texts, std::vector<double>(3)), ShapeError);
-  CHECK_THROWS_AS(head.train(texts, wanted(), {.layers = {4}}), ConfigError);
+  CHECK_THROWS_AS(head.train(head_texts, std::vector<double>(3)), ShapeError);
+  CHECK_THROWS_AS(head.train(head_texts, wanted(), {.layers = {4}}), ConfigError);
 }
 
 TEST_CASE("a head learns preferences", "[reward][encoder_head]") {
@@ -236,7 +237,7 @@ TEST_CASE("a classifier's label is chosen by name or number, the positive one of
              Catch::Contains("choose the label") && Catch::Contains("3 (LABEL_3)"));
   test::save_tiny_encoder(folder.path());
   CHECK_THAT(failure([&] { Classifier::load(folder.path()); }), Catch::Contains("no classification head"));
-  CHECK_THROWS_AS(Classifier{}.score(texts), ConfigError);
+  CHECK_THROWS_AS(Classifier{}.score(head_texts), ConfigError);
 }
 
 TEST_CASE("a causal language model with a score head is a classifier too, read at the last token", "[reward][classifier]") {

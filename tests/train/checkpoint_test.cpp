@@ -14,13 +14,13 @@ TEST_CASE("a checksum does not tell how the bytes were cut into pieces", "[train
   for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(i * 7 % 251);
   train::detail::Checksum whole;
   whole.add(bytes);
-  for (const std::size_t piece : {1, 7, 32, 33, 999}) {
+  for (const std::size_t piece : {1u, 7u, 32u, 33u, 999u}) {
     train::detail::Checksum parts;
     for (std::size_t at = 0; at < bytes.size(); at += piece)
       parts.add(std::span(bytes).subspan(at, std::min(piece, bytes.size() - at)));
     CHECK(parts.value() == whole.value());
   }
-  for (const std::size_t flipped : {0, 500, 999}) {
+  for (const std::size_t flipped : {0u, 500u, 999u}) {
     auto other = bytes;
     other[flipped] ^= std::byte{16};
     train::detail::Checksum changed;

@@ -28,7 +28,7 @@ TEST_CASE("an outer draw takes half from the worst and half from the best quarte
 }
 
 TEST_CASE("an outer draw from few responses never repeats one", "[train]") {
-  for (const std::size_t total : {2, 3, 5, 8})
+  for (const std::size_t total : {2u, 3u, 5u, 8u})
     for (const Index count : {1, 2, 3, 4, 9}) {
       std::vector<double> rewards(total, 1.0);  // all tied: any choice is right, repetition is not
       const auto drawn = train::outer_draw(rewards, count, RngKey{1, 0});
