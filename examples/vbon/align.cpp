@@ -13,6 +13,7 @@
 #include "objectives.hpp"
 #include "reporting.hpp"
 #include "save_format.hpp"
+#include "settings.hpp"
 #include "training.hpp"
 #include "vbon/eval/evaluate.hpp"
 #include "vbon/io/atomic_file.hpp"
@@ -49,11 +50,12 @@ int align(const AlignOptions& o) {
   refuse_unread(o, plan);
   for (const auto& phase : plan) train::probe(phase, o.references);
   const auto cdf = make_cdf(o.estimator);
+  const io::Json settings = o.settings();
   train::RunFolder run(o.out,
                        {"align",
                         {"model", "adapter", "reward", "plots", "references.jsonl", "held_out.jsonl", "metrics.jsonl",
                          "metrics.csv", "timing.jsonl", "times.json", "report.json", "report.html"}},
-                       o.settings(), o.overwrite);
+                       settings, o.overwrite);
   refuse_own_inputs(o, run);
   if (run.resumed()) remark(o.common, "going on with the run in " + run.path().string());
   Stages stages(o.common);
@@ -124,7 +126,7 @@ int align(const AlignOptions& o) {
   stages.end();
   eval::ReportContext context{.title = data.title,
                               .curves = training_curves(run.path() / "metrics.jsonl"),
-                              .settings = o.texts(),
+                              .settings = settings_as_texts(settings),
                               .times = stages.in_words()};
   write_report(o.common, run.path(), result, context);
   nlohmann::ordered_json times;

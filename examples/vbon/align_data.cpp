@@ -49,15 +49,12 @@ reward::Any sentiment(const SnippetData& data, const std::filesystem::path& fold
   return open_reward("encoder_head:" + folder.string(), common);
 }
 
-void cut(std::vector<Prompt>& prompts, Index count) {
-  if (static_cast<Index>(prompts.size()) > count) prompts.resize(static_cast<std::size_t>(count));
-}
-/// The same for a file of the user's, with a word about what is left out.
-void cut_told(std::vector<Prompt>& prompts, Index count, const std::string& file, const char* flag, const Common& common) {
+/// The first `count` prompts of a file, with a word about what is left out.
+void cut(std::vector<Prompt>& prompts, Index count, const std::string& file, const char* flag, const Common& common) {
   const auto given = static_cast<Index>(prompts.size());
-  if (given > count)
-    remark(common, message(file, ": ", count, " of ", given, " prompts are used; to use more, raise ", flag));
-  cut(prompts, count);
+  if (given <= count) return;
+  remark(common, message(file, ": ", count, " of ", given, " prompts are used; to use more, raise ", flag));
+  prompts.resize(static_cast<std::size_t>(count));
 }
 /// Prompts of one file that also stand in the other would make the held-out figures a report on the training set.
 void require_disjoint(const std::vector<Prompt>& training, const std::vector<Prompt>& held_out) {
@@ -113,13 +110,13 @@ AlignData prepare_data(const AlignOptions& o, train::RunFolder& run, const Polic
     require_disjoint(data.training, data.held_out);
   }
   const auto all_pairs = data.pairs.size();
-  cut_told(data.training, o.training_prompts, o.prompts + o.pairs, "--training-prompts", o.common);
+  cut(data.training, o.training_prompts, o.prompts + o.pairs, "--training-prompts", o.common);
   keep_pairs_of(data.training, data.pairs);
   if (data.pairs.size() < all_pairs)
     remark(o.common, message(o.pairs, ": ", data.pairs.size(), " of ", all_pairs,
                              " pairs are learnt from, those of the training prompts"));
-  cut_told(data.held_out, o.evaluation_count, o.evaluation_prompts.empty() ? o.prompts + o.pairs : o.evaluation_prompts,
-           "--evaluation-count", o.common);
+  cut(data.held_out, o.evaluation_count, o.evaluation_prompts.empty() ? o.prompts + o.pairs : o.evaluation_prompts,
+      "--evaluation-count", o.common);
   policy.require_room(data.training);
   policy.require_room(data.held_out);
   if (!o.reward.empty()) data.reward = open_reward(o.reward, o.common);

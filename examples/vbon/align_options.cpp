@@ -156,7 +156,7 @@ io::Json AlignOptions::settings() const {
   set_place(all, "prompts", prompts, "snippets");
   set_place(all, "pairs", pairs, "none");
   set_place(all, "evaluation-prompts", evaluation_prompts, "");
-  set_reward(all, reward, "snippets");
+  set_reward(all, "reward", reward, "snippets");
   if (!answer_pattern.empty()) all["answer-pattern"] = answer_pattern;
   if (lora.rank > 0) {
     all["lora-rank"] = lora.rank;
@@ -199,13 +199,5 @@ io::Json AlignOptions::numbers() const {
           {"clip", clip},
           {"evaluate-every", evaluate_every},
           {"seed", common.seed}};
-}
-
-std::vector<std::pair<std::string, std::string>> AlignOptions::texts() const {
-  std::vector<std::pair<std::string, std::string>> all_texts;
-  const io::Json all = settings();  // named: a range-for would not keep the temporary behind items() alive
-  for (const auto& [name, value] : all.items())
-    all_texts.emplace_back(name, value.is_string() ? value.get<std::string>() : value.dump());
-  return all_texts;
 }
 }  // namespace vbon::program

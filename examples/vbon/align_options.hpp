@@ -50,8 +50,6 @@ struct AlignOptions {
   /// path, prompts and a reward's file with a hash of their content too.
   /// @throws RunError for a file that cannot be read
   io::Json settings() const;
-  /// The same as text, for the report.
-  std::vector<std::pair<std::string, std::string>> texts() const;
 
  private:
   /// The settings that name no file.

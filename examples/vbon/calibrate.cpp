@@ -20,17 +20,13 @@ struct CalibrateOptions {
   io::Json settings() const {
     io::Json all;
     set_model(all, model, adapter);
-    set_reward(all, reward, "");
-    const io::Json followed = all;
-    set_reward(all, true_reward, "");
-    io::Json both = followed;
-    for (const auto& [key, value] : all.items())
-      if (key.ends_with("reward")) both[key == "reward" ? "true-reward" : "content of true-reward"] = value;
-    both["samples"] = samples;
-    both["max-new-tokens"] = max_new_tokens;
-    both["temperature"] = temperature;
-    both["seed"] = common.seed;
-    return both;
+    set_reward(all, "reward", reward, "");
+    set_reward(all, "true-reward", true_reward, "");
+    all["samples"] = samples;
+    all["max-new-tokens"] = max_new_tokens;
+    all["temperature"] = temperature;
+    all["seed"] = common.seed;
+    return all;
   }
 };
 
@@ -120,8 +116,7 @@ void add_calibrate(CLI::App& program, Job& job) {
   c->add_option("--temperature", o->temperature, "of sampling")->capture_default_str();
   c->add_option("--out", o->out,
                 "file for the pairs: JSON lines {\"prompt\", \"text\", \"proxy\", \"true\"}; the same command goes on with "
-                "one that is not "
-                "complete");
+                "one that is not complete");
   add_common(*c, o->common);
   c->callback([o, &job] { job = [o] { return calibrate(*o); }; });
 }

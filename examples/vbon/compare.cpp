@@ -13,6 +13,7 @@
 #include "answers.hpp"
 #include "models.hpp"
 #include "objectives.hpp"
+#include "settings.hpp"
 #include "tabular.hpp"
 #include "training.hpp"
 #include "vbon/eval/comparison.hpp"
@@ -197,11 +198,12 @@ int compare(const CompareOptions& options) {
   o.check();
   const auto methods = entries(options);
   const auto cdf = make_cdf(o.estimator);
+  const io::Json settings = options.settings();
   train::RunFolder run(o.out,
                        {"compare",
                         {"methods", "reward", "plots", "references.jsonl", "held_out.jsonl", "compare.json", "compare.csv",
                          "compare.md", "compare.html", "times.json"}},
-                       options.settings(), o.overwrite);
+                       settings, o.overwrite);
   refuse_own_inputs(o, run);
   if (run.resumed()) remark(o.common, "going on with the comparison in " + run.path().string());
   Stages stages(o.common);
@@ -226,9 +228,7 @@ int compare(const CompareOptions& options) {
   const std::string name =
       o.model.empty() ? "SmolLM2-135M-Instruct" : std::filesystem::path(o.model).lexically_normal().filename().string();
   comparison.title = message("Methods on ", name, ", beside the best of ", o.n);
-  const io::Json settings = options.settings();
-  for (const auto& [key, value] : settings.items())
-    comparison.settings.emplace_back(key, value.is_string() ? value.get<std::string>() : value.dump());
+  comparison.settings = settings_as_texts(settings);
   const Shared shared{options, start, reference, data, cache, pool, cdf, stages};
   std::string first_failure;
   Index failures = 0;
@@ -292,9 +292,9 @@ void add_compare(CLI::App& program, Job& job) {
     std::string unread;
     for (const CLI::Option* option : c->get_options({}))
       if (option->count() > 0 && !known_to_tabular.contains(option->get_single_name())) unread = option->get_name();
-    job = [o, unread, chosen = c->count("--methods") > 0, c_outcomes = c->count("--outcomes")] {
+    job = [o, unread, chosen = c->count("--methods") > 0, outcomes_given = c->count("--outcomes") > 0] {
       if (!o->tabular) {
-        require<ConfigError>(c_outcomes == 0, "--outcomes is for --tabular");
+        require<ConfigError>(!outcomes_given, "--outcomes is for --tabular");
         return compare(*o);
       }
       require<ConfigError>(unread.empty(), "--tabular does not read ", unread, "; see 'vbon compare --help'");

@@ -27,7 +27,7 @@ struct EvaluateOptions {
     set_place(all, "adapter", adapter, "none");
     set_place(all, "reference", reference, "SmolLM2-135M-Instruct");
     set_place(all, "prompts", prompts, "");
-    set_reward(all, reward, "");
+    set_reward(all, "reward", reward, "");
     return all;
   }
 };

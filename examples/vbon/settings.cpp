@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <set>
 #include <vector>
 
 #include "program.hpp"
@@ -18,12 +19,15 @@ namespace {
 std::filesystem::path whole_path(const std::filesystem::path& path) {
   return std::filesystem::absolute(path).lexically_normal();
 }
-/// Of a file, or of the files in a folder and their names; models have gigabytes.
+/// Of a file, or of the weights, settings and vocabularies in a folder, with their names. Other files there, as answers
+/// that are written beside a model, are nothing that a model is read from.
 std::string fingerprint(const std::filesystem::path& path) {
+  static const std::set<std::string> read_from_folders = {".json", ".safetensors", ".txt", ".model", ".jinja"};
   std::vector<std::filesystem::path> files;
   if (std::filesystem::is_directory(path)) {
     for (const auto& entry : std::filesystem::directory_iterator(path))
-      if (entry.is_regular_file()) files.push_back(entry.path());
+      if (entry.is_regular_file() && read_from_folders.contains(entry.path().extension().string()))
+        files.push_back(entry.path());
     std::sort(files.begin(), files.end());
   } else {
     files.push_back(path);
@@ -33,7 +37,7 @@ std::string fingerprint(const std::filesystem::path& path) {
   std::vector<char> buffer(std::size_t{1} << 20);  // not mapped: a whole model would count as memory of the program
   for (const auto& file : files) {
     const std::string name = file.filename().string();
-    if (files.size() > 1) XXH3_64bits_update(&state, name.data(), name.size());
+    XXH3_64bits_update(&state, name.data(), name.size());
     std::ifstream in(file, std::ios::binary);
     require<RunError>(in.is_open(), "cannot open ", file.string(), ": ", std::strerror(errno));
     do {
@@ -60,13 +64,20 @@ void set_model(io::Json& settings, const std::string& model, const std::string& 
   set_place(settings, "adapter", adapter, "none");
 }
 
-void set_reward(io::Json& settings, const std::string& reward, const std::string& unless) {
-  settings["reward"] = reward.empty() ? unless : reward;
-  const auto [name, argument] = name_and_argument(reward);
+void set_reward(io::Json& settings, const std::string& name, const std::string& reward, const std::string& unless) {
+  settings[name] = reward.empty() ? unless : reward;
+  const auto [kind, argument] = name_and_argument(reward);
   std::error_code unknown;  // a long command is no path
   if (argument.empty() || !std::filesystem::exists(argument, unknown)) return;
-  set_place(settings, "reward", argument, "");
-  settings["reward"] = name + ":" + settings["reward"].get<std::string>();
+  set_place(settings, name, argument, "");
+  settings[name] = kind + ":" + settings[name].get<std::string>();
+}
+
+std::vector<std::pair<std::string, std::string>> settings_as_texts(const io::Json& settings) {
+  std::vector<std::pair<std::string, std::string>> texts;
+  for (const auto& [name, value] : settings.items())
+    texts.emplace_back(name, value.is_string() ? value.get<std::string>() : value.dump());
+  return texts;
 }
 
 void refuse_inside(const std::filesystem::path& out, const std::string& flag, const std::string& path) {

@@ -2,18 +2,24 @@
 #pragma once
 #include <filesystem>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "vbon/io/json.hpp"
 
 namespace vbon::program {
 /// settings[name] = the place of a file or folder, the same from every working directory; `unless` where none is given.
-/// And settings["content of NAME"], a hash of the file or of the files in the folder: what was edited is another setting.
+/// And settings["content of NAME"], a hash of the file or of what a model's folder is read for: what was edited is another
+/// setting. Whole models are read for it; keep the result.
 /// @throws RunError for a file that cannot be read
 void set_place(io::Json& settings, const std::string& name, const std::string& path, const std::string& unless);
 /// Both for a model and its adapter.
 void set_model(io::Json& settings, const std::string& model, const std::string& adapter);
 /// The same for the file or folder in a reward's argument, where it has one.
-void set_reward(io::Json& settings, const std::string& reward, const std::string& unless);
+void set_reward(io::Json& settings, const std::string& name, const std::string& reward, const std::string& unless);
+
+/// The settings as a report shows them.
+std::vector<std::pair<std::string, std::string>> settings_as_texts(const io::Json& settings);
 
 /// @throws ConfigError when a file that the command reads lies in the run that --overwrite is to remove
 void refuse_inside(const std::filesystem::path& out, const std::string& flag, const std::string& path);

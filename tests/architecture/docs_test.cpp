@@ -42,7 +42,7 @@ std::set<std::string> reached_from(const std::string& name) {
 }  // namespace
 
 TEST_CASE("files that the documentation names exist", "[architecture]") {
-  // `bon/log_prob.hpp`, `tests/bon/log_prob_test.cpp`, `examples/main_job.sh`: from the sources, or from include/vbon
+  // `bon/log_prob.hpp`, `tests/bon/log_prob_test.cpp`, `examples/main_job.sh`: from the root, or from include/vbon
   const std::regex file("`([A-Za-z0-9_./-]+/[A-Za-z0-9_.-]+\\.(?:hpp|cuh|cpp|sh|md|py|cmake))`");
   for (const auto& page : pages())
     for (const auto& name : all_matches(text_of(page), file)) {

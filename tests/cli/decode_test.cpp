@@ -240,6 +240,8 @@ TEST_CASE("a file that was made otherwise is refused by what differs, and stays 
   Arguments copied = base;
   copied[2] = (folder / "model").string(), copied[6] = (folder / "copied.jsonl").string();
   REQUIRE(vbon(copied).code == 0);
+  std::ofstream(folder / "model" / "answers.jsonl") << "\n";  // beside the model, not of it
+  CHECK(vbon(copied).code == 0);
   std::ofstream(folder / "model" / "config.json", std::ios::app) << "\n";
   check_refused(vbon(copied), "vbon decode", {"content of model"});
   {

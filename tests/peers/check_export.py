@@ -38,7 +38,6 @@ def tiny_checkpoints(folder):
         "llama, rope linear": tf.LlamaConfig(**llama, rope_parameters=linear),
         "qwen2": tf.Qwen2Config(**llama),
         "qwen3": tf.Qwen3Config(**llama, head_dim=32),
-        "qwen3, biased": tf.Qwen3Config(**llama, head_dim=32, attention_bias=True),
         "gemma": tf.GemmaConfig(**llama, head_dim=32),
         "gpt2": tf.GPT2Config(n_embd=64, n_layer=2, n_head=4, n_positions=256, **{k: v for k, v in common.items() if k != "max_position_embeddings"}),
         "gpt_neox, parallel": tf.GPTNeoXConfig(**common, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, rotary_pct=0.5),

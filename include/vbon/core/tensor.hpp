@@ -35,8 +35,7 @@ class View {
   constexpr View(std::span<T> values)  // NOLINT(google-explicit-constructor): a span is a vector
       : View(values.data(), static_cast<Index>(values.size())) {}
   constexpr operator View<const T, D>() const  // NOLINT(google-explicit-constructor)
-    requires(!std::is_const_v<T>)
-  {
+      requires(!std::is_const_v<T>) {
     return {data_, rows_, cols_};
   }
 
@@ -65,15 +64,11 @@ class View {
   constexpr std::span<T> span() const { return {data_, static_cast<std::size_t>(size())}; }
 
   /// The values as an Eigen matrix or array expression (CPU only).
-  auto matrix() const
-    requires std::same_as<D, Cpu>
-  {
+  auto matrix() const requires std::same_as<D, Cpu> {
     using Matrix = Eigen::Matrix<value_type, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
     return Eigen::Map<std::conditional_t<std::is_const_v<T>, const Matrix, Matrix>>(data_, rows_, cols_);
   }
-  auto array() const
-    requires std::same_as<D, Cpu>
-  {
+  auto array() const requires std::same_as<D, Cpu> {
     using Values = Eigen::Array<value_type, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
     return Eigen::Map<std::conditional_t<std::is_const_v<T>, const Values, Values>>(data_, rows_, cols_);
   }

@@ -15,8 +15,7 @@ namespace vbon::text {
 /// @param where    names the pattern in messages
 /// @return         an AnswerOf (data/answer.hpp)
 /// @throws FormatError when the pattern does not compile
-inline std::function<std::string(const std::string&)> answer_by_pattern(std::string_view pattern,
-                                                                        std::string_view where) {
+inline std::function<std::string(const std::string&)> answer_by_pattern(std::string_view pattern, std::string_view where) {
   return [regex = std::make_shared<const Regex>(pattern, where)](const std::string& text) {
     std::string answer = text;
     regex->for_each_match(text, [&](std::size_t begin, std::size_t end) { answer = text.substr(begin, end - begin); });

@@ -70,10 +70,11 @@ inline void check(const Phase& phase) {
   require<ConfigError>(static_cast<bool>(phase.objective.call), where, " has no objective");
   require<ConfigError>(phase.steps >= 0 && phase.prompts >= 1 && phase.samples >= 1 && phase.updates >= 1, where,
                        ": steps >= 0 and prompts, samples, updates >= 1 expected");
-  require<ConfigError>(phase.source != Source::pairs || (phase.from_pairs() && phase.objective.needs.min_group == 0 &&
-                                                         !phase.objective.needs.ref_reward && !phase.pairs.empty()),
-                       where, ": objective '", phase.objective.name, "' with ", phase.pairs.size(),
-                       " preference pairs; at least one pair, and an objective that learns from pairs alone (as dpo or ipo), expected");
+  require<ConfigError>(
+      phase.source != Source::pairs || (phase.from_pairs() && phase.objective.needs.min_group == 0 &&
+                                        !phase.objective.needs.ref_reward && !phase.pairs.empty()),
+      where, ": objective '", phase.objective.name, "' with ", phase.pairs.size(),
+      " preference pairs; at least one pair, and an objective that learns from pairs alone (as dpo or ipo), expected");
   require<ConfigError>(!phase.from_policy() || phase.samples >= phase.objective.needs.min_group,
                        ErrorCode{"group_too_small"}, where, ": objective '", phase.objective.name, "' needs at least ",
                        phase.objective.needs.min_group, " samples of a prompt, got ", phase.samples);
