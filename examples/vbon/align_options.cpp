@@ -19,17 +19,17 @@ void AlignOptions::add_to(CLI::App& c) {
       "evaluation.\n"
       "Stop with Ctrl-C at any time; the same command goes on where it stopped.");
   const char* what = "What to align";
-  add("--model", model, "GGUF file or Hugging Face folder; empty: the fetched SmolLM2-135M-Instruct", what);
-  add("--reward", reward, std::string(reward_help) + "; empty: a sentiment head, trained here on the fetched snippets",
+  add("--model", model, "GGUF file or Hugging Face folder; by default the fetched SmolLM2-135M-Instruct", what);
+  add("--reward", reward, std::string(reward_help) + "; by default a sentiment head, trained here on the fetched snippets",
       what);
   add("--prompts", prompts,
-      "training prompts, JSON lines {\"prompt\": ...} or {\"messages\": [...]}; empty: snippet beginnings", what);
+      "training prompts, JSON lines {\"prompt\": ...} or {\"messages\": [...]}; by default snippet beginnings", what);
   add("--pairs", pairs,
       "instead of --prompts: preferences to learn from, JSON lines {\"prompt\", \"chosen\", \"rejected\"}, for dpo, ipo and "
       "the other pair losses",
       what);
   add("--evaluation-prompts", evaluation_prompts,
-      "held-out prompts; empty: a fifth of --prompts or of the prompts of --pairs, chosen by a hash of the text", what);
+      "held-out prompts; by default a fifth of --prompts or of the prompts of --pairs, chosen by a hash of the text", what);
   add("--out", out, "folder of the run: model/, report.html, metrics, caches, checkpoints", what);
   add("--save-dtype", save_dtype, "of the aligned model's numbers: f32, f16, bf16; 'vbon export' writes other formats",
       what);

@@ -106,7 +106,7 @@ void add_calibrate(CLI::App& program, Job& job) {
       "Example: vbon calibrate --reward classifier:SMALL --true-reward classifier:LARGE --prompts prompts.jsonl --out "
       "calibration.jsonl\n"
       "Then:    vbon decode --decoder hedge:calibration=calibration.jsonl --reward classifier:SMALL ...");
-  c->add_option("--model", o->model, "GGUF file or Hugging Face folder; empty: the fetched SmolLM2-135M-Instruct");
+  c->add_option("--model", o->model, "GGUF file or Hugging Face folder; by default the fetched SmolLM2-135M-Instruct");
   c->add_option("--adapter", o->adapter, "LoRA adapter of that model, a peft folder");
   c->add_option("--reward", o->reward, std::string("the one a decoder will follow; ") + reward_help);
   c->add_option("--true-reward", o->true_reward, "the one that counts, as --reward");

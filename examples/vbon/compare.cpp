@@ -265,7 +265,7 @@ void add_compare(CLI::App& program, Job& job) {
   c->remove_option(c->get_option("--pairs"));  // not every method can learn from them
   c->get_option("--out")->description("folder of the comparison: compare.html, .md, .csv, .json, a folder of each method");
   c->get_option("--evaluation-prompts")
-      ->description("held-out prompts; empty: a fifth of --prompts, chosen by a hash of the text");
+      ->description("held-out prompts; by default a fifth of --prompts, chosen by a hash of the text");
   c->footer(
       "Example: vbon compare --methods vbon vbon_bound:side=mid rloo:beta=0.1 bond --steps 40 --out comparison\n"
       "All methods start from the same model and take the same references, steps and learning rate; none is warmed up "

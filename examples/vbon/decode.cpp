@@ -25,8 +25,8 @@ struct DecodeOptions {
     source.check();
     require<ConfigError>(!reward.empty(), "--reward is missing; ", reward_help);
     check_count("--max-new-tokens", max_new_tokens, 1);
-    require<ConfigError>(temperature >= 0 && temperature <= 1e6, "--temperature in [0, 1000000] expected, got ",
-                         temperature);
+    require<ConfigError>(temperature == 0 || (temperature >= 1e-6 && temperature <= 1e6),
+                         "--temperature in [1e-6, 1e6], or 0 for the most probable token, expected, got ", temperature);
   }
   /// What decides the response to a prompt.
   io::Json settings(const AnyDecoder& chosen) const {
@@ -146,7 +146,7 @@ void add_decode(CLI::App& program, Job& job) {
   auto o = std::make_shared<DecodeOptions>();
   c->footer(
       "Example: vbon decode --decoder speculative-rejection:alpha=0.5,n=32 --reward length:24 --prompt 'This film is'");
-  c->add_option("--model", o->model, "GGUF file or Hugging Face folder; empty: the fetched SmolLM2-135M-Instruct");
+  c->add_option("--model", o->model, "GGUF file or Hugging Face folder; by default the fetched SmolLM2-135M-Instruct");
   c->add_option("--adapter", o->adapter, "LoRA adapter of that model, a peft folder");
   c->add_option("--decoder", o->decoder, "NAME or NAME:option=value,...; see 'vbon inspect decoders'")
       ->capture_default_str();

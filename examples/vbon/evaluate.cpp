@@ -108,7 +108,7 @@ void add_evaluate(CLI::App& program, Job& job) {
       "evaluation");
   c->add_option("--model", o->model, "the aligned model: GGUF file or Hugging Face folder");
   c->add_option("--adapter", o->adapter, "LoRA adapter of that model, a peft folder");
-  c->add_option("--reference", o->reference, "what it was aligned from; empty: the fetched SmolLM2-135M-Instruct");
+  c->add_option("--reference", o->reference, "what it was aligned from; by default the fetched SmolLM2-135M-Instruct");
   c->add_option("--reward", o->reward, reward_help);
   c->add_option("--prompts", o->prompts, "JSON lines {\"prompt\": ...} or {\"messages\": [...]}");
   c->add_option("--out", o->out, "folder for report.html, report.json and the reference responses")->capture_default_str();

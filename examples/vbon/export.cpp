@@ -47,12 +47,19 @@ int export_model(const ExportOptions& o) {
                                           .shard_bytes = byte_count("--shard-size", o.shard_size)};
   require_place(o, gguf);
 
+  const bool is_new = !std::filesystem::exists(o.out);
   auto policy = policy::load<Cpu>(o.model.empty() ? cached(default_model, "a path") : std::filesystem::path(o.model));
   if (!o.adapter.empty()) policy::load_adapter(policy.model(), o.adapter);
-  if (gguf)
-    policy::save_gguf(policy, o.out, type.gguf);
-  else
-    policy::save(policy, o.out, folder_options);
+  try {
+    if (gguf)
+      policy::save_gguf(policy, o.out, type.gguf);
+    else
+      policy::save(policy, o.out, folder_options);
+  } catch (const Error&) {
+    std::error_code holds_something;
+    if (is_new) std::filesystem::remove(o.out, holds_something);  // an empty folder would be in the way of the next try
+    throw;
+  }
   print_line(o.out);
   return 0;
 }
@@ -65,10 +72,11 @@ void add_export(CLI::App& program, Job& job) {
       "Examples:\n"
       "  vbon export run/model --out model.gguf --dtype q8_0                     for llama.cpp\n"
       "  vbon export MODEL --adapter run/adapter --out merged --dtype bf16       for transformers");
-  c->add_option("model,--model", o->model, "GGUF file or Hugging Face folder; empty: the fetched SmolLM2-135M-Instruct");
+  c->add_option("model,--model", o->model, "GGUF file or Hugging Face folder; by default the fetched SmolLM2-135M-Instruct")
+      ->multi_option_policy(CLI::MultiOptionPolicy::Throw);
   c->add_option("--adapter", o->adapter, "LoRA adapter of that model, a peft folder; it is merged into the weights");
   c->add_option("--out", o->out, "where to write: a path that ends with .gguf, or a folder");
-  c->add_option("--format", o->format, "folder or gguf; empty: as the ending of --out says");
+  c->add_option("--format", o->format, "folder or gguf; by default as the ending of --out says");
   c->add_option("--dtype", o->dtype, "type of the numbers: f32, f16, bf16; q8_0 in a GGUF file")->capture_default_str();
   c->add_option("--shard-size", o->shard_size, "a folder's weights are split into files of this size at most")
       ->capture_default_str();

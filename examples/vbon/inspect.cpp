@@ -84,12 +84,21 @@ void print_memory(const InspectOptions& o, const model::Shape& shape, std::size_
                                   .file = static_cast<Index>(file),
                                   .overhead = static_cast<Index>(train::resident_megabytes() * 1e6),
                                   .threads = o.common.threads > 0 ? o.common.threads : available_threads()};
+  // As long as the context allows; what was asked for beyond it cannot be sampled.
+  const Index asked = job.prompt_tokens + job.max_new_tokens.value_or(1);
+  if (asked > shape.context) {
+    line("memory",
+         message("no plan: a prompt of ", job.prompt_tokens, " tokens (--prompt-tokens) and a response of ",
+                 job.max_new_tokens.value_or(1), " (--max-new-tokens) do not fit into the context of ", shape.context));
+    return;
+  }
+  const Index room = shape.context - job.prompt_tokens;
   // As many prompts at once as the commands take (sample.cpp; rollout::CacheOptions::batch; eval::EvaluationOptions::batch).
   const auto sampling = [&](Index prompts, Index samples, Index tokens) {
     return train::PlannedSampling{.prompts = std::max<Index>(1, std::min(job.prompt_count.value_or(prompts), prompts)),
                                   .samples = samples,
                                   .prompt_tokens = job.prompt_tokens,
-                                  .new_tokens = job.max_new_tokens.value_or(tokens)};
+                                  .new_tokens = job.max_new_tokens.value_or(std::min(tokens, room))};
   };
   const Index drawn = job.samples.value_or(1);
   print_plan("memory to sample", train::plan_sampling(model, sampling(job.prompt_count ? 64 / drawn : 1, drawn, 64)));
@@ -265,7 +274,7 @@ void add_inspect(CLI::App& program, Job& job) {
   c->add_option(
       "what", o->what,
       "GGUF file, model folder, run folder, reference cache (.jsonl), or objectives, decoders, estimators, rewards; "
-      "empty: the fetched model");
+      "by default the fetched model");
   c->add_flag("--tensors", o->tensors, "list every tensor");
   const auto plan = [&](const char* flag, auto& value, const char* help) {
     return c->add_option(flag, value, help)->group("The job whose memory is planned (defaults: of sample and align)");

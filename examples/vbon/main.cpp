@@ -88,12 +88,21 @@ void require_number(CLI::Option& option) {
       },
       ""));
 }
-void require_numbers(CLI::App& command) {
+/// An unset variable of a script gives "", and what a flag left out stands for is then not what was meant.
+void require_text(CLI::Option& option) {
+  option.check(CLI::Validator(
+      [](std::string& text) -> std::string {
+        return text.empty() ? "a value expected, got ''; to take its default, leave the flag out" : "";
+      },
+      ""));
+}
+void require_values(CLI::App& command) {
   for (CLI::Option* option : command.get_options()) {
     const std::string type = option->get_type_name();
     if (type == CLI::detail::type_name<Index>()) require_number<Index>(*option);
     if (type == CLI::detail::type_name<std::uint64_t>()) require_number<std::uint64_t>(*option);
     if (type == CLI::detail::type_name<double>()) require_number<double>(*option);
+    if (type == CLI::detail::type_name<std::string>() && option->get_items_expected_max() == 1) require_text(*option);
   }
 }
 
@@ -105,7 +114,8 @@ std::string unknown_flag(CLI::App& command, const std::vector<std::string>& extr
   std::string word = extras.empty() ? std::string() : extras.front();
   word = word.substr(0, word.find('='));
   if (!word.starts_with("-"))
-    return "unexpected argument '" + word + "'; flags begin with --, see '" + command.get_name() + " --help'";
+    return "unexpected argument '" + word + "'; flags begin with --, see '" +
+           (command.get_parent() != nullptr ? command.get_parent()->get_name() + " " : "") + command.get_name() + " --help'";
   if (std::find(known.begin(), known.end(), word) != known.end())
     return "'" + word + "' stands behind '--', where nothing is read as a flag; leave the '--' out";
   return unknown("flag", word, known);
@@ -132,7 +142,7 @@ int run(int argc, char** argv) {
   add_calibrate(program, job);
   add_export(program, job);
   add_inspect(program, job);
-  for (CLI::App* command : program.get_subcommands({})) require_numbers(*command);
+  for (CLI::App* command : program.get_subcommands({})) require_values(*command);
 
   auto arguments = with_hyphens(argc, argv);
   std::vector<std::string> commands;

@@ -54,7 +54,10 @@ Policy& Policy::operator=(Policy&&) noexcept = default;
 Policy::~Policy() = default;
 
 Policy Policy::load(const std::filesystem::path& path, const std::filesystem::path& adapter) {
-  Model model{policy::load<Cpu>(path.empty() ? cached(default_model, "--model") : path)};
+  const auto place = path.empty() ? cached(default_model, "--model") : path;
+  Model model{policy::load<Cpu>(place)};
+  require<ConfigError>(model.policy.has_tokenizer(), place.string(),
+                       " holds no tokenizer.json, and texts need one; copy the tokenizer's files of its base model there");
   if (!adapter.empty()) policy::load_adapter(model.policy.model(), adapter);
   return Policy(std::make_unique<Model>(std::move(model)));
 }

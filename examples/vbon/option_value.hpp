@@ -58,7 +58,7 @@ void set_option(std::string_view name, T& field, const std::string& text) {
     refuse("one of " + known);
   } else if constexpr (std::is_arithmetic_v<T>) {
     const auto value = parse_number<T>(text);
-    if (!value) refuse(expected_number<T>());
+    if (!value) refuse(std::is_integral_v<T> ? "a whole number" : "a number");
     field = *value;
     if constexpr (std::is_integral_v<T>) {
       if (*value > most_of_anything) refuse("a whole number up to " + std::to_string(most_of_anything));
@@ -80,7 +80,8 @@ void set_options(const std::string& who, Rule& rule, const std::string& text) {
     const std::size_t end = std::min(text.find(',', begin), text.size());
     const std::string part = text.substr(begin, end - begin);
     const auto equals = part.find('=');
-    require<ConfigError>(equals != part.npos, who, ": option=value expected, got '", part, "'");
+    require<ConfigError>(equals != part.npos, who, ": option=value expected, got '", part,
+                         begin == 0 ? "'" : "'; a value cannot hold a comma");
     const std::string name = part.substr(0, equals);
     for (const auto& earlier : given)
       require<ConfigError>(!same_name(earlier, name), who, ": the option '", name, "' is given twice");

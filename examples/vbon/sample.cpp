@@ -62,13 +62,14 @@ void add_sample(CLI::App& program, Job& job) {
   auto* c = program.add_subcommand("sample", "Draws responses of a model");
   auto o = std::make_shared<SampleOptions>();
   c->footer("Example: vbon sample --model vbon-run/model --prompt 'This film is' --samples 4 --max-new-tokens 24");
-  c->add_option("--model", o->model, "GGUF file or Hugging Face folder; empty: the fetched SmolLM2-135M-Instruct");
+  c->add_option("--model", o->model, "GGUF file or Hugging Face folder; by default the fetched SmolLM2-135M-Instruct");
   c->add_option("--adapter", o->adapter, "LoRA adapter of that model, a peft folder");
   o->source.add_to(*c);
   c->add_option("--samples", o->samples, "responses per prompt")->capture_default_str();
   c->add_option("--max-new-tokens", o->sampler.max_new_tokens, "tokens of a response at most")->capture_default_str();
   c->add_option("--min-new-tokens", o->sampler.min_new_tokens, "no end of the response before")->capture_default_str();
-  c->add_option("--temperature", o->sampler.temperature, "0: always the most probable token")->capture_default_str();
+  auto* temperature =
+      c->add_option("--temperature", o->sampler.temperature, "0: always the most probable token")->capture_default_str();
   c->add_option("--top-k", o->sampler.top_k, "only the k most probable tokens; 0: all")->capture_default_str();
   c->add_option("--top-p", o->sampler.top_p, "only the most probable tokens of this mass together")->capture_default_str();
   c->add_option("--min-p", o->sampler.min_p, "only tokens with this share of the highest probability")
@@ -76,7 +77,7 @@ void add_sample(CLI::App& program, Job& job) {
   c->add_option("--repetition-penalty", o->sampler.repetition_penalty,
                 "above 1: tokens that stand already become less probable")
       ->capture_default_str();
-  c->add_flag("--greedy", o->greedy, "the same as --temperature 0");
+  c->add_flag("--greedy", o->greedy, "the same as --temperature 0")->excludes(temperature);
   c->add_option("--reward", o->reward, std::string("also print the reward; ") + reward_help);
   c->add_flag("--json", o->json,
               "JSON lines with text, log-prob and length; with --reward also the reward, and then a reference cache");

@@ -52,7 +52,7 @@ void TrainRewardOptions::add_to(CLI::App& c) {
     return c.add_option(flag, value, help)->group(group);
   };
   const auto with_default = [&](const char* flag, auto& value, const std::string& help, const char* group) {
-    add(flag, value, help, group)->capture_default_str();
+    return add(flag, value, help, group)->capture_default_str();
   };
   const auto flag = [&](const char* name, bool& value, const char* help, const char* group) {
     c.add_flag(name, value, help)->group(group);
@@ -71,9 +71,11 @@ void TrainRewardOptions::add_to(CLI::App& c) {
       "instead: preferences, JSON lines {\"prompt\", \"chosen\", \"rejected\"} with an optional \"margin\", texts or "
       "conversations; without \"prompt\" chosen and rejected hold it",
       what);
-  add("--held-out", held_out, "examples of the same form to measure on; empty: a share of the others", what);
+  auto* file =
+      add("--held-out", held_out, "examples of the same form to measure on; by default a share of the others", what);
   with_default("--held-out-share", held_out_share, "share of the prompts to hold out, chosen by a hash of the text; 0: none",
-               what);
+               what)
+      ->excludes(file);
   flag("--head-only", head_only, "train the head alone, on states of the model that are computed once", what);
   flag("--new-head", new_head, "begin a new head of one output where the model has one already", what);
   with_default("--out", out, "folder of the run: model/, metrics, checkpoints", what);
@@ -92,8 +94,8 @@ void TrainRewardOptions::add_to(CLI::App& c) {
        "classifier:FOLDER reads responses as they are",
        texts);
   const char* training = "Training";
-  with_default("--epochs", epochs, "times that each example is taken", training);
-  add("--steps", steps, "instead: optimiser steps", training);
+  auto* passes = with_default("--epochs", epochs, "times that each example is taken", training);
+  add("--steps", steps, "instead: optimiser steps", training)->excludes(passes);
   with_default("--batch", batch, "examples per step", training);
   with_default("--micro-batch", micro_batch,
                "examples per backward pass at most; less needs less memory, and may be changed when a run is resumed "

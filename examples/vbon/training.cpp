@@ -78,6 +78,10 @@ train::Draw draw_from_name(std::string_view flag, const std::string& name) {
     if (one == name) return draw;
   throw ConfigError(message("unknown ", flag, " '", name, "'; known: outer, best, uniform, all"));
 }
+/// "name:option=value,..." names this option.
+bool gives_option(const std::string& spec, const std::string& option) {
+  return ("," + name_and_argument(spec).second).find("," + option + "=") != std::string::npos;
+}
 }  // namespace
 
 std::vector<train::Phase> phases(const AlignOptions& o) {
@@ -107,6 +111,8 @@ std::vector<train::Phase> phases(const AlignOptions& o) {
   auto& last = all.back();
   if (!last.objective.streams && last.objective.needs.min_group == 0) last.source = train::Source::cache;
   if (!o.pairs.empty()) {
+    require<ConfigError>(!gives_option(o.objective, "pairs"), "--objective ", o.objective,
+                         ": the option pairs makes pairs from samples, and --pairs brings them; give one of the two");
     static const std::vector<Preference> some = {{.prompt = {}, .chosen = {0}, .rejected = {0}}};
     last.source = train::Source::pairs;
     last.pairs = some;  // stands for those of the file until the model is there to read them

@@ -151,11 +151,72 @@ TEST_CASE("a number is read whole and within its type, or refused by flag, value
   CHECK(vbon(tiny_align(folder / "run", {"--clip", "inf", "--steps", "1", "--warmup", "0", "--warm-steps", "0"})).code == 0);
 }
 
+TEST_CASE("a flag whose text is empty is refused: a script's variable was not set", "[cli][error]") {
+  TemporaryFolder folder;
+  const std::vector<Arguments> wrong = {{"align", "--pairs"},        {"align", "--reward"},         {"compare", "--prompts"},
+                                        {"evaluate", "--reference"}, {"export", "--model"},         {"sample", "--model"},
+                                        {"decode", "--out"},         {"train-reward", "--held-out"}};
+  for (const auto& one : wrong)
+    check_refused(vbon({one[0], one[1], ""}), "vbon " + one[0], {one[1] + ":", "got ''", "leave the flag out"});
+}
+
+TEST_CASE("two flags of which one would be passed over are refused by name", "[cli][error]") {
+  TemporaryFolder folder;
+  check_refused(vbon({"sample", "--prompt", "a", "--greedy", "--temperature", "2"}), "vbon sample",
+                {"--greedy", "--temperature"});
+  check_refused(vbon({"train-reward", "--scores", "a", "--held-out", "b", "--held-out-share", "0.5"}), "vbon train-reward",
+                {"--held-out-share", "--held-out"});
+  check_refused(vbon({"train-reward", "--scores", "a", "--steps", "3", "--epochs", "2"}), "vbon train-reward",
+                {"--steps", "--epochs"});
+  check_refused(vbon({"export", "a", "--model", "b", "--out", "c"}), "vbon export", {"model"});
+  check_refused(vbon(tiny_align(folder / "run", {"--objective", "dpo:label_smoothing=0.1"})), "vbon align",
+                {"unknown option 'label_smoothing'", "beta"});
+  check_refused(vbon({"align", "--objective", "dpo:beta=1,pairs=all_strict", "--pairs", "pairs.jsonl"}), "vbon align",
+                {"--objective dpo:beta=1,pairs=all_strict", "--pairs"});
+}
+
+TEST_CASE("what a value of a method may be is told with the method", "[cli][error]") {
+  TemporaryFolder folder;
+  const auto refused = [&](const std::string& objective, const Arguments& parts) {
+    check_refused(vbon(tiny_align(folder / "run", {"--objective", objective})), "vbon align", parts);
+  };
+  refused("bond:forward_n=nan", {"forward_n", "a whole number expected, got 'nan'"});
+  refused("infalign:t=1e6", {"t in [-700, 700]", "got 1000000"});
+  refused("dpo:beta=1,path/b", {"option=value expected, got 'path/b'", "comma"});
+  const Arguments decode = {"decode", "--model", tiny_model, "--reward", tiny_reward, "--prompt", "a"};
+  check_refused(vbon(decode + Arguments{"--temperature", "1e-320"}), "vbon decode", {"--temperature in [1e-6, 1e6]"});
+}
+
+TEST_CASE("a model without a tokenizer is named", "[cli][error]") {
+  TemporaryFolder folder;
+  copy_model(folder / "model");
+  std::filesystem::remove(folder / "model" / "tokenizer.json");
+  check_refused(vbon({"sample", "--model", (folder / "model").string(), "--prompt", "a"}), "vbon sample",
+                {(folder / "model").string(), "no tokenizer.json"});
+}
+
+TEST_CASE("an export that fails leaves nothing in the way of the next", "[cli][error]") {
+  TemporaryFolder folder;
+  const Arguments to = {"export", tiny_model, "--out", (folder / "out").string()};
+  CHECK(vbon(to, {.file_size_limit = 100}).code != 0);
+  CHECK_FALSE(std::filesystem::exists(folder / "out"));
+  CHECK(vbon(to).code == 0);
+}
+
+TEST_CASE("a list of words that is no text is quoted readably", "[cli][error]") {
+  TemporaryFolder folder;
+  write(folder / "words", std::string("\xff\x01\x02 no tab"));
+  const auto result = vbon({"score", "--reward", "lexicon:" + (folder / "words").string(), "--text", "a"});
+  check_refused(result, "vbon score", {"line 1", "word<TAB>score"});
+  CHECK(result.err.find('\xff') == std::string::npos);
+}
+
 TEST_CASE("a flag that the program does not have is named wherever it stands", "[cli][error]") {
   check_refused(vbon({"--bogus"}), "vbon", {"unknown flag '--bogus'", "--version", "align"});
   check_refused(vbon({"-v"}), "vbon", {"unknown flag '-v'"});
   check_refused(vbon({"--seed=3", "sample"}), "vbon", {"unknown flag '--seed'", "a command comes first"});
   check_refused(vbon({"align", "--", "--n", "4"}), "vbon align", {"'--n' stands behind '--'"});
+  check_refused(vbon({"inspect", tiny_model, "more"}), "vbon inspect", {"'more'", "see 'vbon inspect --help'"});
 }
 
 TEST_CASE("a pipe or a device is refused at once, wherever a file is expected", "[cli][error]") {

@@ -4,9 +4,8 @@ namespace vbon::test {
 TEST_CASE("every command explains itself", "[cli]") {
   const auto general = vbon({"--help"});
   CHECK(general.code == 0);
-  for (const std::string command :
-       {"align", "sample", "decode", "score", "evaluate", "train-reward", "evaluate-reward", "calibrate", "compare", "export",
-        "inspect"}) {
+  for (const std::string command : {"align", "sample", "decode", "score", "evaluate", "train-reward", "evaluate-reward",
+                                    "calibrate", "compare", "export", "inspect"}) {
     CAPTURE(command);
     CHECK(has(general.out, command));
     const auto help = vbon({command, "--help"});

@@ -180,7 +180,7 @@ TEST_CASE("errors of a cache name the place and the remedy", "[rollout][error]")
   };
   const auto nan = code([&] { ReferenceCache(policy, NanAt{}, prompts, {.samples = 4}); });
   has(nan, "nan_reward");
-  has(nan, "sample 2 of prompt 0");
+  has(nan, "sample 2 of the prompt '");
   write(folder / "nan.jsonl", "{\"prompt\":\"a\",\"responses\":[\"x\",\"y\"],\"rewards\":[0.5,NaN]}\n");
   const auto nan_line = code([&] { ReferenceCache::load(folder / "nan.jsonl"); });
   has(nan_line, "nan_reward");

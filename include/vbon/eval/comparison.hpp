@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <initializer_list>
 #include <limits>
 #include <string>
 #include <utility>
@@ -233,14 +234,18 @@ inline std::string comparison_csv(const Comparison& c) {
   };
   std::string csv =
       "method,mean_reward,mean_reward_low_95,mean_reward_high_95,win_rate,win_rate_low_95,win_rate_high_95,kl,kl_standard_"
-      "error,efficiency,lead_over_first,lead_low_95,lead_high_95,length,ended,sampled_tokens,reward_calls,error\n";
+      "error,kl_is_bound,efficiency,lead_over_first,lead_low_95,lead_high_95,length,ended,sampled_tokens,reward_calls,"
+      "error\n";
   for (const auto* row : detail::compared_rows(c)) {
+    const auto add = [&](std::initializer_list<double> values) {
+      for (const double value : values) csv += "," + (std::isfinite(value) ? nlohmann::json(value).dump() : std::string());
+    };
     csv += quoted(row->name);
-    for (const double value :
-         {row->mean_reward.value, row->mean_reward.low, row->mean_reward.high, row->win_rate.value, row->win_rate.low,
-          row->win_rate.high, row->kl.value, row->kl.error, row->efficiency, row->lead.value, row->lead.low, row->lead.high,
-          row->length, row->ended, row->sampled_tokens, row->reward_calls})
-      csv += "," + (std::isfinite(value) ? nlohmann::json(value).dump() : std::string());
+    add({row->mean_reward.value, row->mean_reward.low, row->mean_reward.high, row->win_rate.value, row->win_rate.low,
+         row->win_rate.high, row->kl.value, row->kl.error});
+    csv += row == &c.best ? ",1" : ",0";
+    add({row->efficiency, row->lead.value, row->lead.low, row->lead.high, row->length, row->ended, row->sampled_tokens,
+         row->reward_calls});
     csv += "," + quoted(row->error) + "\n";
   }
   return csv;

@@ -51,7 +51,7 @@ constexpr std::array<std::string_view, 5> option_names(PhiKind) {
 struct Phi {
   PhiKind kind = PhiKind::identity;
   double n = 4;      // of bon_log and bon_first_order [>= 1]
-  double t = 10;     // of exp: > 0 for best-of-N, < 0 for worst-of-N [not 0]
+  double t = 10;     // of exp: > 0 for best-of-N, < 0 for worst-of-N [in [-700, 700], not 0]
   double floor = 0;  // of the logs [in [0, 1]]
   void each_option(auto&& f) {
     f("phi", kind, "transform of the quantile: identity, log, bon_log, exp, bon_first_order");
@@ -72,7 +72,8 @@ struct Phi {
         require_at_least("phi", "N", n, 1);
         return (n - 1) * log_floored(u);
       case PhiKind::exp:
-        require<DomainError>(t != 0 && std::isfinite(t), "phi: t != 0 expected, got ", t);
+        require<DomainError>(t != 0 && std::abs(t) <= 700,
+                             "phi: t in [-700, 700] and not 0 expected (e^t is a double), got ", t);
         return std::copysign(std::exp(t * u), t);
       case PhiKind::bon_first_order:
         require_at_least("phi", "N", n, 1);

@@ -43,7 +43,9 @@ struct Sampler {
       require<ConfigError>(value >= low && value <= high, "Sampler: ", name, " in [", low, ", ", high, "] expected, got ",
                            value);
     };
-    in(temperature, 0, 1e6, "temperature");
+    require<ConfigError>(temperature == 0 || (temperature >= 1e-6 && temperature <= 1e6),
+                         "Sampler: temperature in [1e-6, 1e6], or 0 for the most probable token, expected, got ",
+                         temperature);
     in(top_p, 0, 1, "top_p");
     in(min_p, 0, 1, "min_p");
     in(repetition_penalty, 1e-6, 1e6, "repetition_penalty");

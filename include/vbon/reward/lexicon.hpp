@@ -12,6 +12,7 @@
 #include <unordered_map>
 
 #include "vbon/io/mapped_file.hpp"
+#include "vbon/io/utf8.hpp"
 #include "vbon/reward/concept.hpp"
 #include "vbon/reward/text_input.hpp"
 
@@ -52,15 +53,16 @@ class Lexicon {
       if (line.ends_with('\r')) line.remove_suffix(1);
       if (line.empty() || line.starts_with("# ")) continue;
       const std::size_t tab = line.find('\t');
-      require<FormatError>(tab != line.npos && tab > 0, source, ": line ", number, ": word<TAB>score expected, got '", line,
-                           "'");
+      require<FormatError>(tab != line.npos && tab > 0, source, ": line ", number, ": word<TAB>score expected, got '",
+                           io::excerpt(line), "'");
       const std::string_view word = line.substr(0, tab);
       std::string_view column = line.substr(tab + 1);
       column = column.substr(0, column.find('\t'));
       double score = 0;
       const auto [rest, error] = std::from_chars(column.data(), column.data() + column.size(), score);
       require<FormatError>(error == std::errc{} && rest == column.data() + column.size() && std::isfinite(score), source,
-                           ": line ", number, ": a finite score expected for '", word, "', got '", column, "'");
+                           ": line ", number, ": a finite score expected for '", io::excerpt(word), "', got '",
+                           io::excerpt(column), "'");
       const auto [earlier, is_new] = line_of.emplace(lexicon.folded(word), number);
       require<FormatError>(is_new || !options.reject_repeated, source, ": line ", number, ": the word '", word,
                            "' stands in line ", earlier->second, " already");

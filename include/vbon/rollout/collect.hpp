@@ -57,9 +57,9 @@ void score(const R& reward, RolloutBatch& batch) {
     for (Index m = 0; m < batch.samples(p); ++m) {
       const auto i = batch.group_offset[static_cast<std::size_t>(p)] + m;
       require<DomainError>(!std::isnan(batch.reward[i]), ErrorCode{"nan_reward"}, "reward '", name_of(reward),
-                           "' is NaN for sample ", m, " of prompt ", batch.prompt[static_cast<std::size_t>(p)].id, " ('",
-                           io::excerpt(batch.prompt[static_cast<std::size_t>(p)].text),
-                           "'); fix the reward or drop the prompt");
+                           "' is NaN for sample ", m, " of the prompt '",
+                           io::excerpt(batch.prompt[static_cast<std::size_t>(p)].text), "' (id ",
+                           batch.prompt[static_cast<std::size_t>(p)].id, "); fix the reward or drop the prompt");
     }
 }
 

@@ -56,6 +56,7 @@ inline Index pass_rows(Index total, Index most) {
 
 struct SamplingBytes {
   Index cache = 0, activations = 0, rows = 0;
+  Index responses = 0;  // tokens, log-probs and texts of all that one call draws
 };
 /// One call of CausalLmPolicy::sample.
 inline SamplingBytes sampling_bytes(const model::Shape& s, const PlannedSampling& job) {
@@ -65,6 +66,8 @@ inline SamplingBytes sampling_bytes(const model::Shape& s, const PlannedSampling
   SamplingBytes out;
   out.cache = model::cache_bytes(s, prompts, job.prompt_tokens, together, job.new_tokens);
   out.rows = std::max(prompts * job.prompt_tokens, together);
+  constexpr Index per_token = 2 * (sizeof(TokenId) + sizeof(double)) + 4, per_response = 256;
+  out.responses = job.prompts * job.samples * (job.new_tokens * per_token + per_response);
   // A session keeps the hidden rows twice; drafts of one prompt have their first logits in common.
   const Index logits = slice > 1 ? prompts * s.vocab : 0;
   out.activations = (2 * together * s.width + logits) * static_cast<Index>(sizeof(float));
@@ -92,6 +95,7 @@ inline MemoryPlan plan_sampling(const PlannedModel& m, const PlannedSampling& jo
                             {"weights", weights.values},
                             {"packed copy", weights.packed},
                             {"KV cache", sampling.cache},
+                            {"responses", sampling.responses},
                             {"activations", sampling.activations + model::forward_bytes(m.shape, sampling.rows, 0) +
                                                 model::kernel_bytes(m.shape, m.threads) + detail::rotary_bytes(m.shape)}}}});
 }
@@ -130,6 +134,7 @@ inline MemoryPlan plan_alignment(const PlannedModel& m, const PlannedAlignment& 
                             {"weights", copies * weights.values + adapter},
                             {"packed copy", weights.packed},
                             {"KV cache", references.cache},
+                            {"responses", references.responses},
                             {"activations", references.activations + model::forward_bytes(s, references.rows, 0) +
                                                 model::kernel_bytes(s, m.threads) + fixed}}},
                           {"train",
