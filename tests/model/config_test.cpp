@@ -8,13 +8,12 @@
 
 namespace vbon::test {
 namespace {
-using model::Json;
 
-Json llama_config() { return model::find_family("llama").config(tiny_shape("llama")); }
-model::Shape read(const Json& config) { return model::read_shape(model::ConfigReader(config, "config.json")); }
+model::Json llama_config() { return model::find_family("llama").config(tiny_shape("llama")); }
+model::Shape read(const model::Json& config) { return model::read_shape(model::ConfigReader(config, "config.json")); }
 
 /// The message of the error that reading this config gives.
-std::string refusal(const Json& config) {
+std::string refusal(const model::Json& config) {
   try {
     read(config);
   } catch (const Error& error) {
@@ -22,7 +21,7 @@ std::string refusal(const Json& config) {
   }
   return {};
 }
-Json with(Json config, const std::string& key, const Json& value) {
+model::Json with(model::Json config, const std::string& key, const model::Json& value) {
   config[key] = value;
   return config;
 }
@@ -35,7 +34,7 @@ TEST_CASE("every family reads the config it writes", "[model]") {
   const auto kind = GENERATE(from_range(tiny_kinds()));
   CAPTURE(kind);
   const model::Shape s = tiny_shape(kind);
-  const Json written = model::find_family(s.family).config(s);
+  const model::Json written = model::find_family(s.family).config(s);
   const model::Shape again = read(written);
   CHECK(model::find_family(again.family).config(again) == written);
   CHECK((again.qkv_bias == s.qkv_bias && again.attention_out_bias == s.attention_out_bias && again.mlp_bias == s.mlp_bias));
@@ -44,20 +43,20 @@ TEST_CASE("every family reads the config it writes", "[model]") {
 }
 
 TEST_CASE("older and current spellings of rotary settings mean the same", "[model]") {
-  Json old = llama_config();
+  model::Json old = llama_config();
   old["rope_theta"] = 5e5;
   old["rope_scaling"] = {{"type", "linear"}, {"factor", 4}};
-  Json current = llama_config();
+  model::Json current = llama_config();
   current.erase("rope_theta");
   current.erase("rope_scaling");
   current["rope_parameters"] = {{"rope_theta", 5e5}, {"rope_type", "linear"}, {"factor", 4.0}};
-  for (const Json& config : {old, current}) {
+  for (const model::Json& config : {old, current}) {
     const auto s = read(config);
     CHECK(s.rope.theta == 5e5);
     CHECK(s.rope.scaling == model::RopeScaling::linear);
     CHECK(s.rope.factor == 4);
   }
-  Json neox = model::find_family("gpt_neox").config(tiny_shape("neox"));
+  model::Json neox = model::find_family("gpt_neox").config(tiny_shape("neox"));
   neox["rotary_pct"] = 0.67;
   CHECK(read(neox).rope.dim == 4);  // 0.67 of 6, rounded down
 }
@@ -67,7 +66,7 @@ TEST_CASE("a wrong config is refused by the name of the entry", "[model][error]"
     CAPTURE(text);
     for (const char* part : parts) CHECK(text.find(part) != text.npos);
   };
-  const Json good = llama_config();
+  const model::Json good = llama_config();
   REQUIRE(refusal(good).empty());
   names(refusal(with(good, "model_type", "perceptron")),
         {"config.json", "perceptron", "llama", "gpt2", "gpt_neox", "qwen2"});
@@ -85,7 +84,7 @@ TEST_CASE("a wrong config is refused by the name of the entry", "[model][error]"
   names(refusal(with(good, "rope_scaling", {{"rope_type", "linear"}})), {"factor", "missing"});
   names(refusal(with(good, "tie_word_embeddings", 1)), {"tie_word_embeddings", "true or false"});
   names(refusal(with(good, "eos_token_id", 37)), {"end token", "37"});
-  names(refusal(Json::array()), {"object"});
+  names(refusal(model::Json::array()), {"object"});
   names(refusal(with(model::find_family("gpt2").config(tiny_shape("gpt2")), "n_head", 5)), {"n_head", "5", "24"});
 }
 
@@ -108,8 +107,8 @@ TEST_CASE("a saved model loads with the same bits, whole, sharded and in half pr
 TEST_CASE("weights that contradict the config are named", "[model][error]") {
   const TemporaryFolder folder;
   model::save_causal_lm(tiny_model("llama"), folder.path());
-  const Json good = io::read_json(folder / "config.json");
-  const auto refused = [&](const std::string& key, const Json& value, std::initializer_list<const char*> parts) {
+  const model::Json good = io::read_json(folder / "config.json");
+  const auto refused = [&](const std::string& key, const model::Json& value, std::initializer_list<const char*> parts) {
     io::write_file_atomically(folder / "config.json", with(good, key, value).dump());
     std::string text;
     try {
@@ -127,7 +126,7 @@ TEST_CASE("weights that contradict the config are named", "[model][error]") {
   refused("num_hidden_layers", 1000000000, {"1000000000 layers"});
   refused("attention_bias", true, {"q_proj.bias"});
   model::save_causal_lm(tiny_model("llama_biased"), folder.path());
-  const Json biased = io::read_json(folder / "config.json");
+  const model::Json biased = io::read_json(folder / "config.json");
   io::write_file_atomically(folder / "config.json", with(biased, "attention_bias", false).dump());
   CHECK_THROWS_AS(model::load_causal_lm(folder.path()), FormatError);
   io::write_file_atomically(folder / "config.json", with(biased, "tie_word_embeddings", false).dump());
