@@ -289,9 +289,13 @@ inline Plot comparison_plot(const Comparison& c) {
                            .y_low = {interval ? m.win_rate.low : m.win_rate.value},
                            .y_high = {interval ? m.win_rate.high : m.win_rate.value}});
   }
-  const auto lines = static_cast<double>((plot.series.size() + 2) / 3);
-  plot.extra = message("set key below center maxcols 3\nset bmargin ", 5.5 + 1.3 * lines, "\nset yrange [", lowest,
-                       ":1]\nset xrange [", -0.02 * last, ":", last, "]");
+  std::size_t longest = 1;
+  for (const auto& series : plot.series) longest = std::max(longest, series.title.size());
+  // As many columns as fit in any font: the label of the axis must stay free of the key.
+  const std::size_t columns = std::clamp<std::size_t>(static_cast<std::size_t>(plot.width) / (60 + 8 * longest), 1, 3);
+  const auto lines = static_cast<double>((plot.series.size() + columns - 1) / columns);
+  plot.extra = message("set key below center maxcols ", columns, "\nset bmargin ", 5.5 + 1.3 * lines, "\nset yrange [",
+                       lowest, ":1]\nset xrange [", -0.02 * last, ":", last, "]");
   return plot;
 }
 

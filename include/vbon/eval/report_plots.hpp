@@ -55,8 +55,10 @@ inline Plot frontier_plot(const Evaluation& e) {
           .x_label = "KL(policy || reference), nats per response",
           .y_label = "win rate against the reference",
           .series = {theory, best, aligned, reference},
-          .extra = "set key below center maxcols 2\nset bmargin 7.5\nset yrange [0.45:1]\nset xrange [-0.02:" +
-                   std::to_string(last) + "]"};
+          // One column: how many fit beside each other depends on the font, and the axis label must stay free.
+          .extra = "set key below center maxcols 1\nset bmargin 9.5\nset yrange [0.45:1]\nset xrange [-0.02:" +
+                   std::to_string(last) + "]",
+          .height = 400};
 }
 
 /// Shares of rewards in equal bins; the first and last bin take what lies outside the central 99.8%.
