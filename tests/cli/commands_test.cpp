@@ -90,6 +90,10 @@ TEST_CASE("inspect tells family, sizes and tokenizer, and what is known by name"
   CHECK(model.code == 0);
   for (const std::string part : {"llama", "2 of width 32", "model.embed_tokens.weight", "64 tokens"})
     CHECK(has(model.out, part));
+  const auto too_long = vbon({"inspect", tiny_model, "--prompt-tokens", "40", "--max-new-tokens", "30"});
+  CHECK(too_long.code == 0);
+  for (const char* said : {"no plan", "40 tokens (--prompt-tokens)", "30 (--max-new-tokens)", "context of 64"})
+    CHECK(has(too_long.out, said));
   CHECK(has(vbon({"inspect", "objectives"}).out, "vbon_bound"));
   CHECK(has(vbon({"inspect", "estimators"}).out, "harmonic"));
   CHECK(has(vbon({"inspect", "rewards"}).out, "process"));

@@ -85,6 +85,17 @@ TEST_CASE("compare trains each method from the same start and writes one table",
 
   const auto csv = text_of(run / "compare.csv");
   CHECK(std::count(csv.begin(), csv.end(), '\n') == 6);  // headings, reference, best-of-N, three methods
+  // Only the KL of best-of-N is a bound, not an estimate.
+  const auto marks_a_bound = [&](const std::string& row) {
+    const auto at = csv.find("\n" + row + ",");
+    REQUIRE(at != csv.npos);
+    std::istringstream cells(csv.substr(at + 1, csv.find('\n', at + 1) - at - 1));
+    std::string cell;
+    for (int column = 0; column < 10; ++column) std::getline(cells, cell, ',');
+    return cell;
+  };
+  CHECK(marks_a_bound("best of 4") == "1");
+  for (const auto& name : three) CHECK(marks_a_bound(name) == "0");
   const auto page = text_of(run / "compare.html");
   for (const auto& name : three) {
     CHECK(has(csv, "\n" + name + ","));

@@ -35,12 +35,17 @@ double planned(const std::string& out, const std::string& name) {
   REQUIRE(at != std::string::npos);
   return std::stod(out.substr(at + 1 + name.size()));
 }
+/// Peaks of a sanitizer hold its own memory.
+constexpr bool sanitized =
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    true;
+#else
+    false;
+#endif
 }  // namespace
 
 TEST_CASE("the planned memory of sampling and aligning is within a tenth of the peak", "[cli][memory]") {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  return skip("memory plan: a sanitizer's own memory is part of the peak");
-#endif
+  if (sanitized) return skip("memory plan: a sanitizer's own memory is part of the peak");
   const TemporaryFolder folder;
   const std::string model = (folder / "model").string();
   make_checkpoint(model);
@@ -78,5 +83,26 @@ TEST_CASE("the planned memory of sampling and aligning is within a tenth of the 
   CHECK(planned(plan.out, "with --lora-rank 8") == Approx(adapted).epsilon(0.1));
   const double aligned = run(align + Arguments{"--out", (folder / "full").string()});
   CHECK(planned(plan.out, "memory to align") == Approx(aligned).epsilon(0.1));
+}
+
+TEST_CASE("the planned memory of many short responses is within a tenth of what they add to the peak", "[cli][memory]") {
+  if (sanitized) return skip("memory plan: a sanitizer's own memory is part of the peak");
+  for (const char* tokens : {"8", "32"}) {
+    const auto held = [&](const std::string& samples) {
+      const auto finished = vbon({"sample", "--model", tiny_model, "--prompt", "a film", "--samples", samples,
+                                  "--max-new-tokens", tokens, "--min-new-tokens", tokens, "--threads", "1", "--quiet"});
+      INFO(finished.err);
+      REQUIRE(finished.code == 0);
+      const auto plan = vbon({"inspect", tiny_model, "--samples", samples, "--prompt-tokens", "3", "--max-new-tokens",
+                              tokens, "--threads", "1"});
+      INFO(plan.err);
+      REQUIRE(plan.code == 0);
+      return std::pair{planned(plan.out, "memory to sample"), finished.peak_megabytes};
+    };
+    const auto [few_planned, few] = held("1000");
+    const auto [many_planned, many] = held("60000");
+    CAPTURE(tokens, few_planned, many_planned);
+    CHECK(many_planned - few_planned == Approx(many - few).epsilon(0.1));
+  }
 }
 }  // namespace vbon::test

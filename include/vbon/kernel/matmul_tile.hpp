@@ -48,11 +48,13 @@ template <class Arch, int Rows, int Panels>
       for (int h = 0; h < 2; ++h) {
         const Index c = p * width + (2 * part + h) * L;
         const Index count = std::clamp<Index>(columns - c, 0, L);
+        const auto some = [count](const float* from) {  // partial loads go through memory where there are no masks
+          return count == L ? load<Arch>(from) : load_partial<Arch>(from, count);
+        };
         B start(0.0f);
-        if (t.bias != nullptr) start = load_partial<Arch>(t.bias + c, count);
+        if (t.bias != nullptr) start = some(t.bias + c);
         VBON_UNROLL
-        for (int r = 0; r < Rows; ++r)
-          sum[p][r][h] = t.accumulate ? start + load_partial<Arch>(t.y + r * t.y_row + c, count) : start;
+        for (int r = 0; r < Rows; ++r) sum[p][r][h] = t.accumulate ? start + some(t.y + r * t.y_row + c) : start;
       }
     }
     const float* x = t.x;

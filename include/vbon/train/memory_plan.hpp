@@ -66,7 +66,8 @@ inline SamplingBytes sampling_bytes(const model::Shape& s, const PlannedSampling
   SamplingBytes out;
   out.cache = model::cache_bytes(s, prompts, job.prompt_tokens, together, job.new_tokens);
   out.rows = std::max(prompts * job.prompt_tokens, together);
-  constexpr Index per_token = 2 * (sizeof(TokenId) + sizeof(double)) + 4, per_response = 256;
+  // A token, its log-prob as collected and as handed over, about 4 bytes of text; a text's string, its end and weight.
+  constexpr Index per_token = sizeof(TokenId) + 2 * sizeof(double) + 4, per_response = sizeof(std::string) + 32;
   out.responses = job.prompts * job.samples * (job.new_tokens * per_token + per_response);
   // A session keeps the hidden rows twice; drafts of one prompt have their first logits in common.
   const Index logits = slice > 1 ? prompts * s.vocab : 0;
