@@ -11,14 +11,6 @@ const std::filesystem::path& finished_run() {
   REQUIRE(run.code == 0);
   return path;
 }
-/// Starts the run and kills it after so many microseconds; true when nothing was left to kill.
-bool ends_before_kill(const std::filesystem::path& out, long after) {
-  const auto run = vbon(tiny_align(out), {.signal = SIGKILL, .after = after});
-  if (run.code == 0 || has(run.err, "is finished")) return true;  // the latter: killed after the mark
-  INFO(after << " us: " << run.err);
-  REQUIRE(run.code == 128 + SIGKILL);
-  return false;
-}
 }  // namespace
 
 TEST_CASE("align leaves a model, a report, metrics and no checkpoint", "[cli]") {
@@ -52,9 +44,7 @@ TEST_CASE("another seed gives another run", "[cli]") {
 
 TEST_CASE("a run killed again and again ends like one that was not", "[cli][resume]") {
   TemporaryFolder folder;
-  KillTimes time(tiny_align(folder / "whole"));
-  for (int kills = 0; !ends_before_kill(folder / "run", time.next()); ++kills) REQUIRE(kills < 100);
-  CHECK(time.drawn() > 3);
+  kill_until_it_ends(tiny_align(folder / "run"), KillTimes(tiny_align(folder / "whole")));
   check_equal_runs(folder / "run", finished_run());
 }
 
@@ -62,7 +52,7 @@ TEST_CASE("a run killed in its first moments can be started again", "[cli][resum
   TemporaryFolder folder;
   for (long after = 500; after < 25000; after += 250) {
     std::filesystem::remove_all(folder / "run");
-    if (!ends_before_kill(folder / "run", after)) ends_before_kill(folder / "run", after);
+    if (!ends_before_kill(tiny_align(folder / "run"), after)) ends_before_kill(tiny_align(folder / "run"), after);
   }
   const auto last = vbon(tiny_align(folder / "run"));
   INFO(last.err);

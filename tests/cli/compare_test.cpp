@@ -127,15 +127,7 @@ TEST_CASE("a method of a comparison is the run that align makes of it", "[cli]")
 
 TEST_CASE("a comparison killed again and again ends like one that was not", "[cli][resume]") {
   const TemporaryFolder folder;
-  KillTimes time(compares(folder / "whole"));
-  for (;;) {
-    const auto run = vbon(compares(folder / "run"), {.signal = SIGKILL, .after = time.next()});
-    if (run.code == 0 || has(run.err, "is finished")) break;
-    INFO(run.err);
-    REQUIRE(run.code == 128 + SIGKILL);
-    REQUIRE(time.drawn() < 100);
-  }
-  CHECK(time.drawn() > 3);
+  kill_until_it_ends(compares(folder / "run"), KillTimes(compares(folder / "whole")));
   check_same(folder / "run", finished());
 }
 

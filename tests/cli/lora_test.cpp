@@ -49,20 +49,9 @@ TEST_CASE("align with LoRA leaves the adapter and the merged model, of which onl
 
 TEST_CASE("with LoRA neither threads nor kills change a bit", "[cli][lora][resume]") {
   const TemporaryFolder folder;
-  const auto run = vbon(tiny_align(folder / "threads", lora + Arguments{"--threads", "2"}));
-  INFO(run.err);
-  REQUIRE(run.code == 0);
+  const KillTimes time(tiny_align(folder / "threads", lora + Arguments{"--threads", "2"}));
   check_equal_lora_runs(folder / "threads", finished_lora_run());
-
-  int kills = 0;
-  for (long after = 40000;; after += 12000) {
-    const auto attempt = vbon(tiny_align(folder / "killed", lora), {.signal = SIGKILL, .after = after});
-    if (attempt.code == 0 || has(attempt.err, "is finished")) break;
-    INFO(attempt.err);
-    REQUIRE(attempt.code == 128 + SIGKILL);
-    REQUIRE(++kills < 100);
-  }
-  CHECK(kills >= 1);
+  kill_until_it_ends(tiny_align(folder / "killed", lora), time);
   check_equal_lora_runs(folder / "killed", finished_lora_run());
 }
 

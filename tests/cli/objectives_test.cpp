@@ -57,17 +57,10 @@ TEST_CASE("anchors and critics come back after a kill, and do not depend on the 
   for (const std::string name : {"jbond", "vbon_ppo"}) {
     CAPTURE(name);
     const TemporaryFolder folder;
-    REQUIRE(vbon(aligns(folder / "whole", name)).code == 0);
+    const KillTimes time(aligns(folder / "whole", name));
     REQUIRE(vbon(aligns(folder / "two", name, {"--threads", "2"})).code == 0);
     check_equal_runs(folder / "two", folder / "whole");
-    int kills = 0;
-    for (long after = 60000;; after += 70000) {
-      const auto run = vbon(aligns(folder / "run", name), {.signal = SIGKILL, .after = after});
-      if (run.code == 0 || has(run.err, "is finished")) break;
-      REQUIRE(run.code == 128 + SIGKILL);
-      REQUIRE(++kills < 100);
-    }
-    CHECK(kills >= 1);
+    kill_until_it_ends(aligns(folder / "run", name), time, 1);
     check_equal_runs(folder / "run", folder / "whole");
   }
 }

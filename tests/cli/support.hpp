@@ -58,6 +58,22 @@ class KillTimes {
   std::uint64_t whole_ = 0, drawn_ = 0, draw_ = 88172645463325252ULL;
 };
 
+inline bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+/// Starts the command and kills it after so many microseconds; true when nothing was left to kill.
+inline bool ends_before_kill(const Arguments& command, long after) {
+  const auto run = vbon(command, {.signal = SIGKILL, .after = after});
+  if (run.code == 0 || has(run.err, "is finished")) return true;  // the latter: killed after the mark
+  INFO(after << " us: " << run.err);
+  REQUIRE(run.code == 128 + SIGKILL);
+  return false;
+}
+/// Starts the command, which goes on with what the start before left, and kills it until it ends by itself.
+inline void kill_until_it_ends(const Arguments& command, KillTimes time, std::uint64_t least = 3) {
+  while (!ends_before_kill(command, time.next())) REQUIRE(time.drawn() < 100);
+  CHECK(time.drawn() > least);
+}
+
 /// A whole `vbon align` of about a second.
 inline Arguments tiny_align(const std::filesystem::path& out, const Arguments& more = {}) {
   return Arguments{"align",      "--model",
@@ -92,8 +108,6 @@ inline void check_equal_runs(const std::filesystem::path& a, const std::filesyst
     CHECK(text_of(a / name) == text_of(b / name));
   }
 }
-
-inline bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 /// An error is one line on standard error that begins with the command and says every part.
 inline void check_refused(const Finished& run, const std::string& who, const Arguments& parts) {

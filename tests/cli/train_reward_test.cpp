@@ -122,18 +122,10 @@ TEST_CASE("a run that is killed ends with the bytes of one that is not, on any n
     CAPTURE(name, head.size());
     const auto whole = folder / (name + " whole"), threads = folder / (name + " threads"),
                parts = folder / (name + " parts");
-    report_of(vbon(training(model, whole, flags)));
+    const KillTimes time(training(model, whole, flags));
     report_of(vbon(training(model, threads, flags + Arguments{"--threads", "2"})));
     check_equal_files(threads, whole);
-    int kills = 0;
-    for (long after = 5000;; after += 2000 + after / 8) {  // a slow machine gets there too
-      const auto attempt = vbon(training(model, parts, flags), {.signal = SIGKILL, .after = after});
-      if (attempt.code == 0 || has(attempt.err, "is finished")) break;
-      INFO(attempt.err);
-      REQUIRE(attempt.code == 128 + SIGKILL);
-      REQUIRE(++kills < 100);
-    }
-    CHECK(kills >= 1);
+    kill_until_it_ends(training(model, parts, flags), time, 1);
     check_equal_files(parts, whole);
   }
 }
