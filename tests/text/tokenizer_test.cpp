@@ -196,5 +196,21 @@ TEST_CASE("SentencePiece scores in a GGUF file give merges in their order", "[te
   CHECK(tokenizer.encode("ba") == Ids{1, 4, 3, 2});
   CHECK(tokenizer.encode("a\xC3\xA9z") == Ids{1, 6, 8, 9, 0});
   CHECK(tokenizer.decode(tokenizer.encode("ab a\xC3\xA9")) == "ab a\xC3\xA9");
+
+  // Written again, as GGUF with a row of the embedding too many and as tokenizer.json, it is the same tokenizer.
+  io::GgufMetadata written;
+  add_gguf_tokenizer(written, tokenizer, 11);
+  io::write_gguf(folder / "again.gguf", written, {});
+  const auto second = io::GgufFile::open(folder / "again.gguf");
+  const auto again = Tokenizer::from_gguf(second);
+  tokenizer.save(folder / "saved");
+  const auto saved = Tokenizer::from_json(folder / "saved");
+  CHECK(again.vocab_size() == 11);
+  for (const char* text : {"ab ab", "ba", "a\xC3\xA9z", "", "  ab b"}) {
+    CAPTURE(text);
+    CHECK(again.encode(text) == tokenizer.encode(text));
+    CHECK(saved.encode(text) == tokenizer.encode(text));
+    CHECK(again.decode(again.encode(text)) == tokenizer.decode(tokenizer.encode(text)));
+  }
 }
 }  // namespace vbon::test
