@@ -76,12 +76,12 @@ void print_plan(std::string_view name, const train::MemoryPlan& plan) {
 }
 /// What the commands sample and align will hold at most. Call it when the tokenizer is loaded: what this process holds
 /// then, those hold too.
-/// @param tensors, file  of the checkpoint: how many, and their bytes
-void print_memory(const InspectOptions& o, const model::Shape& shape, std::size_t tensors, double file) {
+/// @param tensors  of the checkpoint
+void print_memory(const InspectOptions& o, const model::Shape& shape, std::size_t tensors, bool gguf) {
   if (static_cast<std::size_t>(shape.layers) > tensors) return;  // damaged, and too large to be laid out
   const PlannedJob& job = o.job;
   const train::PlannedModel model{.shape = shape,
-                                  .file = static_cast<Index>(file),
+                                  .gguf = gguf,
                                   .overhead = static_cast<Index>(train::resident_megabytes() * 1e6),
                                   .threads = o.common.threads > 0 ? o.common.threads : available_threads()};
   // As long as the context allows; what was asked for beyond it cannot be sampled.
@@ -121,11 +121,10 @@ void inspect_gguf(const InspectOptions& o) {
   const auto file = io::GgufFile::open(o.what);
   line("file", o.what + " (GGUF)");
   const auto shape = model::read_shape(file);
-  double parameters = 0, bytes = 0;
+  double parameters = 0;
   std::map<std::string, int> types;
   for (const auto& tensor : file.tensors()) {
     parameters += static_cast<double>(tensor.size);
-    bytes += static_cast<double>(tensor.bytes.size());
     ++types[std::string(block_format(tensor.type).name)];
   }
   print_shape(shape, parameters);
@@ -134,7 +133,7 @@ void inspect_gguf(const InspectOptions& o) {
   line("tensors", list);
   const auto tokenizer = text::Tokenizer::from_gguf(file);
   print_tokenizer(tokenizer);
-  print_memory(o, shape, file.tensors().size(), bytes);
+  print_memory(o, shape, file.tensors().size(), true);
   if (o.tensors)
     for (const auto& tensor : file.tensors())
       line(block_format(tensor.type).name, tensor.name + "  " + dimensions(tensor.shape));
@@ -148,12 +147,11 @@ void inspect_folder(const InspectOptions& o) {
   line("folder", o.what);
   line("architecture", architectures.empty() ? "not said" : architectures[0]);
   const auto file = io::ShardedSafetensors::open(folder);
-  double parameters = 0, bytes = 0;
+  double parameters = 0;
   std::map<std::string, int> types;
   for (const auto& name : file.names()) {
     const auto& info = file.info(name);
     parameters += static_cast<double>(info.size);
-    bytes += static_cast<double>(info.size * static_cast<Index>(io::dtype_format(info.dtype).bytes));
     ++types[std::string(io::dtype_format(info.dtype).name)];
   }
   std::optional<model::Shape> shape;
@@ -172,7 +170,7 @@ void inspect_folder(const InspectOptions& o) {
     tokenizer = text::Tokenizer::from_json(folder);
     print_tokenizer(*tokenizer);
   }
-  if (shape && shape->labels == 0) print_memory(o, *shape, file.names().size(), bytes);
+  if (shape && shape->labels == 0) print_memory(o, *shape, file.names().size(), false);
   if (o.tensors)
     for (const auto& name : file.names())
       line(io::dtype_format(file.info(name).dtype).name, std::string(name) + "  " + dimensions(file.info(name).shape));

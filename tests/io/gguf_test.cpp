@@ -82,6 +82,16 @@ TEST_CASE("tensors come back bit for bit, or as near as their type allows", "[io
   std::vector<float> threads(values.size());
   kernel::dequantize(Cpu{}, BlockType::q8_0, file.tensor("q8_0").bytes, std::span(threads));
   CHECK(threads == q8);
+  for (const char* name : {"f32", "q8_0"}) {
+    const auto whole = read(file, name);
+    std::vector<float> part(64);
+    file.read_f32(name, 96, part);
+    CHECK(part == std::vector<float>(whole.begin() + 96, whole.begin() + 160));
+    CHECK_THROWS_WITH(file.read_f32(name, 160, part), Contains(name) && Contains("from value 160"));
+    CHECK_THROWS_AS(file.read_f32(name, -32, part), ShapeError);
+  }
+  std::vector<float> block(32);
+  CHECK_THROWS_WITH(file.read_f32("q8_0", 16, block), Contains("blocks of 32"));
   float wrong[4];
   CHECK_THROWS_AS(file.read_f32("f32", wrong), ShapeError);
   CHECK_THROWS_AS(kernel::dequantize(Cpu{}, BlockType::q8_0, file.tensor("q8_0").bytes, std::span<float>(wrong)),

@@ -57,6 +57,13 @@ TEST_CASE("what is written is read back, in every type", "[io][safetensors]") {
   CHECK(file.view_f32("half").empty());
   CHECK_THROWS_AS(file.read_i64("b", ids), FormatError);
   CHECK_THROWS_WITH(read(file, "absent"), Contains("m.safetensors") && Contains("no tensor \"absent\""));
+  for (const char* name : {"b", "brain"}) {
+    float part[3];
+    file.read_f32(name, 2, std::span<float>(part));
+    CHECK(std::equal(part, part + 3, a.begin() + 2));
+    CHECK_THROWS_WITH(file.read_f32(name, 4, std::span<float>(part)), Contains(name) && Contains("from value 4"));
+    CHECK_THROWS_AS(file.read_f32(name, -1, std::span<float>(part)), ShapeError);
+  }
   float wrong[4];
   CHECK_THROWS_AS(file.read_f32("b", std::span<float>(wrong)), ShapeError);
 }

@@ -50,6 +50,22 @@ TEMPLATE_LIST_TEST_CASE("matmul is x w^T plus bias, for any sizes and either lay
   }
 }
 
+TEST_CASE("a weight packed from rows that are read is the weight packed from memory", "[kernel][matmul]") {
+  for (const auto& [rows, outputs, depth] : odd_sizes) {
+    CAPTURE(outputs, depth);
+    const auto w = random_tensor(outputs, depth, 2);
+    const auto want = packed(w);
+    PackedMatrix<float> got;
+    pack_from(
+        Cpu{}, outputs, depth,
+        [&](Index first, Index count, float* out) { std::copy_n(w.row(first).data(), count * depth, out); }, got);
+    REQUIRE(got.rows() == outputs);
+    REQUIRE(got.cols() == depth);
+    for (Index p = 0; p < want.panels(); ++p)
+      CHECK(same_bits({got.panel(p), 1, got.panel_size()}, {want.panel(p), 1, want.panel_size()}));
+  }
+}
+
 TEMPLATE_LIST_TEST_CASE("matmul adds to y when asked to", "[kernel][matmul]", Archs) {
   const auto x = random_tensor(9, 20, 1), w = random_tensor(45, 20, 2), start = random_tensor(9, 45, 3);
   Tensor<float> y = start;

@@ -122,6 +122,20 @@ class GgufFile {
     const BlockFormat& format = block_format(from.type);
     decode_blocks(format, from.bytes.data(), from.bytes.size() / format.bytes, out.data());
   }
+  /// The same for a part of it: whole blocks, from value `first` on.
+  void read_f32(const std::string& name, Index first, std::span<float> out) const {
+    const GgufTensor& from = tensor(name);
+    const BlockFormat& format = block_format(from.type);
+    const auto elements = static_cast<Index>(format.elements), count = static_cast<Index>(out.size());
+    require<ShapeError>(
+        first >= 0 && first % elements == 0 && count % elements == 0 && count <= from.size && first <= from.size - count,
+        path(), ": tensor \"", name, "\" has ", from.size, " values in blocks of ", elements, ", of which ", count,
+        " from value ", first, " on are no part");
+    decode_blocks(format, from.bytes.data() + static_cast<std::size_t>(first / elements) * format.bytes,
+                  static_cast<std::size_t>(count / elements), out.data());
+  }
+  /// Gives back the memory of the pages that were read.
+  void forget() const { file_.forget(); }
 
  private:
   static constexpr std::uint32_t max_dims = 4;

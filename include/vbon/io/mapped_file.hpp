@@ -73,6 +73,10 @@ class MappedFile {
   Bytes bytes() const { return {static_cast<const std::byte*>(data_), size_}; }
   std::string_view text() const { return as_text(bytes()); }
   const std::filesystem::path& path() const { return path_; }
+  /// Gives back the memory of the pages that were touched; they come back when they are touched again.
+  void forget() const {
+    if (data_ != nullptr) ::madvise(data_, size_, MADV_DONTNEED);
+  }
 
  private:
   std::filesystem::path path_;

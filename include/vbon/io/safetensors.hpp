@@ -9,6 +9,7 @@
 #include <cstring>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -73,6 +74,8 @@ class SafetensorsFile {
   /// Copies a tensor of any numeric type as floats.
   /// @throws FormatError when it is absent or F8, ShapeError when out has another size
   void read_f32(const std::string& name, View<float> out) const { read_as<float>(name, out.span()); }
+  /// The same for a part of it: the values from `first` on.
+  void read_f32(const std::string& name, Index first, View<float> out) const { read_as<float>(name, out.span(), first); }
   /// Copies a tensor of any integer type.
   /// @throws FormatError when it is absent or no integer, ShapeError when out has another size
   void read_i64(const std::string& name, std::span<std::int64_t> out) const {
@@ -87,6 +90,8 @@ class SafetensorsFile {
     if (tensor.dtype != Dtype::f32 || reinterpret_cast<std::uintptr_t>(tensor.bytes.data()) % alignof(float) != 0) return {};
     return {reinterpret_cast<const float*>(tensor.bytes.data()), tensor.size};
   }
+  /// Gives back the memory of the pages that were read.
+  void forget() const { file_.forget(); }
 
  private:
   explicit SafetensorsFile(MappedFile file) : file_(std::move(file)) { read_header(); }
@@ -160,17 +165,20 @@ class SafetensorsFile {
                          data.data() + data.size() - covered, " bytes belong to no tensor");
   }
 
+  /// @param first  of the values to read; nothing: all, and `out` has their number
   template <class To>
-  void read_as(const std::string& name, std::span<To> out) const {
+  void read_as(const std::string& name, std::span<To> out, std::optional<Index> first = {}) const {
     const TensorInfo& tensor = info(name);
-    require<ShapeError>(static_cast<Index>(out.size()) == tensor.size, path(), ": tensor \"", name, "\" has shape ",
-                        shape_text(tensor.shape), ", which does not fill ", out.size(), " values");
+    const auto count = static_cast<Index>(out.size());
+    const bool fits = first ? *first >= 0 && count <= tensor.size && *first <= tensor.size - count : count == tensor.size;
+    require<ShapeError>(fits, path(), ": tensor \"", name, "\" has shape ", shape_text(tensor.shape),
+                        ", which does not fill ", count, " values", first ? message(" from value ", *first, " on") : "");
     const auto convert = [&]<class From>(From, auto widen) {
       if (out.empty()) return;
+      const std::byte* at = tensor.bytes.data() + static_cast<std::size_t>(first.value_or(0)) * sizeof(From);
       if constexpr (std::is_same_v<From, To>) {
-        std::memcpy(out.data(), tensor.bytes.data(), tensor.bytes.size());
+        std::memcpy(out.data(), at, out.size_bytes());
       } else {
-        const std::byte* at = tensor.bytes.data();
         for (To& value : out) value = static_cast<To>(widen(load_unaligned<From>(at))), at += sizeof(From);
       }
     };

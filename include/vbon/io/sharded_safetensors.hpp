@@ -39,6 +39,12 @@ class ShardedSafetensors {
   bool contains(const std::string& name) const { return shard_of_.contains(name); }
   const TensorInfo& info(const std::string& name) const { return shard(name).info(name); }
   void read_f32(const std::string& name, View<float> out) const { shard(name).read_f32(name, out); }
+  /// A part of it: the values from `first` on.
+  void read_f32(const std::string& name, Index first, View<float> out) const { shard(name).read_f32(name, first, out); }
+  /// Gives back the memory of the pages that were read.
+  void forget() const {
+    for (const SafetensorsFile& file : shards_) file.forget();
+  }
   View<const float> view_f32(const std::string& name) const { return shard(name).view_f32(name); }
   std::string path() const { return path_; }
   std::size_t shard_count() const { return shards_.size(); }

@@ -94,4 +94,20 @@ inline void pack(Cpu, View<const float> w, Transpose transpose, PackedMatrix<flo
     }
   });
 }
+
+/// The same for a weight that is nowhere yet: read(first, count, out) writes its rows [first, first + count) to
+/// out [count, cols], on any thread, and 32 rows at a time are all that is held of it.
+template <class Read>
+void pack_from(Cpu, Index rows, Index cols, const Read& read, PackedMatrix<float>& out) {
+  constexpr Index width = PackedMatrix<float>::width;
+  out.resize(rows, cols);
+  parallel_for(out.panels(), std::max<Index>(1, 16384 / std::max<Index>(1, out.panel_size())), [&](Index begin, Index end) {
+    float* held = detail::scratch<struct PackedRows>(std::max<Index>(1, out.panel_size()));
+    for (Index p = begin; p < end; ++p) {
+      const Index count = std::min(width, rows - p * width);
+      read(p * width, count, held);
+      detail::pack_rows(held, cols, 0, count, cols, out.panel(p));
+    }
+  });
+}
 }  // namespace vbon::kernel

@@ -7,6 +7,9 @@
 // Every row's result depends on its own sequence alone, bit for bit: not on what else is in the batch, not
 // on the number of threads, not on whether its past was cached.
 //
+// A model that was loaded reads its plain linear weights only when something asks for them (parameters.hpp): the
+// forward pass uses the packed ones.
+//
 // Models may share their weights: an adapter (lora.hpp) freezes those of its model and is all that is trained
 // then, and base() is the same model without it.
 #pragma once
@@ -70,6 +73,7 @@ class CausalLm {
         config_(std::move(config)),
         network_(std::move(network)) {
     weights_->parameters = std::move(parameters);
+    weights_->packed = weights_->blocks_packed = !network_.head.packed().empty();
     prepare();
   }
   CausalLm(CausalLm&&) = default;
@@ -333,6 +337,7 @@ class CausalLm {
   void require_trainable() {
     require<ConfigError>(!trainable().frozen(),
                          "CausalLm: the weights are frozen under the adapter of another model; train that one or a clone");
+    parameters().values();  // the backward pass needs the plain weights: read them before activations take their memory
   }
 
   void prepare() {
@@ -369,7 +374,7 @@ class CausalLm {
   detail::ForestAttention attend_over(const Forest& forest, Index layer) const {
     return {forest.segment, head_shape(layer)};
   }
-  View<const float> table(Index offset, Index rows) const { return {parameters().data() + offset, rows, shape_.width}; }
+  View<const float> table(Index offset, Index rows) const { return {parameters().at(offset), rows, shape_.width}; }
   View<float> table_gradient(Index offset, Index rows) { return parameters().gradient_at(offset, rows, shape_.width); }
   std::span<const TokenId> position_ids(std::span<const Index> position) {
     position_ids_.assign(position.begin(), position.end());

@@ -40,21 +40,26 @@ class Linear {
   /// Where the weight begins in the flat buffer.
   Index place() const { return weight_; }
   const kernel::PackedMatrix<float>& packed() const { return *packed_; }
-  View<const float> weight(const Parameters& parameters) const { return {parameters.data() + weight_, outputs_, inputs_}; }
+  View<const float> weight(const Parameters& parameters) const { return {parameters.at(weight_), outputs_, inputs_}; }
   View<float> weight_gradient(Parameters& parameters) const { return parameters.gradient_at(weight_, outputs_, inputs_); }
   /// Puts a branch beside the weight, or takes it away (null).
   void set_branch(std::shared_ptr<LowRank> branch) { branch_ = std::move(branch); }
 
   /// Call after the parameters changed.
   void pack(const Parameters& parameters) { kernel::pack(Cpu{}, weight(parameters), kernel::Transpose::no, *packed_); }
+  /// The same from the weight's rows as a file has them (kernel::pack_from).
+  template <class Read>
+  void pack_from(const Read& read) {
+    kernel::pack_from(Cpu{}, outputs_, inputs_, read, *packed_);
+  }
   /// Gives the packed copy back; forward() then makes one for each use.
   void release() { *packed_ = {}; }
   /// y = x w^T + b (+ y) + branch(x).   x [T, inputs], y [T, outputs]
   void forward(const Parameters& parameters, View<const float> x, View<float> y, bool accumulate = false) const {
-    View<const float> bias;
-    if (bias_ >= 0) bias = {parameters.data() + bias_, outputs_};
     kernel::PackedMatrix<float> once;
     if (packed_->empty()) kernel::pack(Cpu{}, weight(parameters), kernel::Transpose::no, once);
+    View<const float> bias;
+    if (bias_ >= 0) bias = {parameters.at(bias_), outputs_};
     kernel::matmul(Cpu{}, x, packed_->empty() ? once : *packed_, y, bias, accumulate);
     if (branch_) branch_->forward(x, y);
   }

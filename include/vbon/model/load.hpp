@@ -1,10 +1,11 @@
 // vbon/model/load.hpp
 //
 // From a file or folder to a model: a GGUF file, or a Hugging Face folder (config.json and safetensors,
-// one file or sharded). Files are mapped; the only copy is the flat parameter buffer.
+// one file or sharded). Files are mapped, and stay so until every plain weight was asked for (source.hpp).
 #pragma once
 #include <algorithm>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -20,6 +21,9 @@ namespace vbon::model {
 inline bool is_gguf(const std::filesystem::path& path) { return path.extension() == ".gguf"; }
 
 namespace detail {
+inline auto open_folder(const std::filesystem::path& folder) {
+  return std::make_shared<const io::ShardedSafetensors>(io::ShardedSafetensors::open(folder));
+}
 inline CausalLm assemble(const TensorSource& source, const Shape& shape, Json config) {
   Parameters parameters;
   Network network = load_network(source, find_family(shape.family), shape, parameters);
@@ -28,9 +32,9 @@ inline CausalLm assemble(const TensorSource& source, const Shape& shape, Json co
 }  // namespace detail
 
 /// Loads from an open GGUF file; its config is written as the family's config.json would be.
-inline CausalLm load_causal_lm(const io::GgufFile& file) {
-  const Shape shape = read_shape(file);
-  return detail::assemble(tensor_source(file), shape, find_family(shape.family).config(shape));
+inline CausalLm load_causal_lm(std::shared_ptr<const io::GgufFile> file) {
+  const Shape shape = read_shape(*file);
+  return detail::assemble(tensor_source(std::move(file)), shape, find_family(shape.family).config(shape));
 }
 
 /// Loads from a folder whose config may have another name.
@@ -38,8 +42,7 @@ inline CausalLm load_causal_lm(const io::GgufFile& file) {
 inline CausalLm load_causal_lm(const std::filesystem::path& folder, const std::filesystem::path& config_file) {
   Json config = io::read_json(config_file);
   const Shape shape = read_shape(ConfigReader(config, config_file.string()));
-  const auto file = io::ShardedSafetensors::open(folder);
-  return detail::assemble(tensor_source(file), shape, std::move(config));
+  return detail::assemble(tensor_source(detail::open_folder(folder)), shape, std::move(config));
 }
 
 /// FOLDER/config.json.
@@ -67,8 +70,7 @@ inline CausalLm load_scorer(const std::filesystem::path& folder, const NewHead& 
   Json config = io::read_json(path);
   const ConfigReader described(config, path.string());
   Shape shape = read_shape(described);
-  const auto file = io::ShardedSafetensors::open(folder);
-  TensorSource source = tensor_source(file);
+  TensorSource source = tensor_source(detail::open_folder(folder));
   if (shape.pad < 0 && pad >= 0) {
     shape.pad = pad;
     config["pad_token_id"] = pad;
@@ -82,8 +84,10 @@ inline CausalLm load_scorer(const std::filesystem::path& folder, const NewHead& 
     source.shape = [=, others = source.shape](const std::string& wanted) {
       return wanted == name ? std::optional(std::vector<Index>{shape.labels, shape.width}) : others(wanted);
     };
-    source.read = [=, &described, others = source.read, key = head.key](const std::string& wanted, View<float> out) {
-      wanted == name ? initialize_head(described, name, key, out) : others(wanted, out);
+    Tensor<float> values(shape.labels, shape.width);
+    initialize_head(described, name, head.key, values);
+    source.read = [=, others = source.read](const std::string& wanted, View<float> out) {
+      wanted == name ? void(std::copy_n(values.data(), values.size(), out.data())) : others(wanted, out);
     };
   }
   require<ConfigError>(shape.labels > 0, folder.string(), " predicts tokens and no new score head was asked for");
@@ -92,7 +96,7 @@ inline CausalLm load_scorer(const std::filesystem::path& folder, const NewHead& 
 
 /// Loads from a GGUF file or a Hugging Face folder.
 inline CausalLm load_causal_lm(const std::filesystem::path& path) {
-  if (is_gguf(path)) return load_causal_lm(io::GgufFile::open(path));
+  if (is_gguf(path)) return load_causal_lm(std::make_shared<const io::GgufFile>(io::GgufFile::open(path)));
   require<RunError>(std::filesystem::is_directory(path), "load: ", path.string(),
                     std::filesystem::exists(path) ? ": a .gguf file or a folder with config.json and safetensors expected"
                                                   : ": no such file or folder");

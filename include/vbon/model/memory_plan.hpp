@@ -20,13 +20,18 @@ constexpr Index float_bytes = static_cast<Index>(sizeof(float));
 struct WeightSizes {
   Index values = 0;  // [bytes] all parameters
   Index packed = 0;  // [bytes] the second copy of the linear maps, for the matrix kernel
+  Index early = 0;   // [bytes] the parameters that a forward pass needs beside that copy
 };
 
-inline WeightSizes weight_sizes(const Shape& shape) {
+/// @param gguf  of a model in a GGUF file
+inline WeightSizes weight_sizes(const Shape& shape, bool gguf) {
   Parameters parameters;  // laid out, never filled
   Network network = build_network(find_family(shape.family), shape, parameters);
   WeightSizes sizes;
   sizes.values = parameters.size() * detail::float_bytes;
+  const auto later = read_by_linear_maps_alone(network, gguf);
+  for (std::size_t i = 0; i < later.size(); ++i)
+    if (!later[i]) sizes.early += parameters.list()[i].size() * detail::float_bytes;
   constexpr Index panel = kernel::PackedMatrix<float>::width;
   network.for_each_linear([&](const Linear& linear) {
     sizes.packed += (linear.outputs() + panel - 1) / panel * panel * linear.inputs() * detail::float_bytes;

@@ -145,6 +145,19 @@ class NetworkBuilder {
 };
 }  // namespace detail
 
+/// The tensors that nothing but linear maps reads and that a file stores row by row: where the maps are packed, a
+/// forward pass does without them. A score head, which may be new, is not among them.
+/// @param gguf  how a GGUF file stores them
+inline std::vector<bool> read_by_linear_maps_alone(const Network& network, bool gguf) {
+  std::vector<bool> alone(network.stored.size());
+  for (std::size_t i = 0; i < alone.size(); ++i) {
+    const StoredTensor& stored = network.stored[i];
+    const Arrange how = (gguf ? stored.gguf_arrangement : stored.arrangement).how;
+    alone[i] = is_linear_weight(stored.slot) && how != Arrange::transposed && how != Arrange::one_more;
+  }
+  return alone;
+}
+
 /// Lays out a network of this shape; adds its tensors to `parameters`, which must be empty.
 inline Network build_network(const FamilyInfo& family, const Shape& shape, Parameters& parameters) {
   return detail::NetworkBuilder(family, shape, parameters).build();

@@ -12,7 +12,7 @@ namespace detail {
 /// What a norm multiplies by.   [n]
 class NormWeight {
  public:
-  NormWeight(const Parameters& parameters, NormPlace place, Index n) : stored_(parameters.data() + place.weight, n) {
+  NormWeight(const Parameters& parameters, NormPlace place, Index n) : stored_(parameters.at(place.weight), n) {
     if (!place.from_one) return;
     sum_ = Tensor<float>(n);
     sum_.view().array() = stored_.array() + 1.0f;
@@ -33,7 +33,7 @@ inline void norm_forward(const Shape& shape, const Parameters& parameters, NormP
   const auto eps = static_cast<float>(shape.norm_eps);
   const View<float> inv_std = kept.inv_std.shaped(1, x.rows());
   if (place.bias < 0) return kernel::rms_norm(Cpu{}, x, weight, eps, y, inv_std);
-  kernel::layer_norm(Cpu{}, x, weight, View<const float>(parameters.data() + place.bias, x.cols()), eps, y,
+  kernel::layer_norm(Cpu{}, x, weight, View<const float>(parameters.at(place.bias), x.cols()), eps, y,
                      kept.mean.shaped(1, x.rows()), inv_std);
 }
 

@@ -4,7 +4,10 @@
 // layout. Every tensor keeps the name it has in the checkpoint, so an optimiser sees one vector, a file
 // sees names and shapes, and a network sees matrices, without copies.
 #pragma once
+#include <algorithm>
+#include <functional>
 #include <limits>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -46,16 +49,62 @@ class Parameters {
 
   std::span<const Parameter> list() const { return list_; }
   const Parameter& operator[](Index number) const { return list_[static_cast<std::size_t>(number)]; }
+  /// The number of the tensor that lies at an offset of the flat buffer.
+  Index number_at(Index offset) const {
+    const auto after = std::upper_bound(list_.begin(), list_.end(), offset,
+                                        [](Index wanted, const Parameter& p) { return wanted < p.offset; });
+    return after - list_.begin() - 1;
+  }
   /// The number of values of all tensors together.
   Index size() const { return list_.empty() ? 0 : list_.back().offset + list_.back().size(); }
 
+  /// Writes one tensor, by its number, to its place.
+  using Read = std::function<void(Index number, View<float> place)>;
+  /// Reads every tensor but those that `later` marks. These are read when they are first asked for, so that a model
+  /// whose linear maps are packed already never holds them twice. Add every tensor before.
+  /// @param read   called now and, where something is left for later, once more
+  /// @param later  one flag for each tensor
+  void fill(Read read, const std::vector<bool>& later) {
+    if (std::find(later.begin(), later.end(), true) == later.end()) {
+      const View<float> all = values();
+      for (Index i = 0; i < static_cast<Index>(list_.size()); ++i) read(i, at(all, (*this)[i]));
+      return;
+    }
+    Partial part;
+    Index held = 0;
+    for (std::size_t i = 0; i < list_.size(); ++i) {
+      part.place.push_back(later[i] ? -1 : held);
+      held += later[i] ? 0 : list_[i].size();
+    }
+    part.values = Tensor<float>(held);
+    for (std::size_t i = 0; i < list_.size(); ++i)
+      if (!later[i]) read(static_cast<Index>(i), {part.values.data() + part.place[i], list_[i].rows, list_[i].cols});
+    part.read = std::move(read);
+    partial_ = std::move(part);
+  }
+
+  /// Whether nothing is left for later.
+  bool is_complete() const { return !partial_; }
+
   /// All values end to end [size()].
   View<float> values() {
+    complete();
     if (values_.size() != size()) grow(values_, size());
     return values_.view();
   }
   /// The values to read only; values() must have been called since the last add().
-  const float* data() const { return values_.data(); }
+  const float* data() const {
+    complete();
+    return values_.data();
+  }
+  /// What lies in the flat buffer from `offset` to the end of that tensor, to read only: does not ask for the others,
+  /// and stays good until something does.
+  const float* at(Index offset) const {
+    if (!partial_) return values_.data() + offset;
+    const Index number = number_at(offset);
+    const Index place = partial_->place[static_cast<std::size_t>(number)];
+    return place < 0 ? data() + offset : partial_->values.data() + place + (offset - (*this)[number].offset);
+  }
   /// All gradients, laid out as trained_values(); memory is taken at the first call. Empty where all is frozen.
   View<float> gradients() {
     if (frozen()) return {};
@@ -86,7 +135,7 @@ class Parameters {
   View<float> value(Index number) { return at(values(), (*this)[number]); }
   View<const float> value(Index number) const {
     const Parameter& p = (*this)[number];
-    return {values_.data() + p.offset, p.rows, p.cols};
+    return {data() + p.offset, p.rows, p.cols};
   }
   View<float> gradient(Index number) {
     const Parameter& p = (*this)[number];
@@ -100,14 +149,36 @@ class Parameters {
 
  private:
   static View<float> at(View<float> flat, const Parameter& p) { return {flat.data() + p.offset, p.rows, p.cols}; }
+  /// Reads what fill() left for later.
+  void complete() const {
+    if (!partial_) return;
+    Tensor<float> all(size());
+    for (std::size_t i = 0; i < list_.size(); ++i) {
+      const View<float> place = at(all.view(), list_[i]);
+      if (const Index early = partial_->place[i]; early >= 0)
+        std::copy_n(partial_->values.data() + early, list_[i].size(), place.data());
+      else
+        partial_->read(static_cast<Index>(i), place);
+    }
+    values_ = std::move(all);
+    partial_.reset();
+  }
   static void grow(Tensor<float>& buffer, Index size) {
     Tensor<float> larger(size);
     if (!buffer.empty()) std::copy_n(buffer.data(), buffer.size(), larger.data());
     buffer = std::move(larger);
   }
 
+  /// Before complete(): the tensors that are there, end to end.
+  struct Partial {
+    std::vector<Index> place;  // of each tensor in `values`; -1: not read yet
+    Tensor<float> values;
+    Read read;
+  };
+
   std::vector<Parameter> list_;
-  Tensor<float> values_;
+  mutable Tensor<float> values_;  // reading the rest changes nothing that can be seen
+  mutable std::optional<Partial> partial_;
   Tensor<float> gradients_;
   Index first_trained_ = 0;  // what lies before it is frozen
 };

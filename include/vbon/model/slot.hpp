@@ -40,6 +40,24 @@ enum class Slot {
   score,  // rows of the labels, of a reward model
 };
 
+/// The weight of a linear map of a block, or the head over the vocabulary.
+inline bool is_linear_weight(Slot slot) {
+  switch (slot) {
+    case Slot::q:
+    case Slot::k:
+    case Slot::v:
+    case Slot::qkv:
+    case Slot::attention_out:
+    case Slot::gate:
+    case Slot::up:
+    case Slot::down:
+    case Slot::head:
+      return true;
+    default:
+      return false;
+  }
+}
+
 /// The name of a slot in GGUF files of any architecture; the layer is ignored where there is none.
 inline std::string gguf_tensor_name(Slot slot, Index layer) {
   const std::string block = "blk." + std::to_string(layer) + ".";

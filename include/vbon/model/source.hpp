@@ -1,10 +1,12 @@
 // vbon/model/source.hpp
 //
 // A checkpoint as this library loads it: named tensors behind one interface, whatever the file format.
-// Everything is checked against the shape before the flat buffer is taken; then each tensor goes from the
-// mapped file straight to its place.
+// Everything is checked against the shape before the flat buffer is taken. Then the weights of the linear maps are
+// packed for the matrix kernel straight from the mapped file, and what else a forward pass needs goes to its place;
+// the plain weights are read when they are asked for, as training does.
 #pragma once
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -17,38 +19,46 @@
 #include "vbon/model/network.hpp"
 
 namespace vbon::model {
+/// The functions keep the file open.
 struct TensorSource {
   std::string path;
   Index tensors = 0;
   bool gguf = false;
   std::function<std::optional<std::vector<Index>>(const std::string& name)> shape;  // nothing: no such tensor
-  std::function<void(const std::string& name, View<float> out)> read;
+  std::function<void(const std::string& name, View<float> out)> read;               // on all threads
+  /// Whole rows of a matrix, from value `first` on; on any thread.
+  std::function<void(const std::string& name, Index first, View<float> out)> read_part;
+  std::function<void()> forget;  // gives back the memory of the pages that were read
 };
 
-/// The two lambdas refer to the file: it must outlive them.
-inline TensorSource tensor_source(const io::ShardedSafetensors& file) {
-  return {.path = file.path(),
-          .tensors = static_cast<Index>(file.names().size()),
+inline TensorSource tensor_source(std::shared_ptr<const io::ShardedSafetensors> file) {
+  return {.path = file->path(),
+          .tensors = static_cast<Index>(file->names().size()),
           .gguf = false,
-          .shape = [&file](const std::string& name) -> std::optional<std::vector<Index>> {
-            if (!file.contains(name)) return std::nullopt;
-            return file.info(name).shape;
+          .shape = [file](const std::string& name) -> std::optional<std::vector<Index>> {
+            if (!file->contains(name)) return std::nullopt;
+            return file->info(name).shape;
           },
-          .read = [&file](const std::string& name, View<float> out) { file.read_f32(name, out); }};
+          .read = [file](const std::string& name, View<float> out) { file->read_f32(name, out); },
+          .read_part = [file](const std::string& name, Index first, View<float> out) { file->read_f32(name, first, out); },
+          .forget = [file] { file->forget(); }};
 }
-inline TensorSource tensor_source(const io::GgufFile& file) {
-  return {.path = file.path(),
-          .tensors = static_cast<Index>(file.tensors().size()),
+inline TensorSource tensor_source(std::shared_ptr<const io::GgufFile> file) {
+  return {.path = file->path(),
+          .tensors = static_cast<Index>(file->tensors().size()),
           .gguf = true,
-          .shape = [&file](const std::string& name) -> std::optional<std::vector<Index>> {
-            if (!file.contains(name)) return std::nullopt;
-            return file.tensor(name).shape;
+          .shape = [file](const std::string& name) -> std::optional<std::vector<Index>> {
+            if (!file->contains(name)) return std::nullopt;
+            return file->tensor(name).shape;
           },
           .read =
-              [&file](const std::string& name, View<float> out) {
-                const io::GgufTensor& tensor = file.tensor(name);
+              [file](const std::string& name, View<float> out) {
+                const io::GgufTensor& tensor = file->tensor(name);
                 kernel::dequantize(Cpu{}, tensor.type, tensor.bytes, out);
-              }};
+              },
+          .read_part = [file](const std::string& name, Index first,
+                              View<float> out) { file->read_f32(name, first, out.span()); },
+          .forget = [file] { file->forget(); }};
 }
 
 namespace detail {
@@ -109,20 +119,34 @@ inline Network load_network(const TensorSource& source, const FamilyInfo& family
                          io::shape_text(expected), " expected from the config");
     names.push_back(*name);
   }
-  const View<float> values = parameters.values();
-  Tensor<float> stored_form;
-  for (std::size_t i = 0; i < network.stored.size(); ++i) {
-    const Parameter& parameter = parameters.list()[i];
-    const Arrangement& form = source.gguf ? network.stored[i].gguf_arrangement : network.stored[i].arrangement;
-    const View<float> place(values.data() + parameter.offset, parameter.rows, parameter.cols);
-    if (form.how == Arrange::plain) {
+  std::vector<Arrangement> form;
+  for (const StoredTensor& stored : network.stored)
+    form.push_back(source.gguf ? stored.gguf_arrangement : stored.arrangement);
+  const std::vector<bool> later = read_by_linear_maps_alone(network, source.gguf);
+  const auto read = [source, names, form](Index number, View<float> place) {
+    const auto i = static_cast<std::size_t>(number);
+    if (form[i].how == Arrange::plain) {
       source.read(names[i], place);
     } else {
-      if (stored_form.size() != parameter.size()) stored_form = Tensor<float>(parameter.size());
+      Tensor<float> stored_form(place.size());
       source.read(names[i], stored_form);
-      arrange(form, stored_form, place);
+      arrange(form[i], stored_form, place);
     }
-  }
+    source.forget();
+  };
+  parameters.fill(read, later);
+  network.for_each_linear([&](Linear& linear) {
+    const Index number = parameters.number_at(linear.place());
+    const auto i = static_cast<std::size_t>(number);
+    if (!later[i]) return linear.pack(parameters);
+    const Index first_row = (linear.place() - parameters[number].offset) / linear.inputs(), cols = linear.inputs();
+    linear.pack_from([&](Index first, Index count, float* out) {
+      if (form[i].how == Arrange::plain) return source.read_part(names[i], (first_row + first) * cols, {out, count, cols});
+      for (Index r = 0; r < count; ++r)
+        source.read_part(names[i], form[i].stored_row(first_row + first + r) * cols, {out + r * cols, 1, cols});
+    });
+    source.forget();
+  });
   return network;
 }
 }  // namespace vbon::model

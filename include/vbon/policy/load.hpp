@@ -21,9 +21,9 @@ CausalLmPolicy<D> load(const std::filesystem::path& path) {
     return model;
   };
   if (model::is_gguf(path)) {
-    const auto file = io::GgufFile::open(path);
+    const auto file = std::make_shared<const io::GgufFile>(io::GgufFile::open(path));
     auto model = predicts_tokens(model::load_causal_lm(file));
-    return {std::move(model), std::make_shared<const text::Tokenizer>(text::Tokenizer::from_gguf(file))};
+    return {std::move(model), std::make_shared<const text::Tokenizer>(text::Tokenizer::from_gguf(*file))};
   }
   auto model = predicts_tokens(model::load_causal_lm(path));
   std::shared_ptr<const text::Tokenizer> tokenizer;

@@ -28,7 +28,7 @@ struct MemoryPlan {
 /// What a plan starts from.
 struct PlannedModel {
   model::Shape shape;
-  Index file = 0;      // [bytes] of the checkpoint, mapped while it is loaded
+  bool gguf = false;   // in a GGUF file
   Index overhead = 0;  // [bytes] of the program and the tokenizer
   Index threads = 1;
 };
@@ -81,30 +81,26 @@ inline Index rows_of(const PlannedSampling& job, Index prompts) {
 inline Index rotary_bytes(const model::Shape& s) {
   return s.position == model::Position::rotary ? std::min<Index>(s.context, 4096) * s.rope.dim * 4 : 0;
 }
-inline MemoryPlan loading(const PlannedModel& m, Index values) {
-  return {"load", {{"program and tokenizer", m.overhead}, {"weights", values}, {"checkpoint file", m.file}}};
-}
 }  // namespace detail
 
 /// `vbon sample`, and any other use that samples alone.
 inline MemoryPlan plan_sampling(const PlannedModel& m, const PlannedSampling& job) {
-  const auto weights = model::weight_sizes(m.shape);
+  const auto weights = model::weight_sizes(m.shape, m.gguf);
   const auto sampling = detail::sampling_bytes(m.shape, job);
-  return detail::largest({detail::loading(m, weights.values),
-                          {"sample",
-                           {{"program and tokenizer", m.overhead},
-                            {"weights", weights.values},
-                            {"packed copy", weights.packed},
-                            {"KV cache", sampling.cache},
-                            {"responses", sampling.responses},
-                            {"activations", sampling.activations + model::forward_bytes(m.shape, sampling.rows, 0) +
-                                                model::kernel_bytes(m.shape, m.threads) + detail::rotary_bytes(m.shape)}}}});
+  return {"sample",
+          {{"program and tokenizer", m.overhead},
+           {"packed weights", weights.packed},
+           {"other weights", weights.early},
+           {"KV cache", sampling.cache},
+           {"responses", sampling.responses},
+           {"activations", sampling.activations + model::forward_bytes(m.shape, sampling.rows, 0) +
+                               model::kernel_bytes(m.shape, m.threads) + detail::rotary_bytes(m.shape)}}};
 }
 
 /// `vbon align`.
 inline MemoryPlan plan_alignment(const PlannedModel& m, const PlannedAlignment& job) {
   const model::Shape& s = m.shape;
-  const auto weights = model::weight_sizes(s);
+  const auto weights = model::weight_sizes(s, m.gguf);
   const bool adapted = !job.adapted.empty();
   Index trained = weights.values, adapter = 0;
   if (adapted) {
@@ -129,11 +125,14 @@ inline MemoryPlan plan_alignment(const PlannedModel& m, const PlannedAlignment& 
   const Index policy_rows = std::max({step.rows, evaluation.rows, forward, backward});
   const Index fixed = detail::rotary_bytes(s) * 2;
 
-  return detail::largest({detail::loading(m, weights.values),
+  return detail::largest({{"load",  // the plain weights are read while those needed before are still there
+                           {{"program and tokenizer", m.overhead},
+                            {"weights", weights.values + weights.early},
+                            {"packed copy", weights.packed}}},
                           {"references",
                            {{"program and tokenizer", m.overhead},
                             {"weights", copies * weights.values + adapter},
-                            {"packed copy", weights.packed},
+                            {"packed copies", copies * weights.packed},
                             {"KV cache", references.cache},
                             {"responses", references.responses},
                             {"activations", references.activations + model::forward_bytes(s, references.rows, 0) +
