@@ -10,11 +10,23 @@
 #include "vbon/core/error.hpp"
 #include "vbon/io/cache_folder.hpp"
 #include "vbon/io/utf8.hpp"
+#include "vbon/kernel/instruction_set.hpp"
 #include "vbon/parallel/parallel_for.hpp"
 #include "vbon/reward/child_process.hpp"
 
 namespace vbon::program {
 namespace {
+/// Runs before anything that was compiled for another processor.
+[[gnu::constructor(101), gnu::noinline]] void check_processor() {
+  const char* missing = kernel::missing_instruction_set();
+  if (missing == nullptr) return;
+  std::fputs("vbon: this program was compiled for processors with ", stderr);
+  std::fputs(missing, stderr);
+  std::fputs(", which this one lacks; build it on this machine, or with -DCMAKE_CXX_FLAGS=-march=x86-64-v2 for any\n",
+             stderr);
+  std::_Exit(1);
+}
+
 volatile std::sig_atomic_t stop_flag = 0;
 
 void on_stop(int) {

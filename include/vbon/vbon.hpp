@@ -5,6 +5,7 @@
 
 // The version and what this build can do.
 #include "vbon/core/config.hpp"
+#include "vbon/kernel/instruction_set.hpp"
 
 // A prompt comes in, from a file or as a chat.
 #include "vbon/io/cache_folder.hpp"

@@ -35,13 +35,6 @@ double planned(const std::string& out, const std::string& name) {
   REQUIRE(at != std::string::npos);
   return std::stod(out.substr(at + 1 + name.size()));
 }
-/// Peaks of a sanitizer hold its own memory.
-constexpr bool sanitized =
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    true;
-#else
-    false;
-#endif
 }  // namespace
 
 TEST_CASE("the planned memory of sampling and aligning is within a tenth of the peak", "[cli][memory]") {

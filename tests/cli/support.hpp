@@ -58,6 +58,14 @@ class KillTimes {
   std::uint64_t whole_ = 0, drawn_ = 0, draw_ = 88172645463325252ULL;
 };
 
+/// A build with a sanitizer: its own memory is part of every peak, and emulators do not run it.
+inline constexpr bool sanitized =
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    true;
+#else
+    false;
+#endif
+
 inline bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 /// Starts the command and kills it after so many microseconds; true when nothing was left to kill.

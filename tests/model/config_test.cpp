@@ -133,6 +133,54 @@ TEST_CASE("weights that contradict the config are named", "[model][error]") {
   CHECK_THROWS_WITH(model::load_causal_lm(folder.path()),
                     Catch::Contains("lm_head.weight") && Catch::Contains("tie_word_embeddings"));
   CHECK_THROWS_AS(model::load_causal_lm(folder / "nowhere"), RunError);
+
+  model::save_causal_lm(tiny_model("neox"), folder / "neox");
+  const model::Json neox = io::read_json(folder / "neox/config.json");
+  io::write_file_atomically(folder / "neox/config.json", with(neox, "attention_bias", false).dump());
+  CHECK_THROWS_WITH(model::load_causal_lm(folder / "neox"),
+                    Catch::Contains("query_key_value.bias") && Catch::Contains("contradicts the config"));
+}
+
+TEST_CASE("a head beside a config that ties it is taken where it is the embedding, and else refused", "[model][error]") {
+  const TemporaryFolder folder;
+  model::Shape shape = tiny_shape("llama");
+  shape.tied = false;
+  auto model = tiny_model(shape);
+  const auto tie_and_save = [&] {
+    model::save_causal_lm(model, folder.path());
+    const model::Json config = io::read_json(folder / "config.json");
+    io::write_file_atomically(folder / "config.json", with(config, "tie_word_embeddings", true).dump());
+  };
+  tie_and_save();
+  CHECK_THROWS_WITH(model::load_causal_lm(folder.path()), Catch::Contains("lm_head.weight") &&
+                                                              Catch::Contains("model.embed_tokens.weight") &&
+                                                              Catch::Contains("set tie_word_embeddings to false"));
+  auto& parameters = model.parameters();
+  const View<float> table = parameters.value(0), head = parameters.value(static_cast<Index>(parameters.list().size()) - 1);
+  REQUIRE(head.size() == table.size());
+  std::copy(table.begin(), table.end(), head.begin());
+  tie_and_save();
+  CHECK(model::load_causal_lm(folder.path()).shape().tied);
+}
+
+TEST_CASE("weights of whole numbers are refused", "[model][error]") {
+  const TemporaryFolder folder;
+  auto model = tiny_model("llama");
+  model::save_causal_lm(model, folder.path());
+  const auto& list = model.parameters().list();
+  std::vector<io::TensorToWrite> tensors;
+  std::vector<std::int64_t> whole(static_cast<std::size_t>(list.back().size()));
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    const auto& p = list[i];
+    tensors.push_back({.name = p.name, .shape = p.shape});
+    tensors.back().values = {model.parameters().data() + p.offset, static_cast<std::size_t>(p.size())};
+  }
+  tensors.back().dtype = io::Dtype::i64;
+  tensors.back().values = {};
+  tensors.back().bytes = std::as_bytes(std::span(whole));
+  io::write_safetensors(folder / "model.safetensors", tensors);
+  CHECK_THROWS_WITH(model::load_causal_lm(folder.path()),
+                    Catch::Contains(list.back().name) && Catch::Contains("is I64") && Catch::Contains("dequantise"));
 }
 
 TEST_CASE("arranging and arranging back changes nothing and puts rows where networks expect them", "[model]") {

@@ -54,6 +54,8 @@ inline void apply_family(const FamilyInfo& info, Shape& shape) {
 /// The shape a config.json describes, held against itself.
 /// @throws ConfigError naming the file and the entry
 inline Shape read_shape(const ConfigReader& config) {
+  require<ConfigError>(config.has({"model_type"}), config.source(),
+                       ": model_type is missing; known: ", known_names<Families>());
   const std::string type = config.text({"model_type"});
   const FamilyInfo info = [&] {
     try {

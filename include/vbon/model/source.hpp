@@ -31,6 +31,16 @@ struct TensorSource {
   std::function<void()> forget;  // gives back the memory of the pages that were read
 };
 
+namespace detail {
+/// Whole numbers are no weights: a checkpoint that holds some is quantised in a way this library does not know.
+inline void require_weights(const io::ShardedSafetensors& file, const std::string& name) {
+  const auto type = io::dtype_format(file.info(name).dtype);
+  require<FormatError>(type.name == "F32" || type.name == "F16" || type.name == "BF16" || type.name == "F64", file.path(),
+                       ": tensor \"", name, "\" is ", type.name,
+                       "; weights in F32, F16, BF16 or F64 expected: dequantise the checkpoint first");
+}
+}  // namespace detail
+
 inline TensorSource tensor_source(std::shared_ptr<const io::ShardedSafetensors> file) {
   return {.path = file->path(),
           .tensors = static_cast<Index>(file->names().size()),
@@ -39,8 +49,16 @@ inline TensorSource tensor_source(std::shared_ptr<const io::ShardedSafetensors> 
             if (!file->contains(name)) return std::nullopt;
             return file->info(name).shape;
           },
-          .read = [file](const std::string& name, View<float> out) { file->read_f32(name, out); },
-          .read_part = [file](const std::string& name, Index first, View<float> out) { file->read_f32(name, first, out); },
+          .read =
+              [file](const std::string& name, View<float> out) {
+                detail::require_weights(*file, name);
+                file->read_f32(name, out);
+              },
+          .read_part =
+              [file](const std::string& name, Index first, View<float> out) {
+                detail::require_weights(*file, name);
+                file->read_f32(name, first, out);
+              },
           .forget = [file] { file->forget(); }};
 }
 inline TensorSource tensor_source(std::shared_ptr<const io::GgufFile> file) {
@@ -82,15 +100,39 @@ inline void refuse_unused(const TensorSource& source, const FamilyInfo& family, 
       throw FormatError(message(source.path, ": tensor \"", *name, "\" contradicts the config, which says ", why));
   };
   refuse(Slot::attention_norm, s.layers, message(s.layers, " layers"));
-  if (family.qkv == QkvStorage::separate) {
-    if (!s.qkv_bias)
-      for (const Slot slot : {Slot::q_bias, Slot::k_bias, Slot::v_bias}) refuse(slot, 0, "that q, k and v have no bias");
-    if (!s.attention_out_bias) refuse(Slot::attention_out_bias, 0, "that the attention output has no bias");
+  const bool separate = family.qkv == QkvStorage::separate;
+  if (!s.qkv_bias)
+    for (const Slot slot : {Slot::q_bias, Slot::k_bias, Slot::v_bias, Slot::qkv_bias})
+      if (separate == (slot != Slot::qkv_bias)) refuse(slot, 0, "that q, k and v have no bias");
+  if (!s.attention_out_bias) refuse(Slot::attention_out_bias, 0, "that the attention output has no bias");
+  if (separate) {
     if (!s.mlp_bias)
       for (const Slot slot : {Slot::gate_bias, Slot::up_bias, Slot::down_bias}) refuse(slot, 0, "that the MLP has no bias");
     if (!s.qk_norm)
       for (const Slot slot : {Slot::q_norm, Slot::k_norm}) refuse(slot, 0, "that q and k are not normalised");
   }
+}
+/// A head of its own beside a config that says it is the embedding: harmless where the two are equal, as some files have it.
+inline void refuse_other_head(const TensorSource& source, const FamilyInfo& family, const Shape& s) {
+  if (!s.tied || s.labels > 0) return;
+  const auto head = find_name(source, family, Slot::head, -1);
+  const auto table = find_name(source, family, Slot::token_embedding, -1);
+  if (!head || !table || *head == *table) return;
+  const std::vector<Index> expected = {s.vocab, s.width};
+  bool equal = source.shape(*head) == expected && source.shape(*table) == expected;
+  constexpr Index rows = 256;
+  Tensor<float> a(rows, s.width), b(rows, s.width);
+  for (Index row = 0; equal && row < s.vocab; row += rows) {
+    const Index count = std::min(rows, s.vocab - row);
+    const View<float> first = a.view().middle_rows(0, count), second = b.view().middle_rows(0, count);
+    source.read_part(*head, row * s.width, first);
+    source.read_part(*table, row * s.width, second);
+    equal = std::equal(first.begin(), first.end(), second.begin());
+  }
+  source.forget();
+  require<FormatError>(
+      equal, source.path, ": tensor \"", *head, "\" differs from \"", *table,
+      "\", but the config ties the two; set tie_word_embeddings to false to use both, or take the tensor out");
 }
 }  // namespace detail
 
@@ -102,6 +144,7 @@ inline Network load_network(const TensorSource& source, const FamilyInfo& family
   require<FormatError>(shape.layers <= source.tensors, source.path, ": ", shape.layers, " layers in the config, but only ",
                        source.tensors, " tensors");
   detail::refuse_unused(source, family, shape);
+  detail::refuse_other_head(source, family, shape);
   Network network = build_network(family, shape, parameters);
   std::vector<std::string> names;
   for (std::size_t i = 0; i < network.stored.size(); ++i) {

@@ -88,14 +88,17 @@ inline io::Json pre_tokenizer_part(const GgufPreTokenizer& pre) {
 }
 
 inline void read_gguf_bpe(const io::GgufFile& file, TokenizerParts& parts, bool& add_bos) {
-  const auto name = file.get<std::string>("tokenizer.ggml.pre");
+  const auto name = file.has("tokenizer.ggml.pre") ? file.get<std::string>("tokenizer.ggml.pre") : std::string();
   const auto* pre = std::find_if(std::begin(gguf_pre_tokenizers), std::end(gguf_pre_tokenizers),
                                  [&](const auto& p) { return p.name == name; });
   if (pre == std::end(gguf_pre_tokenizers)) {
     std::string known;
     for (const auto& p : gguf_pre_tokenizers) known.append(known.empty() ? "" : ", ").append(p.name);
-    throw FormatError(
-        message(parts.where, ": key \"tokenizer.ggml.pre\": the pre-tokenizer \"", name, "\" is not known; known: ", known));
+    throw FormatError(message(parts.where, ": key \"tokenizer.ggml.pre\": ",
+                              name.empty()
+                                  ? "missing, so that nothing says how text is divided; write the name into the file"
+                                  : "the pre-tokenizer \"" + name + "\" is not known",
+                              "; known: ", known));
   }
   add_bos = pre->add_bos;
   parts.settings["pre_tokenizer"] = pre_tokenizer_part(*pre);
