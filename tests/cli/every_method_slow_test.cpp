@@ -91,9 +91,16 @@ TEST_CASE("every decoder answers twenty prompts with SmolLM2", "[slow][cli]") {
     for (std::string line; count < 20 && std::getline(lines, line); ++count) out << line << '\n';
     REQUIRE(count == 20);
   }
+  // hedge wants to know how a proxy of the reward does against it.
+  const auto calibration = (folder / "calibration.jsonl").string();
+  const auto calibrated = vbon({"calibrate", "--reward", "length:10", "--true-reward", "length:12", "--prompts", prompts,
+                                "--samples", "8", "--max-new-tokens", "8", "--out", calibration, "--quiet"});
+  INFO(calibrated.err);
+  REQUIRE(calibrated.code == 0);
   for (const auto& name : registered("decoders")) {
     INFO(name);
-    const auto run = vbon({"decode", "--decoder", name, "--reward", "length:12", "--prompts", prompts, "--max-new-tokens",
+    const auto decoder = name == "hedge" ? name + ":calibration=" + calibration : name;
+    const auto run = vbon({"decode", "--decoder", decoder, "--reward", "length:12", "--prompts", prompts, "--max-new-tokens",
                            "8", "--json", "--quiet"});
     INFO(run.err);
     REQUIRE(run.code == 0);
