@@ -61,10 +61,12 @@ TEST_CASE("infinite rewards are legal, as Python writes them too", "[reward][pro
 
 TEST_CASE("texts of any kind reach the command as one line of JSON", "[reward][process]") {
   const vbon::test::TemporaryFolder folder;
-  const Process process("tee " + (folder / "seen").string() +
-                        R"sh( | sed -u 's/^{"id":\([0-9]*\),.*/{"id":\1,"reward":1}/')sh");
+  const std::string seen_file = (folder / "seen").string();
+  // Written before the answer, so that it is there when the reward is.
+  const Process process("read -r line; printf '%s\\n' \"$line\" > " + seen_file +
+                        R"sh(; echo '{"id": 0, "reward": 1}'; cat >> )sh" + seen_file);
   process(text_batch({{"tab\t\"quote\"", {"line\nbreak \xC3\xA9 \xFF"}}}));
-  std::ifstream seen(folder / "seen");
+  std::ifstream seen(seen_file);
   std::string line, more;
   std::getline(seen, line);
   CHECK(line == "{\"id\":0,\"prompt\":\"tab\\t\\\"quote\\\"\",\"response\":\"line\\nbreak \xC3\xA9 \xEF\xBF\xBD\"}");
