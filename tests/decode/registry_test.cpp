@@ -148,6 +148,32 @@ TEST_CASE("rejection falls back as told, and never clamps a reward above r_max",
   for (const auto& candidate : best.candidate) CHECK(candidate.reward <= best.reward());
   CHECK_THROWS_AS(run({.beta = 1, .r_max = far, .tries = 5, .fallback = decode::Fallback::fail}), RunError);
   CHECK_THROWS_AS(run({.beta = 1, .r_max = -1000, .tries = 5}), DomainError);
+
+  // The draw of the fallback too: of the largest reward there is one response, which r_max leaves out.
+  std::vector<double> sorted = s.rewards;
+  std::sort(sorted.begin(), sorted.end());
+  const double below = (sorted[sorted.size() - 1] + sorted[sorted.size() - 2]) / 2;
+  int refused = 0;
+  for (std::uint64_t seed = 0; seed < 200; ++seed) try {
+      const Decoded out = decode::Rejection{.beta = 1e-9, .r_max = below, .tries = 1}(s.problem.reference, s.reward, prompt,
+                                                                                      RngKey{seed, 0});
+      CHECK(out.reward() <= below);
+    } catch (const DomainError&) {
+      ++refused;
+    }
+  CHECK(refused > 0);
+}
+
+TEST_CASE("a particle of SMC that died is never chosen, and stays no number's fault while it is not replaced", "[decode]") {
+  Problem s;
+  s.reward.of_prefix = [](std::span<const TokenId> tokens) {
+    return tokens[0] == 1 ? -std::numeric_limits<double>::infinity() : 0.1 * static_cast<double>(tokens.size());
+  };
+  for (std::uint64_t seed = 1; seed <= 50; ++seed) {
+    CAPTURE(seed);
+    const Decoded out = s.run(decode::Smc{.particles = 16, .ess_threshold = 0.01, .block = 1}, seed);
+    CHECK(out.answer().token[0] != 1);
+  }
 }
 
 TEST_CASE("a majority vote returns the first response of the most frequent answer", "[decode]") {

@@ -63,7 +63,8 @@ struct Rejection {
     require<RunError>(fallback != Fallback::fail, ErrorCode{"none_accepted"}, "rejection: none of ", tries,
                       " responses was accepted");
     if (fallback == Fallback::fresh) {
-      detail::attempt(policy, reward, prompt, key, out);
+      const double r = detail::attempt(policy, reward, prompt, key, out);
+      tilted_acceptance(r, r_max, beta);  // it may not exceed r_max either
       out.best = detail::last(out);
     } else {
       for (std::size_t i = 0; i < out.candidate.size(); ++i)

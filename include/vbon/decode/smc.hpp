@@ -4,6 +4,8 @@
 // their potential grew, and resampled when few carry the weight. With the potential at the end only it is
 // soft best-of-n. Source: Loula et al., arXiv 2504.13139. Exact law: smc_law.hpp.
 #pragma once
+#include <limits>
+
 #include "vbon/decode/particles.hpp"
 #include "vbon/decode/resample.hpp"
 
@@ -52,6 +54,7 @@ struct Smc {
       std::vector<double> increment(n, 0);
       if (twisted || last)
         for (std::size_t i = 0; i < n; ++i) {
+          if (potential[i] == -std::numeric_limits<double>::infinity()) continue;  // dead, and not replaced yet: stays so
           const double now = s.score()[i] / lambda;
           increment[i] = now - potential[i];
           potential[i] = now;
