@@ -70,6 +70,7 @@ TEST_CASE("a wrong config is refused by the name of the entry", "[model][error]"
   REQUIRE(refusal(good).empty());
   names(refusal(with(good, "model_type", "perceptron")),
         {"config.json", "perceptron", "llama", "gpt2", "gpt_neox", "qwen2"});
+  names(refusal(with(good, "model_type", nullptr)), {"model_type is missing", "known: llama"});
   names(refusal(with(good, "hidden_size", nullptr)), {"hidden_size", "missing"});
   names(refusal(with(good, "hidden_size", "24")), {"hidden_size", "whole number", "\"24\""});
   names(refusal(with(good, "hidden_size", 24.5)), {"hidden_size", "24.5"});

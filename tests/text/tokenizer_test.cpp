@@ -175,6 +175,14 @@ TEST_CASE("an unknown pre-tokenizer of a GGUF file is named with the known ones"
   CHECK(open("gpt2", "smollm", {"a b"}) == Ids{2});
   CHECK_THROWS_WITH(open("gpt2", "mystery", {"a b"}),
                     Contains("the pre-tokenizer \"mystery\" is not known; known: gpt-2") && Contains("smollm"));
+  io::GgufMetadata unnamed;
+  unnamed.add("tokenizer.ggml.model", "gpt2");
+  unnamed.add("tokenizer.ggml.tokens", std::vector<std::string>{"a", "b", "ab"});
+  unnamed.add("tokenizer.ggml.merges", std::vector<std::string>{"a b"});
+  io::write_gguf(folder / "unnamed.gguf", unnamed, {});
+  const auto file = io::GgufFile::open(folder / "unnamed.gguf");
+  CHECK_THROWS_WITH(Tokenizer::from_gguf(file),
+                    Contains("tokenizer.ggml.pre") && Contains("missing") && Contains("known: gpt-2"));
   CHECK_THROWS_WITH(open("t5", "smollm", {"a b"}), Contains("the tokenizer \"t5\" is not supported"));
   CHECK_THROWS_WITH(open("gpt2", "smollm", {"ab"}), Contains("entry 0 is not two tokens"));
 }
