@@ -1,6 +1,5 @@
 """Lets llama.cpp and transformers load what `vbon export` writes, and holds the greedy text and its log-probability against
-vbon's own. Not part of the test suite: it needs Python with xllamacpp (a wheel of llama.cpp), torch,
-transformers and gguf. Usage:
+vbon's own. It needs Python with xllamacpp (a wheel of llama.cpp), torch, transformers and gguf. Usage:
 
     python check_export.py build/release/examples/vbon [MODEL ...]
 
@@ -8,54 +7,20 @@ makes a tiny random checkpoint of each family, exports it and every MODEL (a GGU
 in each type, and prints a table. Then it times the loading of each MODEL that is a GGUF file by vbon and by llama.cpp.
 The exit code is 1 where llama.cpp does not load a file or, in F32, a text differs. What the GGUF reader of transformers
 does not know (rotary scaling, biases of Llama, head sizes, some families) is told and does not count."""
-import json, os, pathlib, subprocess, sys, tempfile, time
+import json, os, pathlib, sys, tempfile, time
 
+import common
+
+common.needs("torch", "transformers", "xllamacpp", "gguf")
 import torch, transformers as tf, xllamacpp
 
-here = pathlib.Path(__file__).parent
 vbon = sys.argv[1]
-cache = pathlib.Path(os.environ.get("VBON_CACHE") or pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "vbon")
-models = sys.argv[2:] or [str(cache / "smollm2" / "SmolLM2-135M-Instruct.Q4_1.gguf")]
+models = sys.argv[2:] or [str(common.cache() / "smollm2" / "SmolLM2-135M-Instruct.Q4_1.gguf")]
 new_tokens, threads = 16, len(os.sched_getaffinity(0))
 
 
 def run(*arguments):
-    return subprocess.run([vbon, *map(str, arguments)], check=True, capture_output=True, text=True).stdout
-
-
-def tiny_checkpoints(folder):
-    """One of each family, with the tokenizer of the tiny checkpoint of the tests."""
-    source = here.parent / "data" / "tiny_llama"
-    vocabulary = json.loads((source / "config.json").read_text())["vocab_size"]
-    common = dict(vocab_size=vocabulary, bos_token_id=0, eos_token_id=1, initializer_range=0.2, max_position_embeddings=256)
-    llama = common | dict(hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2)
-    scaled = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=64, rope_theta=10000.0)
-    linear = dict(rope_type="linear", factor=2.0, rope_theta=10000.0)
-    kinds = {
-        "llama": tf.LlamaConfig(**llama),
-        "llama, tied, biased": tf.LlamaConfig(**llama, tie_word_embeddings=True, attention_bias=True, mlp_bias=True),
-        "llama, rope llama3": tf.LlamaConfig(**llama, rope_parameters=scaled),
-        "llama, rope linear": tf.LlamaConfig(**llama, rope_parameters=linear),
-        "qwen2": tf.Qwen2Config(**llama),
-        "qwen3": tf.Qwen3Config(**llama, head_dim=32),
-        "gemma": tf.GemmaConfig(**llama, head_dim=32),
-        "gpt2": tf.GPT2Config(n_embd=64, n_layer=2, n_head=4, n_positions=256, **{k: v for k, v in common.items() if k != "max_position_embeddings"}),
-        "gpt_neox, parallel": tf.GPTNeoXConfig(**common, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, rotary_pct=0.5),
-        "gpt_neox, sequential": tf.GPTNeoXConfig(**common, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, use_parallel_residual=False),
-        "gpt_neox, tied": tf.GPTNeoXConfig(**common, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, tie_word_embeddings=True),
-    }
-    for number, (name, config) in enumerate(kinds.items()):
-        torch.manual_seed(300 + number)
-        place = folder / f"tiny_{number}"
-        model = tf.AutoModelForCausalLM.from_config(config).float()
-        with torch.no_grad():  # biases and norms begin as zeros and ones, and would hide an error
-            for parameter in model.parameters():
-                if parameter.dim() == 1:
-                    parameter.add_(0.2 * torch.randn_like(parameter))
-        model.save_pretrained(place)
-        for file in ("tokenizer.json", "tokenizer_config.json"):
-            (place / file).write_bytes((source / file).read_bytes())
-        yield f"tiny {name}", str(place)
+    return common.run(vbon, *arguments)
 
 
 class LlamaCpp:
@@ -135,7 +100,7 @@ def seconds(action, repeats=5):
 print("| model | written as | type | read by | greedy text | log-prob, difference in nats |\n|---|---|---|---|---|---|")
 with tempfile.TemporaryDirectory() as temporary:
     temporary = pathlib.Path(temporary)
-    for number, (name, source) in enumerate([*tiny_checkpoints(temporary), *((pathlib.Path(m).name, m) for m in models)]):
+    for number, (name, source) in enumerate([*((f"tiny {n}", str(p)) for n, p in common.causal_checkpoints(temporary)), *((pathlib.Path(m).name, m) for m in models)]):
         folder = temporary / f"out_{number}"
         folder.mkdir()
         check(name, source, folder)

@@ -1,5 +1,5 @@
 // Adapters of peft, against numbers recorded from transformers and peft (tests/data/peft/record.py). With
-// VBON_KEEP_ADAPTERS=FOLDER what is written stays there, for `record.py check FOLDER`.
+// VBON_KEEP_ADAPTERS=FOLDER what is written stays there, for tests/peers/check_adapters.py.
 #include "vbon/policy/peft.hpp"
 
 #include <cstdlib>

@@ -1,14 +1,11 @@
 """Records LoRA adapters of peft on the tiny checkpoints in ../causal_families, with the logits, log-probs and
-adapter gradients that transformers and peft give for them. Usage:
-
-    python record.py               writes the folders beside it
-    python record.py check FOLDER  loads adapters written by vbon (FOLDER/NAME/adapter, as test.policy.peft leaves
-                                   them with VBON_KEEP_ADAPTERS=FOLDER) with peft and compares the logits
+adapter gradients that transformers and peft give for them: `python record.py` writes the folders beside it.
+tests/peers/check_adapters.py lets peft load what vbon writes of them.
 
 Recorded with torch 2.9, transformers 5.24 and peft 0.21, float32, CPU."""
-import json, pathlib, sys, torch, transformers as tf
-from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors.torch import load_file, save_file
+import json, pathlib, torch, transformers as tf
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import save_file
 
 here = pathlib.Path(__file__).parent
 adapters = {
@@ -57,19 +54,4 @@ def record():
         save_file({k: v.detach().contiguous() for k, v in out.items()}, folder / "expected.safetensors")
 
 
-def check(written):
-    for name, (base, _) in adapters.items():
-        expected = load_file(here / name / "expected.safetensors")
-        folder = pathlib.Path(written) / name
-        with torch.no_grad():
-            adapted = PeftModel.from_pretrained(base_model(base), folder / "adapter").eval()(input_ids=expected["input_ids"]).logits
-            merged = tf.AutoModelForCausalLM.from_pretrained(folder / "merged", dtype=torch.float32).eval()(input_ids=expected["input_ids"]).logits
-        for what, logits in (("adapter", adapted), ("merged", merged)):
-            print(f"{name:18} {what:8} largest difference of logits {(logits - expected['logits']).abs().max():.2e}")
-            assert torch.allclose(logits, expected["logits"], atol=0 if what == "adapter" else 2e-4, rtol=0), name
-
-
-if len(sys.argv) == 3 and sys.argv[1] == "check":
-    check(sys.argv[2])
-else:
-    record()
+record()
