@@ -109,6 +109,20 @@ inline PeftConfig read_peft_config(const std::filesystem::path& file) {
   return out;
 }
 
+/// peft adapts embeddings too, and whatever else the config names: nothing of it may pass unnoticed.
+/// @throws ConfigError naming a module of the base that is a target and no linear map of its blocks
+inline void refuse_other_targets(const model::CausalLm& model, const PeftConfig& config, const std::string& file) {
+  const ModuleMatch wanted(config.targets, file + ": target_modules");
+  const ModuleMatch excluded(config.excluded, file + ": exclude_modules");
+  const auto linear = model::lora_modules(model.parameters(), model.network());
+  for (const auto& parameter : model.parameters().list()) {
+    const std::string module = parameter.name.substr(0, parameter.name.rfind('.'));
+    const bool adapted = std::any_of(linear.begin(), linear.end(), [&](const auto& m) { return m.name == module; });
+    require<ConfigError>(adapted || !wanted(module) || excluded(module), file, ": target_modules names ", module,
+                         "; only linear maps of the blocks can be adapted (", known_modules(linear), ")");
+  }
+}
+
 inline std::string peft_name(const model::LoraModule& module, char letter) {
   return std::string(peft_prefix) + module.name + ".lora_" + letter + ".weight";
 }
@@ -131,6 +145,7 @@ inline void load_adapter(model::CausalLm& model, const std::filesystem::path& fo
     std::erase_if(modules, [&](const auto& m) { return excluded(m.name); });
     require<ConfigError>(!modules.empty(), config_file.string(), ": exclude_modules leaves no target");
   }
+  detail::refuse_other_targets(model, config, config_file.string());
 
   const auto file = io::SafetensorsFile::open(folder / detail::peft_tensor_file);
   std::set<std::string> expected;
