@@ -25,7 +25,7 @@ int evaluate_reward(const EvaluateRewardOptions& o) {
     json["pairwise"] = {{"pairs", accuracy.pairs},
                         {"accuracy", accuracy.pairwise.accuracy},
                         {"accuracy_half_ties", accuracy.pairwise.accuracy_half_ties},
-                        {"mean_margin", accuracy.pairwise.mean_margin}};
+                        {"mean_margin", io::json_of(accuracy.pairwise.mean_margin)}};
   if (accuracy.tuples > 0) {
     auto& best = json["best_of_n"] = {{"tuples", accuracy.tuples},
                                       {"accuracy", accuracy.best_of_n.accuracy},
@@ -44,6 +44,8 @@ void add_evaluate_reward(CLI::App& program, Job& job) {
   auto o = std::make_shared<EvaluateRewardOptions>();
   c->footer(
       "A pair counts when chosen scores above rejected, a tuple when the best scores above every loser (a tie is wrong).\n"
+      "The lines of RMB (conversation_input, bon_best, loser_list, ...) are read as well; its files are JSON lists:\n"
+      "         jq -c '.[]' RMB/BoN_set/Helpfulness/*/*.json > rmb.jsonl\n"
       "Example: vbon evaluate-reward --reward classifier:my-reward-model --data pairs.jsonl");
   c->add_option("--reward", o->reward, reward_help);
   c->add_option(

@@ -155,6 +155,22 @@ TEST_CASE("a reward is judged on pairs and tuples", "[cli]") {
   check_refused(judge("{\"prompt\": \"p\", \"best\": \"a\", \"losers\": [\"b\"], \"x\": 1}\n"), "vbon evaluate-reward",
                 {"line 1", "\"x\" is unknown"});
   check_refused(judge(""), "vbon evaluate-reward", {"no line"});
+
+  const auto published = judge(
+      R"({"bon_uid": 3, "category_path": "help/chat", "conversation_input": [{"role": "user", "content": "p"}], "bon_best": {"answer": "one two three", "llm_name": "a"}, "loser_list": [{"answer": "one", "llm_name": "b"}, {"answer": "one two"}]}
+{"pair_uid": 4, "conversation_input": [{"role": "user", "content": "p"}], "chosen": {"answer": "one two"}, "reject": {"answer": "one"}}
+)");
+  INFO(published.err);
+  REQUIRE(published.code == 0);
+  const auto rmb = io::Json::parse(published.out);
+  CHECK(rmb["pairwise"]["accuracy"] == 1.0);
+  CHECK(rmb["best_of_n"]["by_category"]["help/chat"] == 1.0);
+  check_refused(judge(R"({"conversation_input": "p", "bon_best": "one", "loser_list": [{"answer": "a"}]})"
+                      "\n"),
+                "vbon evaluate-reward", {"line 1: bon_best", "\"answer\""});
+  check_refused(judge(R"({"conversation_input": "p", "bon_best": {"answer": "a"}, "loser_list": [{"text": "a"}]})"
+                      "\n"),
+                "vbon evaluate-reward", {"line 1: loser_list: 1", "answer"});
 }
 
 TEST_CASE("infinite rewards stand as texts in JSON lines, and inspect reads them", "[cli]") {

@@ -22,7 +22,7 @@ inline void require_rmb_score(double score, std::string_view what) {
 struct PairwiseAccuracy {
   double accuracy = 0;            // share of chosen > rejected
   double accuracy_half_ties = 0;  // ties count half
-  double mean_margin = 0;         // mean of chosen - rejected
+  double mean_margin = 0;         // mean of chosen - rejected, equal scores 0; NaN where +inf and -inf meet
 };
 /// @throws DomainError for no pairs or NaN scores; ShapeError when sizes differ
 inline PairwiseAccuracy pairwise_accuracy(std::span<const double> chosen, std::span<const double> rejected) {
@@ -35,7 +35,7 @@ inline PairwiseAccuracy pairwise_accuracy(std::span<const double> chosen, std::s
     detail::require_rmb_score(rejected[i], "rejected");
     result.accuracy += chosen[i] > rejected[i] ? 1 : 0;
     result.accuracy_half_ties += chosen[i] > rejected[i] ? 1 : chosen[i] == rejected[i] ? 0.5 : 0;
-    result.mean_margin += chosen[i] - rejected[i];
+    if (chosen[i] != rejected[i]) result.mean_margin += chosen[i] - rejected[i];  // two infinities may be equal
   }
   const auto pairs = static_cast<double>(chosen.size());
   return {result.accuracy / pairs, result.accuracy_half_ties / pairs, result.mean_margin / pairs};

@@ -2,7 +2,9 @@
 //
 // Data that rewards are judged on, JSON Lines. A line is a pair {"prompt", "chosen", "rejected"} or a tuple
 // {"prompt", "best", "losers": [...]}, either with an optional "category". A pair's "margin" is for training and counts
-// nothing here.
+// nothing here. The published RMB has names of its own, {"conversation_input", "chosen", "reject"} and
+// {"conversation_input", "bon_best", "loser_list"}, with the text of a response in its "answer" and the category in
+// "category_path"; its lines are read as they stand (Zhou et al., arXiv 2410.09893).
 #pragma once
 #include <filesystem>
 #include <map>
@@ -26,6 +28,35 @@ struct JudgedLine {
   bool pair = false;
 };
 
+namespace detail {
+/// A line in the names of the published RMB.
+/// @throws FormatError naming line and key
+inline JudgedLine rmb_line(const io::Json& row, const std::string& where, const reward::TurnsToText& turns_to_text) {
+  const bool pair = row.contains("chosen") || row.contains("reject");
+  pair ? reward::check_keys(row, where, {"conversation_input", "chosen", "reject"}, {"pair_uid", "category_path"})
+       : reward::check_keys(row, where, {"conversation_input", "bon_best", "loser_list"}, {"bon_uid", "category_path"});
+  const auto answer = [](const io::Json& response, const std::string& here) {
+    require<FormatError>(response.is_object(), here, ": an object with an \"answer\" expected");
+    return io::json_get<std::string>(response, "answer", here);
+  };
+  JudgedLine line{.prompt = reward::text_at(row, "conversation_input", where, turns_to_text),
+                  .best = answer(row.at(pair ? "chosen" : "bon_best"), where + (pair ? ": chosen" : ": bon_best")),
+                  .losers = {},
+                  .category = io::json_get_or<std::string>(row, "category_path", "", where),
+                  .pair = pair};
+  if (pair) {
+    line.losers.push_back(answer(row.at("reject"), where + ": reject"));
+    return line;
+  }
+  const io::Json& losers = row.at("loser_list");
+  require<FormatError>(losers.is_array() && !losers.empty(), where,
+                       ": \"loser_list\" must be a list with at least one response");
+  for (const io::Json& loser : losers)
+    line.losers.push_back(answer(loser, message(where, ": loser_list: ", line.losers.size() + 1)));
+  return line;
+}
+}  // namespace detail
+
 /// @throws RunError (no such file), FormatError naming line and key, or when there is no line
 inline std::vector<JudgedLine> read_judged_lines(const std::filesystem::path& path,
                                                  const reward::TurnsToText& turns_to_text = reward::plain_turns) {
@@ -33,10 +64,14 @@ inline std::vector<JudgedLine> read_judged_lines(const std::filesystem::path& pa
   io::read_jsonl(path, [&](const io::Json& row, std::size_t number) {
     const std::string where = message(path.string(), ": line ", number);
     require<FormatError>(row.is_object(), where, ": an object expected");
+    if (row.contains("conversation_input")) {
+      lines.push_back(detail::rmb_line(row, where, turns_to_text));
+      return;
+    }
     const bool pair = row.contains("chosen") || row.contains("rejected");
-    pair ? reward::detail::check_keys(row, where, {"prompt", "chosen", "rejected"}, {"category", "margin"})
-         : reward::detail::check_keys(row, where, {"prompt", "best", "losers"}, {"category"});
-    const auto text = [&](const char* key) { return reward::detail::text_at(row, key, where, turns_to_text); };
+    pair ? reward::check_keys(row, where, {"prompt", "chosen", "rejected"}, {"category", "margin"})
+         : reward::check_keys(row, where, {"prompt", "best", "losers"}, {"category"});
+    const auto text = [&](const char* key) { return reward::text_at(row, key, where, turns_to_text); };
     JudgedLine line{.prompt = text("prompt"),
                     .best = text(pair ? "chosen" : "best"),
                     .losers = {},

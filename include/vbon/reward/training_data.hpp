@@ -48,7 +48,6 @@ struct TrainingDataOptions {
   bool margin = true;            // preferences may have a "margin"
 };
 
-namespace detail {
 /// The keys of a line are the required ones and perhaps optional ones.
 inline void check_keys(const io::Json& row, const std::string& where, std::initializer_list<std::string_view> required,
                        std::initializer_list<std::string_view> optional) {
@@ -83,7 +82,6 @@ inline double number_at(const io::Json& row, const char* key, const std::string&
   require<FormatError>(std::isfinite(value), where, ": \"", key, "\": a finite number expected");
   return value;
 }
-}  // namespace detail
 
 /// @throws RunError when the file cannot be read, FormatError naming line and key, or when it has no line
 inline std::vector<ScoredText> read_scored_texts(const std::filesystem::path& path,
@@ -93,11 +91,9 @@ inline std::vector<ScoredText> read_scored_texts(const std::filesystem::path& pa
     const std::string where = message(path.string(), ": line ", line);
     require<FormatError>(row.is_object(), where, ": an object expected");
     const bool whole = row.contains("text");
-    whole ? detail::check_keys(row, where, {"text", "score"}, {})
-          : detail::check_keys(row, where, {"prompt", "response", "score"}, {});
-    const auto text = [&](const char* key) { return detail::text_at(row, key, where, options.turns_to_text); };
-    rows.push_back(
-        {whole ? "" : text("prompt"), text(whole ? "text" : "response"), detail::number_at(row, "score", where), line});
+    whole ? check_keys(row, where, {"text", "score"}, {}) : check_keys(row, where, {"prompt", "response", "score"}, {});
+    const auto text = [&](const char* key) { return text_at(row, key, where, options.turns_to_text); };
+    rows.push_back({whole ? "" : text("prompt"), text(whole ? "text" : "response"), number_at(row, "score", where), line});
   });
   require<FormatError>(!rows.empty(), path.string(), ": no line with a text and its score");
   return rows;
@@ -113,11 +109,11 @@ inline std::vector<PreferencePair> read_preferences(const std::filesystem::path&
     const bool implicit = options.implicit_prompt && !row.contains("prompt");
     require<FormatError>(options.margin || !row.contains("margin"), where,
                          ": \"margin\" is for reward models (vbon train-reward) and has no place here; remove it");
-    implicit ? detail::check_keys(row, where, {"chosen", "rejected"}, {"margin"})
-             : detail::check_keys(row, where, {"prompt", "chosen", "rejected"}, {"margin"});
-    const auto text = [&](const char* key) { return detail::text_at(row, key, where, options.turns_to_text); };
+    implicit ? check_keys(row, where, {"chosen", "rejected"}, {"margin"})
+             : check_keys(row, where, {"prompt", "chosen", "rejected"}, {"margin"});
+    const auto text = [&](const char* key) { return text_at(row, key, where, options.turns_to_text); };
     rows.push_back({implicit ? "" : text("prompt"), text("chosen"), text("rejected"),
-                    row.contains("margin") ? detail::number_at(row, "margin", where) : 0, line});
+                    row.contains("margin") ? number_at(row, "margin", where) : 0, line});
   });
   require<FormatError>(!rows.empty(), path.string(), ": no line with a preference");
   return rows;
