@@ -86,7 +86,9 @@ Session Policy::open(std::span<const Prompt> prompts, Index samples) {
 }
 Array Policy::log_prob(const RolloutBatch& batch) { return model_->policy.log_prob(batch); }
 void Policy::backward(const RolloutBatch& batch, const Array& dlog_prob) { model_->policy.backward(batch, dlog_prob); }
-Array Policy::kl(const RolloutBatch& batch, Policy& reference) { return model_->policy.kl(batch, reference.model_->policy); }
+Array Policy::kl(const RolloutBatch& batch, Policy& reference, Array* reference_log_prob) {
+  return model_->policy.kl(batch, reference.model_->policy, reference_log_prob);
+}
 Tensor<float> Policy::features(const RolloutBatch& batch) { return model_->policy.features(batch); }
 View<float> Policy::parameters() { return model_->policy.parameters(); }
 View<float> Policy::gradients() { return model_->policy.gradients(); }

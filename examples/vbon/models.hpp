@@ -82,7 +82,7 @@ class Policy {
   Session open(std::span<const Prompt> prompts, Index samples);
   Array log_prob(const RolloutBatch& batch);
   void backward(const RolloutBatch& batch, const Array& dlog_prob);
-  Array kl(const RolloutBatch& batch, Policy& reference);
+  Array kl(const RolloutBatch& batch, Policy& reference, Array* reference_log_prob = nullptr);
   Tensor<float> features(const RolloutBatch& batch);
   View<float> parameters();
   View<float> gradients();

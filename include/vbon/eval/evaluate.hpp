@@ -46,10 +46,10 @@ struct Arm {
   std::vector<std::vector<double>> reward;  // [P][samples]
   std::vector<std::vector<double>> weight;  // [P][samples] sums to 1 over a prompt
   Estimate mean_reward;
-  Estimate win_rate;  // against the reference
+  Estimate win_rate;             // against the reference
   std::vector<double> win = {};  // [P] the same prompt by prompt; empty for the reference itself
-  double length = 0;  // tokens per response; NaN when not known
-  double ended = 0;   // share of responses that ended by themselves; NaN when not known
+  double length = 0;             // tokens per response; NaN when not known
+  double ended = 0;              // share of responses that ended by themselves; NaN when not known
 };
 
 /// The first sample of each policy for one prompt.
@@ -204,8 +204,8 @@ Evaluation evaluate(P& policy, P& reference, const R& reward, std::span<const Pr
   for (std::size_t first = 0; first < prompts.size(); first += static_cast<std::size_t>(options.batch)) {
     const auto part = prompts.subspan(first, std::min(static_cast<std::size_t>(options.batch), prompts.size() - first));
     RolloutBatch batch = rollout::collect(policy, reward, part, options.samples, options.key);
-    const Array exact = per_response(batch, policy.kl(batch, reference));
-    const Array log_ratio = per_response(batch, batch.old_log_prob - reference.log_prob(batch));
+    const Array exact = per_response(batch, policy.kl(batch, reference, &batch.ref_log_prob));
+    const Array log_ratio = per_response(batch, batch.old_log_prob - batch.ref_log_prob);
     for (Index p = 0; p < batch.prompts(); ++p) {
       const Index begin = batch.group_offset[static_cast<std::size_t>(p)], size = batch.samples(p);
       const auto ratio = log_ratio.segment(begin, size);

@@ -176,12 +176,18 @@ class CausalLm {
   }
 
   /// Exact KL(this || other) of the next-token laws at every read.   [reads] nats
-  void kl(const Forest& forest, CausalLm& other, kernel::HeadOptions options, std::span<double> kl) {
+  /// @param other_log_prob  [reads] takes the other's log-probs, which cost its head once more and no other pass; may be
+  /// empty
+  void kl(const Forest& forest, CausalLm& other, kernel::HeadOptions options, std::span<double> kl,
+          std::span<double> other_log_prob = {}) {
     require<ShapeError>(other.shape_.vocab == shape_.vocab, "CausalLm::kl: vocabularies of ", shape_.vocab, " and ",
                         other.shape_.vocab, " tokens");
     const View<const float> rows = read_states(forest);
     const View<const float> other_rows = other.read_states(forest);
     kernel::token_kl(Cpu{}, rows, network_.head.packed(), other_rows, other.network_.head.packed(), options, kl);
+    if (!other_log_prob.empty())
+      kernel::token_log_prob(Cpu{}, other_rows, other.network_.head.packed(), forest.read_token, options, other_log_prob, {},
+                             {});
   }
 
   /// Adds d loss / d parameter to the gradients of trainable(), from d loss / d log_prob of every read.

@@ -145,10 +145,15 @@ class CausalLmPolicy {
   }
 
   /// Exact KL(this || reference) of the next-token law at every response token.   [T] nats
-  Array kl(const RolloutBatch& batch, CausalLmPolicy& reference) {
+  /// @param reference_log_prob  [T] takes the reference's log-probs, which are made on the way; may be null
+  Array kl(const RolloutBatch& batch, CausalLmPolicy& reference, Array* reference_log_prob = nullptr) {
     Array values(batch.tokens());
+    if (reference_log_prob) reference_log_prob->resize(batch.tokens());
     for_each_pass(batch, passes.forward_rows, [&](const model::Forest& forest, Index begin) {
-      model_.kl(forest, reference.model_, head_options(), {values.data() + begin, static_cast<std::size_t>(forest.reads())});
+      const auto count = static_cast<std::size_t>(forest.reads());
+      std::span<double> of_reference;
+      if (reference_log_prob) of_reference = {reference_log_prob->data() + begin, count};
+      model_.kl(forest, reference.model_, head_options(), {values.data() + begin, count}, of_reference);
     });
     return values;
   }

@@ -22,11 +22,13 @@ concept Policy = Device<typename P::device_type> &&
 };
 
 template <class P>
-concept TrainablePolicy = Policy<P> && requires(P& policy, P& reference, const RolloutBatch& batch, const Array& dlog_prob) {
+concept TrainablePolicy = Policy<P> &&
+    requires(P& policy, P& reference, const RolloutBatch& batch, const Array& dlog_prob, Array* ref_log_prob) {
   policy.backward(batch, dlog_prob);  // adds d loss / d parameter into gradients()
   policy.zero_gradients();
-  policy.parameters_changed();                             // after a step: refresh whatever is derived from the parameters
-  { policy.kl(batch, reference) } -> std::same_as<Array>;  // [T] exact per-step KL(policy || reference), nats
+  policy.parameters_changed();  // after a step: refresh whatever is derived from the parameters
+  // [T] exact per-step KL(policy || reference), nats; the log-probs of the reference are made on the way, if asked for
+  { policy.kl(batch, reference, ref_log_prob) } -> std::same_as<Array>;
   { policy.parameters() } -> std::same_as<View<float, typename P::device_type>>;
   { policy.gradients() } -> std::same_as<View<float, typename P::device_type>>;
 };

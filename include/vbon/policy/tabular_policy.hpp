@@ -178,8 +178,10 @@ class BasicTabularPolicy {
   }
 
   /// Exact KL(this || reference) of the next-token law at every token of the batch [T], nats.
-  Array kl(const RolloutBatch& batch, const BasicTabularPolicy& reference) const {
+  /// @param reference_log_prob  [T] takes the reference's log-probs; may be null
+  Array kl(const RolloutBatch& batch, const BasicTabularPolicy& reference, Array* reference_log_prob = nullptr) const {
     Array values(batch.tokens());
+    if (reference_log_prob) *reference_log_prob = reference.log_prob(batch);
     for_each_token(batch, [&](Index position, Index prompt, std::span<const TokenId> before, TokenId) {
       const Array p = next_log_probs(prompt, before);
       const Array q = reference.next_log_probs(prompt, before);
