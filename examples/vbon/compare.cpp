@@ -13,13 +13,13 @@
 #include "answers.hpp"
 #include "models.hpp"
 #include "objectives.hpp"
+#include "reporting.hpp"
 #include "settings.hpp"
 #include "tabular.hpp"
 #include "training.hpp"
 #include "vbon/eval/comparison.hpp"
 #include "vbon/io/atomic_file.hpp"
 #include "vbon/io/jsonl.hpp"
-#include "vbon/train/probe.hpp"
 #include "vbon/train/run_folder.hpp"
 #include "vbon/train/trainer.hpp"
 
@@ -66,7 +66,7 @@ std::vector<Entry> entries(const CompareOptions& o) {
     AlignOptions one = o.align;
     one.objective = method;
     all.push_back({method, std::filesystem::path(o.align.out) / "methods" / slug(method), phases(one)});
-    for (const auto& phase : all.back().plan) train::probe(phase, o.align.references);
+    try_out(all.back().plan, one);
     for (std::size_t i = 0; i + 1 < all.size(); ++i)
       require<ConfigError>(all[i].folder != all.back().folder, "--methods: '", all[i].name, "' and '", method,
                            "' are the same method");
@@ -167,21 +167,6 @@ eval::ComparedMethod row_of(const Entry& entry) {
   return row;
 }
 
-void write_comparison(const Common& common, const std::filesystem::path& folder, const eval::Comparison& comparison) {
-  const auto table = eval::comparison_table(comparison);
-  io::write_file_atomically(
-      folder / "compare.json",
-      eval::comparison_json(comparison).dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
-  io::write_file_atomically(folder / "compare.csv", eval::comparison_csv(comparison));
-  io::write_file_atomically(folder / "compare.md", "# " + comparison.title + "\n\n" + eval::markdown_table(table));
-  const auto page = eval::comparison_html(comparison, folder / "plots");
-  io::write_file_atomically(folder / "compare.html", page.html);
-  for (const auto& problem : page.problems) remark(common, "picture " + problem);
-  print_line("");
-  for (const auto& line : eval::aligned_lines(table)) print_line(line);
-  print_line("report: " + (folder / "compare.html").string());
-}
-
 void write_times(const std::filesystem::path& folder, const std::vector<Entry>& methods, const Stages& stages) {
   nlohmann::ordered_json times;
   for (const auto& entry : methods)
@@ -246,6 +231,8 @@ int compare(const CompareOptions& options) {
   }
   stages.end();
   eval::compare_to_first(comparison);
+  print_line("");
+  for (const auto& line : eval::aligned_lines(eval::comparison_table(comparison))) print_line(line);
   write_comparison(o.common, run.path(), comparison);
   write_times(run.path(), methods, stages);
   // Not marked as finished: the same command tries again what failed.
@@ -282,17 +269,19 @@ void add_compare(CLI::App& program, Job& job) {
   const char* exact = "Exact comparison";
   c->add_flag("--tabular", o->tabular,
               "no language model: a policy over a few one-token responses, trained with exact gradients, and how far each "
-              "method ends from its known optimum; reads --methods, --n, --outcomes, --seed")
+              "method ends from its known optimum; reads --methods, --n, --outcomes, --seed, and writes where --out says")
       ->group(exact);
   c->add_option("--outcomes", o->outcomes, "responses of that policy, with random probabilities and rewards")
       ->group(exact)
       ->capture_default_str();
-  static const std::set<std::string> known_to_tabular = {"methods", "n", "seed", "threads", "quiet", "tabular", "outcomes"};
+  static const std::set<std::string> known_to_tabular = {"methods", "n",        "seed", "threads",  "quiet",
+                                                         "tabular", "outcomes", "out",  "overwrite"};
   c->callback([o, c, &job] {
     std::string unread;
     for (const CLI::Option* option : c->get_options({}))
       if (option->count() > 0 && !known_to_tabular.contains(option->get_single_name())) unread = option->get_name();
-    job = [o, unread, chosen = c->count("--methods") > 0, outcomes_given = c->count("--outcomes") > 0] {
+    job = [o, unread, chosen = c->count("--methods") > 0, outcomes_given = c->count("--outcomes") > 0,
+           out_given = c->count("--out") > 0] {
       if (!o->tabular) {
         require<ConfigError>(!outcomes_given, "--outcomes is for --tabular");
         return compare(*o);
@@ -301,7 +290,9 @@ void add_compare(CLI::App& program, Job& job) {
       return compare_tabular({.common = o->align.common,
                               .methods = chosen ? o->methods : std::vector<std::string>{},
                               .n = o->align.n,
-                              .outcomes = o->outcomes});
+                              .outcomes = o->outcomes,
+                              .out = out_given ? o->align.out : std::string(),
+                              .overwrite = o->align.overwrite});
     };
   });
 }

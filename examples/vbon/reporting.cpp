@@ -52,6 +52,19 @@ void write_report(const Common& common, const std::filesystem::path& folder, con
   print_line("report: " + (folder / "report.html").string());
 }
 
+void write_comparison(const Common& common, const std::filesystem::path& folder, const eval::Comparison& comparison) {
+  io::write_file_atomically(
+      folder / "compare.json",
+      eval::comparison_json(comparison).dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+  io::write_file_atomically(folder / "compare.csv", eval::comparison_csv(comparison));
+  io::write_file_atomically(folder / "compare.md",
+                            "# " + comparison.title + "\n\n" + eval::markdown_table(eval::comparison_table(comparison)));
+  const auto page = eval::comparison_html(comparison, folder / "plots");
+  io::write_file_atomically(folder / "compare.html", page.html);
+  for (const auto& problem : page.problems) remark(common, "picture " + problem);
+  print_line("report: " + (folder / "compare.html").string());
+}
+
 std::vector<eval::Curve> training_curves(const std::filesystem::path& metrics) {
   std::vector<eval::Curve> curves = {
       {.name = "curve-reward", .title = "Reward of the samples", .y_label = "mean reward", .x = {}, .y = {}},

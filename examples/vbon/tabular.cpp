@@ -1,13 +1,19 @@
 #include "tabular.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
+#include <optional>
 #include <type_traits>
 #include <utility>
 
 #include "objective_spec.hpp"
+#include "reporting.hpp"
+#include "vbon/bon/divergence.hpp"
 #include "vbon/eval/comparison.hpp"
 #include "vbon/objective/optimum.hpp"
 #include "vbon/train/exact.hpp"
+#include "vbon/train/run_folder.hpp"
 
 namespace vbon::program {
 namespace {
@@ -117,6 +123,17 @@ bon::Law drawn_best_of_n(const train::ExactProblem& problem, Index n) {
   return law;
 }
 
+eval::ComparedMethod exact_row(const std::string& name, const bon::Law& law, const Problem& problem) {
+  eval::ComparedMethod row{.name = name};
+  const auto exactly = [](double value) { return eval::Estimate{value, value, value}; };
+  row.mean_reward = exactly(bon::mean_under(law, problem.reward));
+  row.win_rate = exactly(bon::win_rate_of_laws(law, problem.reference, problem.reward));
+  row.kl = {std::max(bon::kl_of_laws(law, problem.reference), 0.0), std::numeric_limits<double>::quiet_NaN()};
+  if (row.kl.value >= eval::least_kl)
+    row.efficiency = (row.win_rate.value - 0.5) / (eval::ideal_win_rate(row.kl.value) - 0.5);
+  return row;
+}
+
 std::string in_digits(const char* format, double value) {
   char text[32];
   std::snprintf(text, sizeof(text), format, value);
@@ -128,9 +145,8 @@ int compare_tabular(const TabularOptions& o) {
   begin(o.common);
   check_target(o.n, 1);
   require<ConfigError>(o.outcomes >= 2 && o.outcomes <= 24, "--outcomes in [2, 24] expected, got ", o.outcomes);
-  require<ConfigError>(o.n == std::floor(o.n) && o.n >= 2 && o.n <= 64,
-                       "--tabular enumerates groups of N: a whole --n in [2, 64] expected, got ", o.n);
-  const auto n = static_cast<Index>(o.n);
+  require<ConfigError>(o.n >= 1 && o.n <= 64, "--tabular enumerates groups of N: --n in [1, 64] expected, got ", o.n);
+  const auto n = static_cast<Index>(std::ceil(o.n));
   double sets = 1;  // of N draws, in any order
   for (Index i = 1; i <= n; ++i) sets *= static_cast<double>(o.outcomes - 1 + i) / static_cast<double>(i);
   require<ConfigError>(sets <= 5000, "--outcomes ", o.outcomes, " and --n ", n, " are ", sets,
@@ -139,30 +155,53 @@ int compare_tabular(const TabularOptions& o) {
   std::vector<Method> methods;
   for (const auto& spec : o.methods.empty() ? usual : o.methods) methods.push_back(method_of(spec, problem, o.n));
 
+  std::optional<train::RunFolder> run;
+  if (!o.out.empty()) {
+    io::Json names = io::Json::array();
+    for (const auto& method : methods) names.push_back(method.name);
+    run.emplace(o.out,
+                train::RunKind{"compare --tabular", {"plots", "compare.json", "compare.csv", "compare.md", "compare.html"}},
+                io::Json{{"methods", names}, {"n", o.n}, {"outcomes", o.outcomes}, {"seed", o.common.seed}}, o.overwrite);
+    run->begin();
+  }
+
   std::vector<std::vector<std::string>> table = {
       {"method", "KL(pi || optimum)", "KL(optimum || pi)", "win rate", "KL(pi || pi_ref)", "steps"}};
   std::vector<std::string> far;
   const auto add_row = [&](const std::string& name, const bon::Law& law, const bon::Law& optimum, const std::string& steps) {
-    const double there = bon::kl_of_laws(law, optimum), back = bon::kl_of_laws(optimum, law);
-    table.push_back({name, in_digits("%.1e", std::max(there, 0.0)), in_digits("%.1e", std::max(back, 0.0)),
-                     in_digits("%.3f", bon::win_rate_of_laws(law, problem.reference, problem.reward)),
-                     in_digits("%.3f", bon::kl_of_laws(law, problem.reference)), steps});
+    const double there = std::max(bon::kl_of_laws(law, optimum), 0.0), back = std::max(bon::kl_of_laws(optimum, law), 0.0);
+    auto row = exact_row(name, law, problem);
+    row.from_optimum = std::max(there, back);
+    table.push_back({name, in_digits("%.1e", there), in_digits("%.1e", back), in_digits("%.3f", row.win_rate.value),
+                     in_digits("%.3f", row.kl.value), steps});
     if (!(there <= near_enough && back <= near_enough)) far.push_back(name);
+    return row;
   };
+  eval::Comparison comparison{.title = message("Methods on a law of ", o.outcomes, " responses, beside the best of ", o.n),
+                              .n = o.n,
+                              .exact = true,
+                              .theory_win_rate = o.n / (o.n + 1),
+                              .theory_kl = bon::kl_to_reference(o.n)};
+  comparison.settings = {{"n", in_digits("%g", o.n)}, {"outcomes", message(o.outcomes)}, {"seed", message(o.common.seed)}};
+  comparison.reference = exact_row("reference", problem.reference, problem);
   const train::ExactProblem start(problem.reference, problem.reward, problem.cache);
-  add_row(message("best of ", n), drawn_best_of_n(start, n), bon::best_of_n_law(problem.reference, problem.reward, o.n),
-          "-");
+  const bon::Law best = bon::best_of_n_law(problem.reference, problem.reward, o.n);
+  // A whole N can be drawn: its law by enumeration is held against the formula.
+  comparison.best = add_row(message("best of ", o.n), o.n == std::floor(o.n) ? drawn_best_of_n(start, n) : best, best, "-");
   for (const auto& method : methods) {
     if (stop_requested()) throw RunError("stopped", ErrorCode{"stopped"});
     train::ExactProblem own = start;
     const auto outcome = train::train_exactly(own, method.objective, {.groups = method.groups});
-    add_row(method.name, own.policy(), method.optimum, message(outcome.steps, outcome.settled ? "" : " (not settled)"));
+    comparison.method.push_back(
+        add_row(method.name, own.policy(), method.optimum, message(outcome.steps, outcome.settled ? "" : " (not settled)")));
   }
+  if (run) write_comparison(o.common, run->path(), comparison);
   for (const auto& line : eval::aligned_lines(table)) print_line(line);
   std::string names;
   for (const auto& name : far) names += (names.empty() ? "" : ", ") + name;
   require<RunError>(far.empty(), far.size(), " of ", methods.size() + 1, " methods end further than ", near_enough,
                     " nats from their optimum: ", names);
+  if (run) run->mark_finished();
   return 0;
 }
 }  // namespace vbon::program

@@ -206,6 +206,32 @@ TEST_CASE("with exact gradients every method ends at its optimum", "[cli]") {
   CHECK(std::count(names.begin(), names.end(), "vbon_bound") == 3);
 }
 
+TEST_CASE("the exact comparison takes a real N and leaves a table and a picture", "[cli]") {
+  const TemporaryFolder folder;
+  const Arguments command = {"compare",
+                             "--tabular",
+                             "--methods",
+                             "vbon",
+                             "vbon_bound:side=mid",
+                             "--n",
+                             "2.5",
+                             "--out",
+                             (folder / "exact").string()};
+  const auto run = vbon(command);
+  INFO(run.err);
+  REQUIRE(run.code == 0);
+  const auto json = io::Json::parse(text_of(folder / "exact/compare.json"));
+  CHECK(json.at("n") == 2.5);
+  for (const auto& method : json.at("methods")) {
+    CHECK(method.at("from_optimum").get<double>() < 1e-3);
+    CHECK(method.at("win_rate").at("value").get<double>() > 0.6);
+  }
+  CHECK(has(text_of(folder / "exact/compare.csv"), "from_optimum"));
+  CHECK(has(text_of(folder / "exact/compare.html"), "exact gradients"));
+  check_refused(vbon(command), "vbon compare", {"finished", "--overwrite"});
+  CHECK(vbon(command + Arguments{"--overwrite"}).code == 0);
+}
+
 TEST_CASE("the exact comparison takes settings and refuses methods without an optimum", "[cli][error]") {
   const auto run = vbon({"compare", "--tabular", "--methods", "rloo:beta=1", "vbon", "--n", "2", "--outcomes", "5"});
   INFO(run.err);
@@ -216,8 +242,9 @@ TEST_CASE("the exact comparison takes settings and refuses methods without an op
   check_refused(vbon({"compare", "--tabular", "--methods", "grpo"}), "vbon compare", {"grpo", "known: ", "rloo"});
   check_refused(vbon({"compare", "--tabular", "--methods", "dpo"}), "vbon compare", {"pairs=bradley_terry"});
   check_refused(vbon({"compare", "--tabular", "--methods", "rlo"}), "vbon compare", {"unknown objective 'rlo'"});
-  check_refused(vbon({"compare", "--tabular", "--n", "2.5"}), "vbon compare", {"whole --n"});
-  check_refused(vbon({"compare", "--tabular", "--out", "a"}), "vbon compare", {"--tabular does not read --out"});
+  check_refused(vbon({"compare", "--tabular", "--n", "2.5"}), "vbon compare", {"takes a whole N, got 2.5"});
+  check_refused(vbon({"compare", "--tabular", "--n", "0.5"}), "vbon compare", {"--n"});
+  check_refused(vbon({"compare", "--tabular", "--steps", "3"}), "vbon compare", {"--tabular does not read --steps"});
   check_refused(vbon({"compare", "--outcomes", "6"}), "vbon compare", {"--outcomes is for --tabular"});
   check_refused(vbon({"compare", "--tabular", "--outcomes", "1"}), "vbon compare", {"--outcomes"});
 }

@@ -38,12 +38,14 @@ struct ComparedMethod {
   double length = detail::unknown, ended = detail::unknown;
   double sampled_tokens = detail::unknown, reward_calls = detail::unknown;  // of its training, the cache left out
   std::vector<double> win = {};                                             // [P] win rate prompt by prompt
-  Estimate lead = detail::no_estimate;  // win rate minus that of the first method, the same prompts resampled for both
+  double from_optimum = detail::unknown;  // nats: the larger KL between its law and its known optimum, where both are known
+  Estimate lead = detail::no_estimate;    // win rate minus that of the first method, the same prompts resampled for both
 };
 
 struct Comparison {
   std::string title = "Comparison of methods";
   double n = 0;
+  bool exact = false;  // laws on a table: nothing was sampled
   Index prompts = 0, samples = 0, reference_samples = 0;
   double theory_win_rate = 0, theory_kl = 0;  // of best-of-N under a continuous reward
   ComparedMethod reference, best;             // best: plain best-of-N over the reference pool
@@ -141,9 +143,17 @@ inline std::vector<std::vector<std::string>> comparison_table(const Comparison& 
   const std::string first = c.method.empty() ? "the first" : c.method[0].name;
   std::vector<std::vector<std::string>> table = {{"method", "mean reward", "win rate", "95%", "KL, nats", "efficiency",
                                                   "lead over " + first, "95%", "sampled tokens", "reward calls"}};
+  if (c.exact) table[0] = {"method", "mean reward", "win rate", "KL, nats", "efficiency", "from optimum, nats"};
   if (errors) table[0].emplace_back("error");
   for (const auto* row : detail::compared_rows(c)) {
     std::string kl = plain(row->kl.value);
+    if (c.exact) {
+      char nats[32] = "-";
+      if (!std::isnan(row->from_optimum)) std::snprintf(nats, sizeof(nats), "%.1e", row->from_optimum);
+      table.push_back(
+          {row->name, plain(row->mean_reward.value), plain(row->win_rate.value), kl, plain(row->efficiency), nats});
+      continue;
+    }
     if (row == &c.best) kl = "<= " + kl;
     if (!std::isnan(row->kl.error)) kl += " +- " + plain(row->kl.error);
     table.push_back({row->name, plain(row->mean_reward.value), plain(row->win_rate.value),
@@ -208,6 +218,7 @@ inline nlohmann::ordered_json comparison_json(const Comparison& c) {
     out["ended"] = finite(row.ended);
     out["sampled_tokens"] = finite(row.sampled_tokens);
     out["reward_calls"] = finite(row.reward_calls);
+    if (!std::isnan(row.from_optimum)) out["from_optimum"] = row.from_optimum;
     out["win_rate_per_prompt"] = row.win;
     return out;
   };
@@ -235,7 +246,7 @@ inline std::string comparison_csv(const Comparison& c) {
   std::string csv =
       "method,mean_reward,mean_reward_low_95,mean_reward_high_95,win_rate,win_rate_low_95,win_rate_high_95,kl,kl_standard_"
       "error,kl_is_bound,efficiency,lead_over_first,lead_low_95,lead_high_95,length,ended,sampled_tokens,reward_calls,"
-      "error\n";
+      "from_optimum,error\n";
   for (const auto* row : detail::compared_rows(c)) {
     const auto add = [&](std::initializer_list<double> values) {
       for (const double value : values) csv += "," + (std::isfinite(value) ? nlohmann::json(value).dump() : std::string());
@@ -243,9 +254,9 @@ inline std::string comparison_csv(const Comparison& c) {
     csv += quoted(row->name);
     add({row->mean_reward.value, row->mean_reward.low, row->mean_reward.high, row->win_rate.value, row->win_rate.low,
          row->win_rate.high, row->kl.value, row->kl.error});
-    csv += row == &c.best ? ",1" : ",0";
+    csv += row == &c.best && !c.exact ? ",1" : ",0";
     add({row->efficiency, row->lead.value, row->lead.low, row->lead.high, row->length, row->ended, row->sampled_tokens,
-         row->reward_calls});
+         row->reward_calls, row->from_optimum});
     csv += "," + quoted(row->error) + "\n";
   }
   return csv;
@@ -313,8 +324,10 @@ inline HtmlReport comparison_html(const Comparison& c, const std::filesystem::pa
       "<h1>" +
       escape_html(c.title) + "</h1>\n<p class=\"lead\">" + message(c.method.size()) +
       (c.method.size() == 1 ? " method" : " methods") +
-      ", trained from the same model on the same prompts and reference responses, and judged on " +
-      std::to_string(c.prompts) + " held-out prompts with the same random numbers.</p>\n<div class=\"wide\"><table>\n";
+      (c.exact ? ", trained with exact gradients on a law that can be enumerated.</p>\n"
+               : ", trained from the same model on the same prompts and reference responses, and judged on " +
+                     std::to_string(c.prompts) + " held-out prompts with the same random numbers.</p>\n") +
+      "<div class=\"wide\"><table>\n";
   const auto table = comparison_table(c);
   for (std::size_t i = 0; i < table.size(); ++i) {
     h += i == 0 ? "<thead><tr>" : "<tr>";
@@ -329,21 +342,27 @@ inline HtmlReport comparison_html(const Comparison& c, const std::filesystem::pa
     }
     h += i == 0 ? "</tr></thead><tbody>\n" : "</tr>\n";
   }
-  h += "</tbody></table></div>\n<p class=\"soft\" style=\"margin-top:10px\">Win rate: one sample of the method against one "
-       "of "
-       "the reference, pairs of one prompt only; " +
-       std::to_string(c.samples) + " samples of a method and " + std::to_string(c.reference_samples) +
-       " of the reference for each prompt. Intervals resample prompts; the lead is the difference of two win rates on the "
-       "same prompts. The KL is exact in every step of the sampled responses, with its standard error; that of best-of-N is "
-       "the bound log N &minus; (N &minus; 1)/N. Efficiency: share of the gain that best-of-N has at the method's KL; " +
-       std::string(no_efficiency) +
-       ". Tokens "
-       "and reward calls are those of training; the reference responses, drawn once for all, are left out.</p>\n";
-  h +=
-      figure(comparison_plot(c),
-             "The curve is what best-of-N reaches as N grows; points are methods with 95% intervals. Closer to the curve is "
-             "better at the same divergence.",
-             plots, out.problems);
+  h += "</tbody></table></div>\n<p class=\"soft\" style=\"margin-top:10px\">";
+  h += c.exact ? std::string(
+                     "Every figure is exact to rounding. From optimum: the larger of KL(policy || optimum) and "
+                     "KL(optimum || policy), with the optimum that the method's page states. Efficiency: share of "
+                     "the gain that best-of-N of a continuous reward has at the method's KL; ties and atoms may put "
+                     "it above 1.</p>\n")
+               : "Win rate: one sample of the method against one of the reference, pairs of one prompt only; " +
+                     std::to_string(c.samples) + " samples of a method and " + std::to_string(c.reference_samples) +
+                     " of the reference for each prompt. Intervals resample prompts; the lead is the difference of two win "
+                     "rates on the "
+                     "same prompts. The KL is exact in every step of the sampled responses, with its standard error; that "
+                     "of best-of-N is "
+                     "the bound log N &minus; (N &minus; 1)/N. Efficiency: share of the gain that best-of-N has at the "
+                     "method's KL; " +
+                     std::string(no_efficiency) +
+                     ". Tokens and reward calls are those of training; the reference responses, drawn once for all, are "
+                     "left out.</p>\n";
+  h += figure(comparison_plot(c),
+              std::string("The curve is what best-of-N of a continuous reward reaches as N grows; points are methods") +
+                  (c.exact ? "" : " with 95% intervals") + ". Closer to the curve is better at the same divergence.",
+              plots, out.problems);
   if (!c.settings.empty()) h += "<details><summary>Settings</summary>" + pairs_table(c.settings) + "</details>\n";
   h += "</main></body></html>\n";
   return out;
