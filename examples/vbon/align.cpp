@@ -17,7 +17,6 @@
 #include "training.hpp"
 #include "vbon/eval/evaluate.hpp"
 #include "vbon/io/atomic_file.hpp"
-#include "vbon/train/probe.hpp"
 #include "vbon/train/run_folder.hpp"
 #include "vbon/train/trainer.hpp"
 
@@ -48,7 +47,7 @@ int align(const AlignOptions& o) {
   o.check();
   auto plan = phases(o);  // a wrong name is told before anything is loaded
   refuse_unread(o, plan);
-  for (const auto& phase : plan) train::probe(phase, o.references);
+  try_out(plan, o);
   const auto cdf = make_cdf(o.estimator);
   const io::Json settings = o.settings();
   train::RunFolder run(o.out,

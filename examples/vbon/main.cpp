@@ -22,8 +22,7 @@ namespace {
   if (missing == nullptr) return;
   std::fputs("vbon: this program was compiled for processors with ", stderr);
   std::fputs(missing, stderr);
-  std::fputs(", which this one lacks; build it on this machine, or with -DCMAKE_CXX_FLAGS=-march=x86-64 for any\n",
-             stderr);
+  std::fputs(", which this one lacks; build it on this machine, or with -DCMAKE_CXX_FLAGS=-march=x86-64 for any\n", stderr);
   std::_Exit(1);
 }
 

@@ -36,18 +36,22 @@ void with_objective(const std::string& spec, const ObjectiveDefaults& defaults, 
   const auto parts = name_and_argument(spec);
   const std::string &name = parts.first, &options = parts.second;
   with_name<Objectives>("objective", name, [&](auto rule) {
+    const std::string who = message("objective ", rule.name);
+    // One N for all parts of an objective: forward_n follows n wherever n is given, unless it is given itself.
+    const auto own_n = given_option(who, options, "n");
     rule.each_option([&](std::string_view option, auto& field, std::string_view) {
       using Field = std::remove_cvref_t<decltype(field)>;
       if constexpr (std::is_arithmetic_v<Field>) {
         if (option == "max_length") field = static_cast<Field>(defaults.max_length);
         if (option != "n" && option != "forward_n") return;
+        if (option == "forward_n" && own_n) return set_option(who + ": option n", field, *own_n);
         require<ConfigError>(!std::is_integral_v<Field> || defaults.n == std::floor(defaults.n), "objective ", rule.name,
                              " takes a whole N, got ", defaults.n, "; give another --n or ", rule.name, ":", option,
                              "=WHOLE");
         field = static_cast<Field>(defaults.n);
       }
     });
-    set_options(message("objective ", rule.name), rule, options);
+    set_options(who, rule, options);
     f(std::move(rule));
   });
 }

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "program.hpp"
@@ -70,12 +71,11 @@ void set_option(std::string_view name, T& field, const std::string& text) {
   }
 }
 
-/// Sets the options that "option=value,option=value" names; each must be one that each_option() shows.
+/// The pairs of "option=value,option=value", each option once.
 /// @param who  "objective vbon", for messages
-/// @throws ConfigError naming the option, its value or the known options
-template <class Rule>
-void set_options(const std::string& who, Rule& rule, const std::string& text) {
-  std::vector<std::string> given;
+/// @throws ConfigError
+inline std::vector<std::pair<std::string, std::string>> given_options(const std::string& who, const std::string& text) {
+  std::vector<std::pair<std::string, std::string>> given;
   for (std::size_t begin = 0; begin < text.size();) {
     const std::size_t end = std::min(text.find(',', begin), text.size());
     const std::string part = text.substr(begin, end - begin);
@@ -83,19 +83,35 @@ void set_options(const std::string& who, Rule& rule, const std::string& text) {
     require<ConfigError>(equals != part.npos, who, ": option=value expected, got '", part,
                          begin == 0 ? "'" : "'; a value cannot hold a comma");
     const std::string name = part.substr(0, equals);
-    for (const auto& earlier : given)
+    for (const auto& [earlier, value] : given)
       require<ConfigError>(!same_name(earlier, name), who, ": the option '", name, "' is given twice");
-    given.push_back(name);
+    given.emplace_back(name, part.substr(equals + 1));
+    begin = end + 1;
+  }
+  return given;
+}
+/// The value that such a text gives an option, if it does.
+inline std::optional<std::string> given_option(const std::string& who, const std::string& text, std::string_view option) {
+  for (const auto& [name, value] : given_options(who, text))
+    if (same_name(name, option)) return value;
+  return std::nullopt;
+}
+
+/// Sets the options that "option=value,option=value" names; each must be one that each_option() shows.
+/// @param who  "objective vbon", for messages
+/// @throws ConfigError naming the option, its value or the known options
+template <class Rule>
+void set_options(const std::string& who, Rule& rule, const std::string& text) {
+  for (const auto& [name, value] : given_options(who, text)) {
     bool found = false;
     std::vector<std::string> known;
-    rule.each_option([&](std::string_view option, auto& field, std::string_view) {
+    rule.each_option([&, &name = name, &value = value](std::string_view option, auto& field, std::string_view) {
       known.emplace_back(option);
       if (found || !same_name(option, name)) return;
       found = true;
-      set_option(message(who, ": option ", option), field, part.substr(equals + 1));
+      set_option(message(who, ": option ", option), field, value);
     });
     require<ConfigError>(found, who, ": ", unknown("option", name, known));
-    begin = end + 1;
   }
 }
 

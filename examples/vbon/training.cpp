@@ -1,9 +1,11 @@
 #include "training.hpp"
 
 #include "objectives.hpp"
+#include "option_value.hpp"
 #include "settings.hpp"
 #include "vbon/eval/win_rate.hpp"
 #include "vbon/rollout/collect.hpp"
+#include "vbon/train/probe.hpp"
 
 namespace vbon::program {
 void refuse_own_inputs(const AlignOptions& o, const train::RunFolder& run) {
@@ -78,10 +80,6 @@ train::Draw draw_from_name(std::string_view flag, const std::string& name) {
     if (one == name) return draw;
   throw ConfigError(message("unknown ", flag, " '", name, "'; known: outer, best, uniform, all"));
 }
-/// "name:option=value,..." names this option.
-bool gives_option(const std::string& spec, const std::string& option) {
-  return ("," + name_and_argument(spec).second).find("," + option + "=") != std::string::npos;
-}
 }  // namespace
 
 std::vector<train::Phase> phases(const AlignOptions& o) {
@@ -111,7 +109,8 @@ std::vector<train::Phase> phases(const AlignOptions& o) {
   auto& last = all.back();
   if (!last.objective.streams && last.objective.needs.min_group == 0) last.source = train::Source::cache;
   if (!o.pairs.empty()) {
-    require<ConfigError>(!gives_option(o.objective, "pairs"), "--objective ", o.objective,
+    require<ConfigError>(!given_option("--objective", name_and_argument(o.objective).second, "pairs"), "--objective ",
+                         o.objective,
                          ": the option pairs makes pairs from samples, and --pairs brings them; give one of the two");
     static const std::vector<Preference> some = {{.prompt = {}, .chosen = {0}, .rejected = {0}}};
     last.source = train::Source::pairs;
@@ -120,5 +119,20 @@ std::vector<train::Phase> phases(const AlignOptions& o) {
   if (o.anchor_eta) last.objective.anchor = {.eta = *o.anchor_eta, .swap_every = 0};
   if (o.anchor_swap_every) last.objective.anchor = {.eta = 0, .swap_every = *o.anchor_swap_every};
   return all;
+}
+
+void try_out(const std::vector<train::Phase>& plan, const AlignOptions& o) {
+  for (const auto& phase : plan) try {
+      train::probe(phase, o.references);
+    } catch (const ConfigError& error) {
+      if (error.code() != "cache_too_small" && error.code() != "group_too_small") throw;
+      const bool warm = phase.name == "warm_start";
+      throw ConfigError(
+          message(error.what(), "; a step takes ", warm ? "--warm-samples" : "--samples", " responses of each of ",
+                  warm ? "--warm-prompts" : "--step-prompts", " prompts",
+                  phase.from_cache() ? message(", and ", warm ? "--warm-draw" : "--draw", " all takes all --references")
+                                     : std::string()),
+          ErrorCode{std::string(error.code())});
+    }
 }
 }  // namespace vbon::program

@@ -74,4 +74,8 @@ train::Metrics glance(Policy& policy, const reward::Any& reward, std::span<const
 /// The warm start, where there is one, and the training.
 /// @throws ConfigError for names and settings of no meaning
 std::vector<train::Phase> phases(const AlignOptions& options);
+
+/// Tries each phase on a made-up batch, before anything is loaded.
+/// @throws ConfigError with what the objective says, and the flags that decide it
+void try_out(const std::vector<train::Phase>& plan, const AlignOptions& options);
 }  // namespace vbon::program

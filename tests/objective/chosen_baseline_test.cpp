@@ -51,6 +51,35 @@ TEST_CASE("a baseline chosen by name is that baseline, bit for bit, in every obj
   });
 }
 
+TEST_CASE("a moving average and an adapted KL weight are carried from batch to batch", "[objective]") {
+  const TabularProblem problem = TabularProblem::random({.prompts = 2, .vocabulary = 4, .length = 2}, 7);
+  Streams streams;
+  streams.policy = problem.filled(problem.policy.sample(problem.policy.prompts(), 4, {.seed = 1, .stream = 0}));
+  CHECK_FALSE(train::AnyObjective(Reinforce<>{}).carried);
+  CHECK_FALSE(train::AnyObjective(Ppo{}).carried);
+
+  Reinforce<ChosenBaseline<BatchMean>> rule;
+  set_baseline(rule, BaselineKind::moving_average);
+  const train::AnyObjective averaged(rule);
+  REQUIRE(averaged.carried == 0.0);
+  const double next = *averaged.next(streams, 0.3);
+  CHECK(next == Approx(0.9 * 0.3 + 0.1 * rule.score(streams.policy).mean()));
+  // The baseline of a batch is the average before it, so two of them differ in the gradient of a constant.
+  const Array with = averaged.call(streams, next).policy, without = averaged.call(streams, 0.0).policy;
+  const Array share = streams.policy.weight / static_cast<double>(streams.policy.prompts());
+  CHECK((with - without - per_token(streams.policy, share * next)).abs().maxCoeff() < 1e-12);
+  CHECK((averaged.call(streams).policy == without).all());
+
+  const Ppo adaptive{.beta = 0.2, .kl_target = 0.5, .horizon = 100};
+  const train::AnyObjective ppo(adaptive);
+  REQUIRE(ppo.carried == 0.2);
+  const auto& batch = streams.policy;
+  const double kl = (batch.weight * per_response(batch, batch.old_log_prob - batch.ref_log_prob)).sum() / 2;
+  CHECK(*ppo.next(streams, 0.3) == Approx(0.3 * (1 + std::clamp(kl / 0.5 - 1, -0.2, 0.2) * 8 / 100)));
+  CHECK((ppo.call(streams, 0.7).policy == train::AnyObjective(Ppo{.beta = 0.7}).call(streams).policy).all());
+  CHECK_THROWS_WITH(train::AnyObjective(Ppo{.beta = 0, .kl_target = 1}).call(streams), Catch::Contains("beta"));
+}
+
 TEST_CASE("what a program must compute follows from the options", "[objective]") {
   CHECK(needs_of(Reinforce<>{}).ref_log_prob);
   CHECK(!needs_of(Reinforce<>{.beta = 0}).ref_log_prob);
@@ -58,6 +87,10 @@ TEST_CASE("what a program must compute follows from the options", "[objective]")
   CHECK(!needs_of(Grpo{}).ref_log_prob);
   CHECK(needs_of(Grpo{.surrogate = {.beta = 0.04}}).ref_log_prob);
   CHECK(!needs_of(Ppo{.beta = 0}).ref_log_prob);
+  CHECK(!needs_of(Pkpo{}).ref_log_prob);
+  CHECK(needs_of(Pkpo{.beta = 0.1}).ref_log_prob);
+  CHECK(!needs_of(PublishedPpo{}).ref_reward);
+  CHECK(needs_of(PublishedPpo{.log_cdf = true}).ref_reward);
   CHECK(!needs_of(Ksample{}).answer);
   CHECK(train::AnyObjective(Ksample{.value = SampleValue::majority}).needs.answer);
 

@@ -53,6 +53,21 @@ TEST_CASE("Bradley-Terry pairs are the mean over drawn labels", "[objective]") {
   CHECK(mean.metrics[1].value == Approx(1));  // one pair
 }
 
+TEST_CASE("the best against a random other: the mean over the draw", "[objective]") {
+  const Array reward = values({0.4, 2.0, 0.4}), log_prob = values({-0.9, -1.2, -1.4});
+  const Preference<Ipo> rule{.pairs = PairRule::best_random};
+  const auto mean = rule(batch_of(reward, log_prob));
+  const auto drawn = [&](Index other) {
+    const PairTerm term = pair_term({{1, other}}, log_ratio("test", batch_of(reward, log_prob)), Ipo{});
+    return term;
+  };
+  CHECK(mean.loss == Approx(0.5 * (drawn(0).loss + drawn(2).loss)));
+  for (Index i = 0; i < 3; ++i) CHECK(mean.dlog_prob[i] == Approx(0.5 * (drawn(0).dscore[i] + drawn(2).dscore[i])));
+  CHECK(mean.metrics[1].value == Approx(1));  // one pair a prompt
+  CHECK(build_pairs(PairRule::best_random, values({1.0, 1.0, 0.0})) == std::vector<IndexPair>{{0, 2, 0.5}});
+  CHECK(build_pairs(PairRule::best_random, values({1.0, 1.0})).empty());
+}
+
 TEST_CASE("the Bradley-Terry gradient is the slope of the loss", "[objective]") {
   const Array reward = values({0.4, -0.8, 1.3}), at = values({-0.9, -1.2, -1.4});
   const Preference<Ipo> rule{.pairs = PairRule::bradley_terry};

@@ -1,5 +1,6 @@
 #include "vbon/policy/causal_lm_policy.hpp"
 
+#include <limits>
 #include <map>
 
 #include "support/catch.hpp"
@@ -193,6 +194,24 @@ TEST_CASE("next log-probs are normalised and say what an appended token gets", "
   CHECK_THROWS_AS(session.append(std::vector<TokenId>{1}), ShapeError);
 }
 
+TEST_CASE("at temperature 0 the next token is certain", "[policy]") {
+  auto policy = tiny_policy();
+  policy.sampler = {.temperature = 0, .max_new_tokens = 4};
+  auto greedy = policy.open(tiny_prompts(2), 1), looked_at = policy.open(tiny_prompts(2), 1);
+  greedy.extend(4, {1, 2});
+  for (std::size_t t = 0; t < 4; ++t) {
+    const auto next = looked_at.next_log_probs();
+    std::vector<TokenId> chosen;
+    for (Index row = 0; row < 2; ++row) {
+      const TokenId token = greedy.drafts()[static_cast<std::size_t>(row)].token[t];
+      CHECK(next(row, token) == 0);
+      for (Index v = 0; v < 37; ++v) CHECK((v == token || next(row, v) == -std::numeric_limits<float>::infinity()));
+      chosen.push_back(token);
+    }
+    looked_at.append(chosen);
+  }
+}
+
 TEST_CASE("a sum of passes gives the gradient of one pass", "[policy]") {
   auto policy = tiny_policy("qwen3");
   policy.sampler.max_new_tokens = 9;
@@ -222,7 +241,9 @@ TEST_CASE("a clone starts equal and moves alone", "[policy]") {
   auto copy = policy.clone();
   const auto batch = policy.sample(tiny_prompts(2), 3, {9, 9});
   CHECK(equal_bits(copy.log_prob(batch), batch.old_log_prob));
-  CHECK(policy.kl(batch, copy).abs().maxCoeff() < 1e-6);
+  Array of_copy;
+  CHECK(policy.kl(batch, copy, &of_copy).abs().maxCoeff() < 1e-6);
+  CHECK((of_copy == copy.log_prob(batch)).all());
   copy.parameters()[3] += 0.5f;
   copy.parameters()[5000 % copy.parameters().size()] += 0.5f;
   copy.parameters_changed();

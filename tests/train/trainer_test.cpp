@@ -12,9 +12,11 @@
 #include "support/catch.hpp"
 #include "support/temporary_folder.hpp"
 #include "vbon/objective/bond.hpp"
+#include "vbon/objective/chosen_baseline.hpp"
 #include "vbon/objective/jbond.hpp"
 #include "vbon/objective/ppo.hpp"
 #include "vbon/objective/preference.hpp"
+#include "vbon/objective/reinforce.hpp"
 #include "vbon/objective/wind.hpp"
 #include "vbon/policy/tabular_policy.hpp"
 
@@ -104,6 +106,13 @@ struct World {
   }
 };
 
+/// A baseline that is carried from step to step.
+train::AnyObjective moving_average() {
+  objective::Reinforce<objective::ChosenBaseline<objective::BatchMean>> rule{.beta = 0.1};
+  rule.baseline.kind = objective::BaselineKind::moving_average;
+  return rule;
+}
+
 std::string what(const std::function<void()>& f) {
   try {
     f();
@@ -130,9 +139,12 @@ TEST_CASE("training raises the win rate over the reference", "[train]") {
   CHECK(last > 0.7);
 }
 
-TEST_CASE("objectives with an anchor or a critic learn, and a stopped run ends with the same bits", "[train][resume]") {
-  const std::vector<train::AnyObjective> objectives = {objective::Jbond<>{}, objective::Wind{.beta = 0.1, .eta = 0.1},
-                                                       objective::VbonPpo{}, objective::Bond<>{.forward = {.n = 4}}};
+TEST_CASE("objectives with an anchor, a critic or a carried number learn, and a stopped run ends with the same bits",
+          "[train][resume]") {
+  const std::vector<train::AnyObjective> objectives = {
+      objective::Jbond<>{}, objective::Wind{.beta = 0.1, .eta = 0.1},
+      objective::VbonPpo{}, objective::Bond<>{.forward = {.n = 4}},
+      moving_average(),     objective::Ppo{.beta = 0.3, .kl_target = 0.4, .horizon = 200}};
   for (const auto& objective : objectives) {
     CAPTURE(objective.name);
     const std::vector<Phase> phases = {{.name = "align",
@@ -199,7 +211,8 @@ TEST_CASE("pairs of a data set are learnt, without a reward", "[train][resume]")
   CHECK(contains(what([&] { world.trainer({}).run(world.prompts, wrong); }), "0 preference pairs"));
   wrong = phases;
   wrong[0].objective = objective::VbonPpo{};
-  CHECK(contains(what([&] { world.trainer({}).run(world.prompts, wrong); }), "learns from pairs alone"));
+  CHECK(contains(what([&] { world.trainer({}).run(world.prompts, wrong); }),
+                 "cannot learn from a data set of preference pairs"));
 }
 
 TEST_CASE("the critic of an enumerable policy learns the values", "[train]") {

@@ -9,9 +9,9 @@
 #include "vbon/objective/baseline.hpp"
 
 namespace vbon::objective {
-enum class BaselineKind { none, batch_mean, group_mean, leave_one_out, batch_leave_one_out };
-constexpr std::array<std::string_view, 5> option_names(BaselineKind) {
-  return {"none", "batch_mean", "group_mean", "leave_one_out", "batch_leave_one_out"};
+enum class BaselineKind { none, batch_mean, group_mean, leave_one_out, batch_leave_one_out, moving_average };
+constexpr std::array<std::string_view, 6> option_names(BaselineKind) {
+  return {"none", "batch_mean", "group_mean", "leave_one_out", "batch_leave_one_out", "moving_average"};
 }
 
 /// @tparam Default  the baseline an objective has when nothing is chosen
@@ -24,9 +24,15 @@ struct ChosenBaseline {
                       : std::is_same_v<Default, LeaveOneOut>      ? BaselineKind::leave_one_out
                       : std::is_same_v<Default, BatchLeaveOneOut> ? BaselineKind::batch_leave_one_out
                                                                   : BaselineKind::none;
+  double average = 0;  // of the scores before this batch, of moving_average
+  double decay = 0.9;
   void each_option(auto&& f) {
-    f("baseline", kind, "subtracted from the score: none, batch_mean, group_mean, leave_one_out or batch_leave_one_out");
+    f("baseline", kind,
+      "subtracted from the score: none, batch_mean, group_mean, leave_one_out, batch_leave_one_out or moving_average");
+    f("decay", decay, "of the moving average, in [0, 1]");
   }
+  double* carried() { return kind == BaselineKind::moving_average ? &average : nullptr; }
+  double carried_after(const Array& score) const { return moving_average(average, decay, score); }
   Index least_group() const { return kind == BaselineKind::leave_one_out ? LeaveOneOut::min_group : min_group; }
 
   /// @throws DomainError as the chosen baseline
@@ -40,6 +46,9 @@ struct ChosenBaseline {
         return LeaveOneOut{}(batch, score);
       case BaselineKind::batch_leave_one_out:
         return BatchLeaveOneOut{}(batch, score);
+      case BaselineKind::moving_average:
+        require_within("moving_average", "decay", decay, 0, 1);
+        return FixedBaseline{average}(batch, score);
       case BaselineKind::none:
         break;
     }

@@ -46,6 +46,30 @@ constexpr Needs needs_of(const O& rule) {
   return needs;
 }
 
+namespace objective {
+/// The one number that an objective carries from batch to batch (a moving average, an adapted weight), or null. Objectives
+/// stay functions: whoever runs them keeps the number, sets it before a batch, and asks for the next one after it.
+template <class O>
+double* carried_by(O& rule) {
+  if constexpr (requires { rule.carried(); })
+    return rule.carried();
+  else if constexpr (requires { rule.baseline.carried(); })
+    return rule.baseline.carried();
+  else
+    return nullptr;
+}
+/// Its value after a batch of the policy's own samples [carried_by() is not null].
+template <class O>
+double carried_after(const O& rule, const RolloutBatch& batch) {
+  if constexpr (requires { rule.carried_after(batch); })
+    return rule.carried_after(batch);
+  else if constexpr (requires { rule.baseline.carried_after(rule.score(batch)); })
+    return rule.baseline.carried_after(rule.score(batch));
+  else
+    return 0;
+}
+}  // namespace objective
+
 template <class O>
 concept Objective = requires(const O& objective, const RolloutBatch& batch) {
   { O::name } -> std::convertible_to<std::string_view>;

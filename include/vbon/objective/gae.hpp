@@ -11,9 +11,9 @@ namespace vbon::objective {
 struct GaeSettings {
   double gamma = 1;
   double lambda = 0.95;
-  void check() const {
-    require_within("gae", "gamma", gamma, 0, 1);
-    require_within("gae", "lambda", lambda, 0, 1);
+  void check(std::string_view who = "gae") const {
+    require_within(who, "gamma", gamma, 0, 1);
+    require_within(who, "lambda", lambda, 0, 1);
   }
 };
 

@@ -23,7 +23,7 @@ inline Array calibrated_reward(std::string_view who, const RolloutBatch& batch) 
   return quantile;
 }
 
-/// Score Phi(C) - beta (log pi - log pi_ref).
+/// Score Phi(C) - beta (log pi - log pi_ref); a logarithm without floor has the floor 1/(2m).
 /// @throws DomainError `empty_cache`, `nan_reward`, beta <= 0, a setting of phi
 template <Baseline B = LeaveOneOut>
 struct InfAlign {
@@ -45,7 +45,14 @@ struct InfAlign {
 
   Array score(const RolloutBatch& batch) const {
     require_positive(name, "beta", beta);
-    return calibrated_reward(name, batch).unaryExpr(phi) - beta * log_ratio(name, batch);
+    Array value = calibrated_reward(name, batch);
+    for (const Group& g : groups(batch)) {
+      Phi floored = phi;  // below all m cached rewards the quantile is 0: a logarithm takes 1/(2m) there (spec, section 2)
+      const auto m = static_cast<double>(batch.ref_reward[static_cast<std::size_t>(g.prompt)].size());
+      if (phi.is_log() && phi.floor == 0) floored.floor = 0.5 / m;
+      for (Index i = g.begin; i < g.end(); ++i) value[i] = floored(value[i]);
+    }
+    return value - beta * log_ratio(name, batch);
   }
   ObjectiveResult operator()(const RolloutBatch& batch) const { return score_function(name, batch, score(batch), baseline); }
 };

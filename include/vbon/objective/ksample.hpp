@@ -71,9 +71,7 @@ struct Ksample {
     f("baseline", baseline, "leave_one_out, centred or across_groups");
   }
 
-  constexpr Needs needs_now() const {
-    return {.answer = value == SampleValue::majority, .min_group = needs.min_group};
-  }
+  constexpr Needs needs_now() const { return {.answer = value == SampleValue::majority, .min_group = needs.min_group}; }
 
   /// Weights before the division by P [R]; the value of each prompt goes to `values` [P].
   Array weights(const RolloutBatch& batch, Array& values) const {

@@ -240,6 +240,7 @@ inline void require_plain_ppo(std::string_view name, const PpoSettings& settings
 }  // namespace detail
 inline bon::Law optimum(const Ppo& rule, const FiniteProblem& problem) {
   detail::require_plain_ppo(rule.name, rule.settings);
+  if (rule.kl_target > 0) detail::no_optimum(rule.name, "with a beta that follows kl_target");
   return detail::reward_tilt(rule.name, problem, rule.beta);
 }
 inline bon::Law optimum(const VbonPpo& rule, const FiniteProblem& problem) {
@@ -259,6 +260,7 @@ inline bon::Law optimum(const BonSft& rule, const FiniteProblem& problem) {
 }
 template <Baseline B>
 bon::Law optimum(const Bond<B>& rule, const FiniteProblem& problem) {
+  require_within(rule.name, "beta", rule.beta, 0, 1);
   const bon::Law best = optimum(rule.forward, problem);
   std::vector<double> target = detail::logs(detail::best_of_n(problem, rule.n));
   if (rule.target == BondTarget::bound) {
@@ -270,6 +272,7 @@ bon::Law optimum(const Bond<B>& rule, const FiniteProblem& problem) {
 /// With the anchor frozen at the reference.
 template <Baseline B>
 bon::Law optimum(const Jbond<B>& rule, const FiniteProblem& problem) {
+  require_within(rule.name, "beta", rule.beta, 0, 1);
   const bon::Levels at = bon::levels(problem.reference, problem.reward);
   const double pull = rule.beta + rule.gamma;
   std::vector<double> target = detail::logs(problem.reference);
@@ -291,7 +294,7 @@ inline bon::Law optimum(const Wind& rule, const FiniteProblem& problem) {
   if (rule.loss != WindLoss::pairwise) detail::no_optimum(rule.name, "with loss=pointwise: its normaliser is a guess");
   require_at_least(rule.name, "group", static_cast<double>(problem.group), 2);
   const auto n = static_cast<double>(problem.group);
-  const auto game = WindGame::from_rewards(problem.reference, problem.reward, PreferenceRule::step);
+  const auto game = WindGame::from_rewards(problem.reference, problem.reward, rule.preference);
   return game.fixed_point(rule.beta * (n - 1) / n);
 }
 inline bon::Law optimum(const Pkpo& rule, const FiniteProblem& problem) {

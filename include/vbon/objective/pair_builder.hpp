@@ -17,15 +17,18 @@ struct IndexPair {
   double weight = 1;  // share of the label: 1, or the probability that the winner wins
   friend bool operator==(const IndexPair&, const IndexPair&) = default;
 };
-enum class PairRule { best_worst, all_strict, bradley_terry };
-constexpr std::array<std::string_view, 3> option_names(PairRule) { return {"best_worst", "all_strict", "bradley_terry"}; }
+enum class PairRule { best_worst, best_random, all_strict, bradley_terry };
+constexpr std::array<std::string_view, 4> option_names(PairRule) {
+  return {"best_worst", "best_random", "all_strict", "bradley_terry"};
+}
 
 /// P(i preferred to j) under Bradley-Terry: sigmoid of the reward difference.
 inline double bradley_terry(double reward_i, double reward_j) { return sigmoid(reward_i - reward_j); }
 
 /// Pairs of one group: the best against the worst (none if all rewards are equal, the first index wins
-/// ties); every two responses with different rewards; or every two responses in both orders, each weighted with
-/// the probability of its label under Bradley-Terry, which is the mean over drawn labels without their noise.
+/// ties); the best against each one of lower reward, weighted 1/(M - 1), which is the mean over one drawn at random (as good
+/// a one makes no pair); every two responses with different rewards; or every two responses in both orders, each weighted
+/// with the probability of its label under Bradley-Terry, which is the mean over drawn labels without their noise.
 /// @throws DomainError `group_too_small` for fewer than 2 rewards, `nan_reward`; `not_finite` under bradley_terry
 template <class Rewards>
 std::vector<IndexPair> build_pairs(PairRule rule, const Rewards& reward) {
@@ -37,6 +40,12 @@ std::vector<IndexPair> build_pairs(PairRule rule, const Rewards& reward) {
   if (rule == PairRule::best_worst) {
     const IndexPair pair{first_best(reward), first_worst(reward)};
     if (reward[pair.winner] > reward[pair.loser]) pairs.push_back(pair);
+    return pairs;
+  }
+  if (rule == PairRule::best_random) {
+    const Index best = first_best(reward);
+    for (Index j = 0; j < reward.size(); ++j)
+      if (reward[best] > reward[j]) pairs.push_back({best, j, 1 / static_cast<double>(reward.size() - 1)});
     return pairs;
   }
   for (Index i = 0; i < reward.size(); ++i)

@@ -54,6 +54,7 @@ struct Pkpo {
     f("variant", variant, "automatic, s, sloo, sloo_matched or sloo_minus_one");
   }
 
+  constexpr Needs needs_now() const { return without_reference(needs, beta == 0); }
   ObjectiveResult operator()(const RolloutBatch& batch) const {
     require_groups(name, batch, 2);
     require_finite(name, "weight", batch.weight, batch.responses());
@@ -62,7 +63,11 @@ struct Pkpo {
     require_finite(name, "reward", batch.reward, batch.responses());
     Array advantage = penalty - LeaveOneOut{}(batch, penalty);
     double loss = -(batch.weight * penalty).sum();
+    const bool compares_k = variant == PkpoVariant::sloo || variant == PkpoVariant::sloo_matched;
     for (const Group& g : groups(batch)) {
+      require<DomainError>(k >= 1 && k <= g.size - (compares_k ? 1 : 0), "pkpo: k in [1, ", g.size - (compares_k ? 1 : 0),
+                           "] expected for groups of ", g.size, compares_k ? " with this variant" : "", ", got ", k,
+                           "; take a smaller k or more samples of a prompt");
       const Array reward = batch.reward.segment(g.begin, g.size);
       advantage.segment(g.begin, g.size) += static_cast<double>(g.size) * pkpo_weights(reward, k, variant);
       loss -= SubsetMax(reward, k).mean();

@@ -89,6 +89,7 @@ struct PpoSettings {
   /// @param share     weight of each response [R]; a response of weight 0 is left out, whitening included
   ObjectiveResult operator()(std::string_view who, const RolloutBatch& batch, const Array& terminal, double beta,
                              const Array& share) const {
+    gae.check(who);
     require_groups(who, batch);
     require_finite(who, "weight", share, batch.responses());
     require_finite(who, "log_prob", batch.log_prob, batch.tokens());
@@ -116,22 +117,40 @@ struct PpoSettings {
   }
 };
 
-/// KL-constrained RL: maximises E[r] - beta KL(pi || pi_ref).
-/// @throws DomainError settings, rewards or log-probs that are not finite
+/// KL-constrained RL: maximises E[r] - beta KL(pi || pi_ref). With a kl_target beta follows the KL of the samples, from
+/// batch to batch, and begins as given (Ziegler et al., section 2.2).
+/// @throws DomainError settings, rewards or log-probs that are not finite, kl_target without beta
 struct Ppo {
   static constexpr std::string_view name = "ppo";
   static constexpr Needs needs{.ref_log_prob = true, .old_log_prob = true, .value = true};
   using laws = Laws<law::Surrogate>;
 
   double beta = 0.05;
+  double kl_target = 0;  // nats per response; 0: beta stays
+  double horizon = 10000;
   PpoSettings settings = {};
   void each_option(auto&& f) {
     f("beta", beta, "weight of KL(policy || reference) in the token rewards, >= 0");
+    f("kl_target", kl_target, "nats per response that beta is adapted to, >= 0; 0: beta stays");
+    f("horizon", horizon, "responses in which beta changes by a fifth at most, of kl_target");
     settings.each_option(f);
   }
-  constexpr Needs needs_now() const { return without_reference(needs, beta == 0); }
+  constexpr Needs needs_now() const { return without_reference(needs, beta == 0 && kl_target == 0); }
+  double* carried() { return kl_target > 0 ? &beta : nullptr; }
+  double carried_after(const RolloutBatch& batch) const {
+    const double kl = (batch.weight * per_response(batch, batch.old_log_prob - batch.ref_log_prob)).sum() /
+                      static_cast<double>(batch.prompts());
+    return adapted_kl_weight(beta, kl, kl_target, horizon, static_cast<double>(batch.responses()));
+  }
   ObjectiveResult operator()(const RolloutBatch& batch) const {
-    return settings(name, batch, batch.reward, beta, batch.weight);
+    require_at_least(name, "kl_target", kl_target, 0);
+    if (kl_target > 0) {
+      require_positive(name, "beta with a kl_target", beta);
+      require_positive(name, "horizon", horizon);
+    }
+    ObjectiveResult result = settings(name, batch, batch.reward, beta, batch.weight);
+    if (kl_target > 0) result.metrics.push_back({"kl_weight", beta});
+    return result;
   }
 };
 

@@ -2,7 +2,7 @@
 //
 // The arithmetic of the published vBoN code, kept for comparison with its numbers. It works on padded rows
 // [B, T]: the score lands on the last entry of a row that reaches up to two places past the response, and
-// whitening runs over all entries, pads included. The objectives of ppo.hpp do neither.
+// whitening runs over all entries, pads included. The objectives of ppo.hpp do neither. Source: spec core.md, section 4.
 #pragma once
 #include <algorithm>
 #include <vector>
@@ -80,3 +80,87 @@ inline Step step(const Rows& reward, const Rows& old_value, const Rows& value, c
   return out;
 }
 }  // namespace vbon::objective::published
+
+namespace vbon::objective {
+/// PPO in that arithmetic, on a batch padded to its longest response. The two places past a response hold no numbers here:
+/// no network is run on pads, so their log-ratio and their values are 0, where the published code takes what an untrained
+/// place gives. Responses weigh by their tokens alone; all of a batch are of one weight a prompt.
+/// @throws DomainError settings, rewards or log-probs that are not finite
+struct PublishedPpo {
+  static constexpr std::string_view name = "ppo_published";
+  static constexpr Needs needs{.ref_log_prob = true, .old_log_prob = true, .value = true, .ref_reward = true};
+  using laws = Laws<law::Surrogate>;
+
+  double beta = 0.01;
+  double score_clip = 10;
+  bool log_cdf = false;
+  GaeSettings gae = {};
+  PpoClip clip = {.value_weight = 1};
+  void each_option(auto&& f) {
+    f("beta", beta, "weight of KL(policy || reference) in the token rewards, >= 0");
+    f("score_clip", score_clip, "rewards are cut to this in size, > 0");
+    f("log_cdf", log_cdf, "the reward is log F, strict, as of best-of-N with beta = 1/(N - 1)");
+    f("gamma", gae.gamma, "discount, in [0, 1]");
+    f("lambda", gae.lambda, "of GAE, in [0, 1]");
+    f("clip", clip.clip, "clip range of the ratio");
+    f("clip_value", clip.clip_value, "clip range of the value");
+    f("value_weight", clip.value_weight, "weight of the value loss");
+  }
+  constexpr Needs needs_now() const {
+    Needs now = needs;
+    now.ref_reward = log_cdf;
+    return now;
+  }
+
+  ObjectiveResult operator()(const RolloutBatch& batch) const {
+    require_at_least(name, "beta", beta, 0);
+    require_positive(name, "score_clip", score_clip);
+    gae.check(name);
+    require_groups(name, batch);
+    for (const auto& [what, values] : {std::pair{"log_prob", &batch.log_prob},
+                                       {"old_log_prob", &batch.old_log_prob},
+                                       {"ref_log_prob", &batch.ref_log_prob}})
+      require_finite(name, what, *values, batch.tokens());
+    const bool critic = batch.old_value.size() > 0;
+    if (critic) require_finite(name, "value", batch.value, batch.tokens());
+    const Array score = log_cdf ? side_log_cdf(name, batch, Side::strict) : batch.reward;
+    require_finite(name, "reward", score, batch.responses());
+
+    Index longest = 0;
+    for (Index i = 0; i < batch.responses(); ++i) longest = std::max(longest, batch.length(i));
+    const auto padded = [&](const Array& values) -> published::Rows {
+      published::Rows rows = published::Rows::Zero(batch.responses(), longest);
+      for (Index i = 0; values.size() > 0 && i < batch.responses(); ++i)
+        rows.row(i).head(batch.length(i)) = values.segment(begin_of(batch, i), batch.length(i)).transpose();
+      return rows;
+    };
+    published::Rows reward = published::Rows::Zero(batch.responses(), longest);
+    for (Index i = 0; i < batch.responses(); ++i) {
+      const Array ratio = (batch.old_log_prob - batch.ref_log_prob).segment(begin_of(batch, i), batch.length(i));
+      const Array row = published::token_rewards(ratio, batch.length(i), longest, score[i], beta, score_clip);
+      reward.row(i).head(row.size()) = row.transpose();
+    }
+    const published::Step step =
+        published::step(reward, padded(critic ? batch.old_value : Array()), padded(critic ? batch.value : Array()),
+                        padded(batch.old_log_prob), padded(batch.log_prob), padded(Array::Ones(batch.tokens())), gae, clip);
+    const auto flat = [&](const published::Rows& rows) {
+      Array values(batch.tokens());
+      for (Index i = 0; i < batch.responses(); ++i)
+        values.segment(begin_of(batch, i), batch.length(i)) = rows.row(i).head(batch.length(i)).transpose();
+      return values;
+    };
+    return {.loss = critic ? step.loss : step.policy_loss,
+            .dlog_prob = flat(step.dlog_prob),
+            .dvalue = critic ? flat(step.dvalue) : Array(),
+            .metrics = {{"policy_loss", step.policy_loss},
+                        {"value_loss", critic ? step.value_loss : 0},
+                        {"clip_fraction", step.policy_clip_fraction},
+                        {"approx_kl", step.approx_kl}}};
+  }
+
+ private:
+  static Index begin_of(const RolloutBatch& batch, Index response) {
+    return batch.offset[static_cast<std::size_t>(response)];
+  }
+};
+}  // namespace vbon::objective

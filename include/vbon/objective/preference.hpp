@@ -55,7 +55,8 @@ struct Preference {
   bool length_normalised = false;  // log-probs per token
   void each_option(auto&& f) {
     pair_loss.each_option(f);
-    f("pairs", pairs, "how samples become pairs: best_worst, all_strict or bradley_terry (both orders, weighted)");
+    f("pairs", pairs,
+      "how samples become pairs: best_worst, best_random, all_strict or bradley_terry (both orders, weighted)");
     f("reference_free", reference_free, "leave the reference out of the margin");
     f("length_normalised", length_normalised, "divide log-probs by the length of the response");
   }

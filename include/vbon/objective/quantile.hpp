@@ -53,6 +53,7 @@ struct Phi {
   double n = 4;      // of bon_log and bon_first_order [>= 1]
   double t = 10;     // of exp: > 0 for best-of-N, < 0 for worst-of-N [in [-700, 700], not 0]
   double floor = 0;  // of the logs [in [0, 1]]
+  bool is_log() const { return kind == PhiKind::log || kind == PhiKind::bon_log; }
   void each_option(auto&& f) {
     f("phi", kind, "transform of the quantile: identity, log, bon_log, exp, bon_first_order");
     f("n", n, "N of bon_log and bon_first_order");
@@ -86,7 +87,8 @@ struct Phi {
   double log_floored(double u) const {
     require_within("phi", "floor", floor, 0, 1);
     const double value = std::max(u, floor);
-    require<DomainError>(value > 0, "phi: quantile > 0 expected under a logarithm without floor, got ", u);
+    require<DomainError>(value > 0, "phi: quantile > 0 expected under a logarithm without floor, got ", u,
+                         "; give the option floor, as floor=0.01");
     return std::log(value);
   }
 };

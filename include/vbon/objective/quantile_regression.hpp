@@ -49,9 +49,11 @@ inline double log_power_integral(double power, double floor) {
   return std::log1p(power * std::pow(floor, power + 1)) - std::log1p(power);
 }
 
-/// log of the integral of exp(Phi(u)/beta) over [0, 1], nats: closed forms for identity and the logs, 64-point
-/// quadrature otherwise.
-/// @throws DomainError for beta <= 0
+/// log of the integral of exp(Phi(u)/beta) over [0, 1], nats: closed forms for identity and the logs, otherwise quadrature
+/// by 64 points on each of many pieces. One rule over all of [0, 1] would do while the integrand is smooth, but at
+/// Phi = e^(10 u), beta = 1 all its mass lies in the last 1e-5 and the rule is off by 71 nats of 22,014. The pieces halve
+/// towards both ends, where these transforms are steepest.
+/// @throws DomainError for beta <= 0, and where Phi/beta overflows
 inline double log_partition(const Phi& phi, double beta) {
   require_positive("log_partition", "beta", beta);
   const double inverse = 1 / beta;
@@ -66,9 +68,19 @@ inline double log_partition(const Phi& phi, double beta) {
       break;
   }
   static const auto rule = detail::gauss_legendre();
-  double peak = -std::numeric_limits<double>::infinity(), sum = 0;
-  for (const auto& [u, weight] : rule) peak = std::max(peak, phi(u) * inverse);
-  for (const auto& [u, weight] : rule) sum += weight * std::exp(phi(u) * inverse - peak);
+  constexpr int halvings = 48;                             // a mass within 2^-48 of an end is that of the end itself
+  const double peak = std::max(phi(0), phi(1)) * inverse;  // both transforms are monotone
+  require<DomainError>(std::isfinite(peak), "log_partition: Phi(u)/beta is no double at beta = ", beta, " and t = ", phi.t,
+                       "; give a larger beta or a smaller t");
+  double sum = 0;
+  for (int k = 1; k <= halvings; ++k) {
+    const double width = std::ldexp(0.5, -k) * (k == halvings ? 2 : 1);  // the last piece reaches the end
+    const double from_end = k == halvings ? 0 : width;
+    for (const auto& [t, weight] : rule) {
+      const double distance = from_end + width * t;
+      sum += weight * width * (std::exp(phi(distance) * inverse - peak) + std::exp(phi(1 - distance) * inverse - peak));
+    }
+  }
   return peak + std::log(sum);
 }
 

@@ -16,6 +16,7 @@
 #include "vbon/objective/pfppo.hpp"
 #include "vbon/objective/pkpo.hpp"
 #include "vbon/objective/ppo.hpp"
+#include "vbon/objective/ppo_published.hpp"
 #include "vbon/objective/preference.hpp"
 #include "vbon/objective/quantile_regression.hpp"
 #include "vbon/objective/reinforce.hpp"
@@ -25,7 +26,7 @@
 
 namespace vbon::objective {
 using Registry = std::tuple<Vbon<>, VbonBound<>, VbonPpo, QuantileRegression, BonSft, Bond<>, Jbond<>, BonBon, Wind,
-                            Reinforce<>, Rloo, Ppo, PfPpo, Grpo, DrGrpo, Dapo, Gspo, Pkpo, Ksample, InfAlign<>,
+                            Reinforce<>, Rloo, Ppo, PublishedPpo, PfPpo, Grpo, DrGrpo, Dapo, Gspo, Pkpo, Ksample, InfAlign<>,
                             Preference<Dpo>, Preference<Cdpo>, Preference<RobustDpo>, Preference<Ipo>, Preference<Hinge>>;
 
 /// What the registry demands of an entry: the laws it obeys and its options by name.

@@ -18,20 +18,22 @@
 #include "vbon/objective/kl_shaping.hpp"
 #include "vbon/objective/laws.hpp"
 #include "vbon/objective/score_function.hpp"
+#include "vbon/objective/wind_game.hpp"
 
 namespace vbon::objective {
 enum class WindLoss { pairwise, pointwise };
 constexpr std::array<std::string_view, 2> option_names(WindLoss) { return {"pairwise", "pointwise"}; }
 
-/// Share of the other responses of the group that each one beats, ties half.
+/// Mean probability with which each response is preferred to the others of the group: by order, ties half, or by
+/// Bradley-Terry.
 template <class Rewards>
-Array group_win_rate(const Rewards& reward) {
+Array group_win_rate(const Rewards& reward, PreferenceRule rule = PreferenceRule::step) {
   const Index n = reward.size();
   Array rate(n);
   for (Index i = 0; i < n; ++i) {
     double wins = 0;
     for (Index j = 0; j < n; ++j)
-      if (j != i) wins += reward[i] > reward[j] ? 1 : reward[i] == reward[j] ? 0.5 : 0;
+      if (j != i) wins += preference_of(rule, reward[i], reward[j]);
     rate[i] = wins / static_cast<double>(n - 1);
   }
   return rate;
@@ -47,17 +49,23 @@ struct Wind {
   double beta = 0.1;
   double eta = 1;
   WindLoss loss = WindLoss::pairwise;
+  PreferenceRule preference = PreferenceRule::step;
   void each_option(auto&& f) {
     f("beta", beta, "strength of the pull to the reference, >= 0");
     f("eta", eta, "step size, > 0; converges for eta <= beta");
     f("loss", loss, "pairwise (no normaliser) or pointwise");
+    f("preference", preference,
+      "of two responses: step, the larger reward wins, or bt, with probability sigmoid(difference)");
   }
 
   ObjectiveResult operator()(const RolloutBatch& batch) const {
     require_positive(name, "eta", eta);
     require_at_least(name, "beta", beta, 0);
     require_groups(name, batch, 2);
-    require_ordered(name, "reward", batch.reward, batch.responses());
+    if (preference == PreferenceRule::step)
+      require_ordered(name, "reward", batch.reward, batch.responses());
+    else
+      require_finite(name, "reward", batch.reward, batch.responses());
     require_finite(name, "anchor_log_prob", batch.anchor_log_prob, batch.tokens());
     const Array to_reference = log_ratio(name, batch);
     const Array to_anchor = per_response(batch, batch.log_prob - batch.anchor_log_prob);
@@ -67,7 +75,7 @@ struct Wind {
     ObjectiveResult result;
     Array slope = Array::Zero(batch.responses());
     for (const Group& g : groups(batch)) {
-      const Array rate = group_win_rate(batch.reward.segment(g.begin, g.size));
+      const Array rate = group_win_rate(batch.reward.segment(g.begin, g.size), preference);
       // How far each response is from the exact step, up to the constant of the group.
       const Array off = h.segment(g.begin, g.size) - eta * (rate - 0.5);
       const auto n = static_cast<double>(g.size);

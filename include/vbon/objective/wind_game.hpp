@@ -16,6 +16,12 @@ namespace vbon::objective {
 enum class PreferenceRule { step, bt };
 constexpr std::array<std::string_view, 2> option_names(PreferenceRule) { return {"step", "bt"}; }
 
+/// P(the first is preferred to the second): 1, 1/2, 0 by order, or Bradley-Terry.
+inline double preference_of(PreferenceRule rule, double reward_i, double reward_j) {
+  if (rule == PreferenceRule::bt) return sigmoid(reward_i - reward_j);
+  return reward_i > reward_j ? 1 : reward_i == reward_j ? 0.5 : 0;
+}
+
 class WindGame {
  public:
   /// @param preference  [K, K] row-major
@@ -32,13 +38,12 @@ class WindGame {
                              at(j, i));
       }
   }
-  /// Preferences from rewards: 1, 1/2, 0 by order, or Bradley-Terry.
+  /// Preferences from rewards.
   static WindGame from_rewards(std::vector<double> probability, std::span<const double> reward, PreferenceRule rule) {
     bon::require_rewards(reward, "wind");
     std::vector<double> preference;
     for (const double a : reward)
-      for (const double b : reward)
-        preference.push_back(rule == PreferenceRule::bt ? sigmoid(a - b) : a > b ? 1 : a == b ? 0.5 : 0);
+      for (const double b : reward) preference.push_back(preference_of(rule, a, b));
     return WindGame(std::move(probability), std::move(preference));
   }
 

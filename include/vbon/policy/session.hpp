@@ -100,14 +100,24 @@ class Session {
     for (std::size_t i = 0; i < numbers.size(); ++i) push(numbers[i], token[i], log_prob[i]);
   }
 
-  /// Log-probs of the next token of every live draft under the model at the sampler's temperature.
+  /// Log-probs of the next token of every live draft under the model at the sampler's temperature; at temperature 0 their
+  /// limit: 0 for the token that would be drawn, -inf for the others.
   /// [live, V] nats
   Tensor<float> next_log_probs() {
     const std::vector<Index> numbers = live();
     catch_up(numbers);
     Tensor<float> out(static_cast<Index>(numbers.size()), model_->shape().vocab);
     model_->head(rows_of(numbers), out);
-    kernel::log_softmax(Cpu{}, out, out, head_options().scale());
+    if (!sampler_.greedy()) {
+      kernel::log_softmax(Cpu{}, out, out, head_options().scale());
+      return out;
+    }
+    for (Index r = 0; r < out.rows(); ++r) {
+      const auto row = out.view().row(r);
+      const auto chosen = std::max_element(row.begin(), row.end()) - row.begin();  // the lowest id among equals
+      std::fill(row.begin(), row.end(), detail::removed);
+      row.begin()[chosen] = 0;
+    }
     return out;
   }
 

@@ -3,6 +3,7 @@
 // Any objective behind one type, so that the trainer is compiled once and a program picks an objective by name.
 #pragma once
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -15,7 +16,7 @@ struct AnyObjective {
   Needs needs;
   bool streams = false;           // reads several streams at once; otherwise the one that holds responses
   objective::Anchor anchor = {};  // how it moves, where the objective needs one
-  std::function<StreamsResult(const Streams&)> call;
+  std::optional<double> carried;  // from batch to batch, as it begins; none: each batch stands alone
 
   AnyObjective() = default;
   template <class O>
@@ -23,17 +24,38 @@ struct AnyObjective {
       O rule)  // NOLINT(google-explicit-constructor): an objective is one
       : name(O::name), needs(needs_of(rule)), streams(StreamsObjective<O>) {
     if constexpr (requires { O::anchor_rule; }) anchor = O::anchor_rule;
-    call = [rule = std::move(rule)](const Streams& input) {
+    if (const double* first = objective::carried_by(rule)) carried = *first;
+    next_ = [rule](const Streams& input, double now) mutable {
+      *objective::carried_by(rule) = now;
+      return objective::carried_after(std::as_const(rule), input.policy);
+    };
+    run_ = [rule = std::move(rule)](const Streams& input, std::optional<double> now) mutable {
+      if (now) *objective::carried_by(rule) = *now;
       if constexpr (StreamsObjective<O>) {
-        return rule(input);
+        return std::as_const(rule)(input);
       } else {
         const bool on_policy = input.policy.responses() > 0, cached = !on_policy && input.reference.responses() > 0;
-        ObjectiveResult result = rule(on_policy ? input.policy : cached ? input.reference : input.anchor);
+        ObjectiveResult result = std::as_const(rule)(on_policy ? input.policy : cached ? input.reference : input.anchor);
         StreamsResult out{.loss = result.loss, .dvalue = std::move(result.dvalue), .metrics = std::move(result.metrics)};
         (on_policy ? out.policy : cached ? out.reference : out.anchor) = std::move(result.dlog_prob);
         return out;
       }
     };
   }
+
+  explicit operator bool() const { return static_cast<bool>(run_); }
+  /// With the number it begins with.
+  StreamsResult call(const Streams& input) const { return run_(input, carried); }
+  /// @param now  what it carries, as next() said after the batch before
+  StreamsResult call(const Streams& input, std::optional<double> now) const { return run_(input, now); }
+  /// What is carried after this batch.
+  std::optional<double> next(const Streams& input, std::optional<double> now) const {
+    if (!now) return now;
+    return next_(input, *now);
+  }
+
+ private:
+  std::function<StreamsResult(const Streams&, std::optional<double>)> run_;
+  std::function<double(const Streams&, double)> next_;
 };
 }  // namespace vbon::train

@@ -67,14 +67,18 @@ struct Phase {
 /// @throws ConfigError for a phase that cannot run, naming it; group_too_small
 inline void check(const Phase& phase) {
   const std::string where = "phase '" + phase.name + "'";
-  require<ConfigError>(static_cast<bool>(phase.objective.call), where, " has no objective");
+  require<ConfigError>(static_cast<bool>(phase.objective), where, " has no objective");
   require<ConfigError>(phase.steps >= 0 && phase.prompts >= 1 && phase.samples >= 1 && phase.updates >= 1, where,
                        ": steps >= 0 and prompts, samples, updates >= 1 expected");
-  require<ConfigError>(
-      phase.source != Source::pairs || (phase.from_pairs() && phase.objective.needs.min_group == 0 &&
-                                        !phase.objective.needs.ref_reward && !phase.pairs.empty()),
-      where, ": objective '", phase.objective.name, "' with ", phase.pairs.size(),
-      " preference pairs; at least one pair, and an objective that learns from pairs alone (as dpo or ipo), expected");
+  if (phase.source == Source::pairs) {
+    const Needs& needs = phase.objective.needs;
+    require<ConfigError>(phase.from_pairs() && needs.min_group == 0 && !needs.ref_reward, where, ": objective '",
+                         phase.objective.name,
+                         "' cannot learn from a data set of preference pairs; dpo, ipo and others that compare two "
+                         "responses can");
+    require<ConfigError>(!phase.pairs.empty(), where, ": objective '", phase.objective.name,
+                         "' with 0 preference pairs; at least one expected");
+  }
   require<ConfigError>(!phase.from_policy() || phase.samples >= phase.objective.needs.min_group,
                        ErrorCode{"group_too_small"}, where, ": objective '", phase.objective.name, "' needs at least ",
                        phase.objective.needs.min_group, " samples of a prompt, got ", phase.samples);

@@ -15,11 +15,11 @@
 
 namespace vbon::train {
 namespace detail {
-/// Two prompts with `samples` responses of 1 to 3 tokens; every array filled, rewards with a tie.
-inline RolloutBatch made_up_batch(Index samples) {
+/// Prompts with `samples` responses of 1 to 3 tokens each; every array filled, rewards with a tie.
+inline RolloutBatch made_up_batch(std::uint64_t prompts, Index samples) {
   RolloutBatch batch;
   const RngKey key{1, 0};
-  for (std::uint64_t p = 0; p < 2; ++p) {
+  for (std::uint64_t p = 0; p < prompts; ++p) {
     batch.add_prompt({.id = p, .text = {}, .tokens = {0}});
     for (Index m = 0; m < samples; ++m)
       batch.add_response(std::vector<TokenId>(static_cast<std::size_t>(1 + m % 3), 0), true);
@@ -57,14 +57,17 @@ inline void probe(const Phase& phase, Index cached) {
   check(phase);
   Streams streams;
   const bool every = phase.draw == Draw::all || phase.draw == Draw::weighted;
-  if (phase.from_policy()) streams.policy = detail::made_up_batch(phase.samples);
-  if (phase.from_cache()) streams.reference = detail::made_up_batch(every ? cached : std::min(cached, phase.samples));
+  const auto made_up = [few = static_cast<std::uint64_t>(std::min<Index>(2, phase.prompts))](Index samples) {
+    return detail::made_up_batch(few, samples);
+  };
+  if (phase.from_policy()) streams.policy = made_up(phase.samples);
+  if (phase.from_cache()) streams.reference = made_up(every ? cached : std::min(cached, phase.samples));
   if (phase.from_pairs()) {
     const std::size_t first[] = {0};
     streams.reference = preference_batch(phase.pairs, first);
     streams.reference.log_prob = streams.reference.ref_log_prob = Array::Constant(streams.reference.tokens(), -1);
   }
-  if (phase.from_anchor()) streams.anchor = detail::made_up_batch(phase.anchor_samples());
+  if (phase.from_anchor()) streams.anchor = made_up(phase.anchor_samples());
   StreamsResult result;
   try {
     result = phase.objective.call(streams);

@@ -7,7 +7,8 @@
 //   prompts -> sample -> score -> annotate -> reference log-probs -> objective -> backward -> clip -> AdamW
 //
 // An objective may also need an anchor (a copy of the policy, taken when its phase begins, that follows it and
-// is sampled) or a critic. Everything a step does follows from the parameters, the moments and the step number.
+// is sampled), a critic, or a number it carries from step to step. Everything a step does follows from these, the
+// parameters, the moments and the step number.
 // So a checkpoint holds just these, and a run that was killed ends with the same bits as one that was not.
 #pragma once
 #include <chrono>
@@ -75,6 +76,7 @@ class Trainer {
       for (; position_.phase < static_cast<Index>(phases.size()); position_ = {position_.phase + 1, 0}) {
         const Phase& phase = phases[static_cast<std::size_t>(position_.phase)];
         if (phase.has_anchor() && position_.step == 0) start_anchor();
+        if (position_.step == 0) carried_ = phase.objective.carried;
         while (position_.step < phase.steps) {
           one_step(phase, prompts);
           report(phase, callbacks);
@@ -193,6 +195,7 @@ class Trainer {
                              position_.phase + 1, ", this run has ", phases);
         optimizer_.state.steps = about->at("optimizer_steps").get<Index>();
         critic_optimizer_.state.steps = about->value("critic_steps", Index{0});
+        if (about->contains("carried")) carried_ = about->at("carried").get<double>();
         policy_.parameters_changed();
         if (anchor_) anchor_->parameters_changed();
         sizes = about->at("sizes").get<std::vector<std::uint64_t>>();
@@ -207,15 +210,16 @@ class Trainer {
   }
   void save() {
     if (options_.folder.empty()) return;
-    checkpoints_.write({{"phase", position_.phase},
-                        {"step", position_.step},
-                        {"optimizer_steps", optimizer_.state.steps},
-                        {"critic_steps", critic_optimizer_.state.steps},
-                        {"sizes", metrics_.sizes()},
-                        {"row", metric_row_},
-                        {"row_due", row_due_},
-                        {"evaluation_due", evaluation_due_}},
-                       arrays());
+    io::Json about = {{"phase", position_.phase},
+                      {"step", position_.step},
+                      {"optimizer_steps", optimizer_.state.steps},
+                      {"critic_steps", critic_optimizer_.state.steps},
+                      {"sizes", metrics_.sizes()},
+                      {"row", metric_row_},
+                      {"row_due", row_due_},
+                      {"evaluation_due", evaluation_due_}};
+    if (carried_) about["carried"] = *carried_;
+    checkpoints_.write(about, arrays());
     unsaved_ = false;
     metrics_.write_csv();
   }
@@ -299,6 +303,7 @@ class Trainer {
       if (!phase.from_pairs()) prompts.push_back(all[i]);
     Streams streams = prepare(phase, prompts, chosen, key.fold(1).fold(static_cast<std::uint64_t>(position_.step)));
     whole_ = false;  // from here the parameters may be half way between two steps
+    std::optional<double> carried;
     for (Index update = 0; update < phase.updates; ++update) {
       Clock clock;
       for (RolloutBatch* batch : {&streams.policy, &streams.reference, &streams.anchor})
@@ -310,7 +315,7 @@ class Trainer {
       Tensor<float> features;
       if (critic) features = evaluate_critic(streams.policy, update == 0);
       clock.lap(timing_, "forward_seconds");
-      const StreamsResult result = phase.objective.call(streams);
+      const StreamsResult result = phase.objective.call(streams, carried_);
       require_finite(result.loss, "loss", phase);
       policy_.zero_gradients();
       backward(streams.policy, result.policy);
@@ -325,9 +330,13 @@ class Trainer {
       policy_.parameters_changed();
       if (critic) step_critic(phase, features, result.dvalue);
       clock.lap(timing_, "optimizer_seconds");
-      if (update == 0) measure(streams, result, norm);
+      if (update == 0) {
+        measure(streams, result, norm);
+        carried = phase.objective.next(streams, carried_);  // all updates of a rollout see the same number
+      }
     }
     if (phase.has_anchor()) move_anchor(phase.objective.anchor);
+    carried_ = carried;
     ++position_.step;
     double seconds = 0;
     for (const auto& [name, value] : timing_) seconds += value;
@@ -419,6 +428,7 @@ class Trainer {
   CheckpointStore checkpoints_;
   MetricsWriter metrics_;
   Position position_;
+  std::optional<double> carried_;                  // by the objective of the phase, from step to step
   Metrics metric_row_, timing_;                    // of the step that ran last
   bool whole_ = true;                              // the parameters are those of a finished step
   bool unsaved_ = false;                           // a finished step is not in a checkpoint yet
