@@ -86,6 +86,12 @@ Session Policy::open(std::span<const Prompt> prompts, Index samples) {
 }
 Array Policy::log_prob(const RolloutBatch& batch) { return model_->policy.log_prob(batch); }
 void Policy::backward(const RolloutBatch& batch, const Array& dlog_prob) { model_->policy.backward(batch, dlog_prob); }
+std::vector<Index> Policy::cuts_for_backward(const RolloutBatch& batch, Index most_responses) const {
+  return model_->policy.cuts_for_backward(batch, most_responses);
+}
+void Policy::backward_through(const RolloutBatch& batch, const std::function<Array(const Array&)>& gradient_of) {
+  model_->policy.backward_through(batch, gradient_of);
+}
 Array Policy::kl(const RolloutBatch& batch, Policy& reference, Array* reference_log_prob) {
   return model_->policy.kl(batch, reference.model_->policy, reference_log_prob);
 }

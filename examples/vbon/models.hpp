@@ -2,6 +2,7 @@
 // compiles in seconds.
 #pragma once
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -82,6 +83,8 @@ class Policy {
   Session open(std::span<const Prompt> prompts, Index samples);
   Array log_prob(const RolloutBatch& batch);
   void backward(const RolloutBatch& batch, const Array& dlog_prob);
+  std::vector<Index> cuts_for_backward(const RolloutBatch& batch, Index most_responses) const;
+  void backward_through(const RolloutBatch& batch, const std::function<Array(const Array&)>& gradient_of);
   Array kl(const RolloutBatch& batch, Policy& reference, Array* reference_log_prob = nullptr);
   Tensor<float> features(const RolloutBatch& batch);
   View<float> parameters();

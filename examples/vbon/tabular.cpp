@@ -177,11 +177,12 @@ int compare_tabular(const TabularOptions& o) {
     if (!(there <= near_enough && back <= near_enough)) far.push_back(name);
     return row;
   };
-  eval::Comparison comparison{.title = message("Methods on a law of ", o.outcomes, " responses, beside the best of ", o.n),
-                              .n = o.n,
-                              .exact = true,
-                              .theory_win_rate = o.n / (o.n + 1),
-                              .theory_kl = bon::kl_to_reference(o.n)};
+  eval::Comparison comparison;
+  comparison.title = message("Methods on a law of ", o.outcomes, " responses, beside the best of ", o.n);
+  comparison.n = o.n;
+  comparison.exact = true;
+  comparison.theory_win_rate = o.n / (o.n + 1);
+  comparison.theory_kl = bon::kl_to_reference(o.n);
   comparison.settings = {{"n", in_digits("%g", o.n)}, {"outcomes", message(o.outcomes)}, {"seed", message(o.common.seed)}};
   comparison.reference = exact_row("reference", problem.reference, problem);
   const train::ExactProblem start(problem.reference, problem.reward, problem.cache);

@@ -6,6 +6,7 @@
 #include "support/catch.hpp"
 #include "support/tiny_model.hpp"
 #include "vbon/parallel/parallel_for.hpp"
+#include "vbon/rollout/collect.hpp"
 
 namespace vbon::test {
 static_assert(TrainablePolicy<policy::CausalLmPolicy<>> && SteppedPolicy<policy::CausalLmPolicy<>>);
@@ -212,6 +213,51 @@ TEST_CASE("at temperature 0 the next token is certain", "[policy]") {
   }
 }
 
+TEST_CASE("log-probs and gradient come from one forward pass where one follows from the other", "[policy]") {
+  auto policy = tiny_policy("qwen3");
+  policy.sampler.max_new_tokens = 9;
+  const auto batch = policy.sample(tiny_prompts(5), 4, {1, 2});
+  const auto gradient_of = [](const Array& log_prob) -> Array { return 0.3 * log_prob + 0.1; };
+  const Array log_prob = policy.log_prob(batch);
+  policy.zero_gradients();
+  policy.backward(batch, gradient_of(log_prob));
+  const std::vector<float> two_passes(policy.gradients().begin(), policy.gradients().end());
+
+  std::vector<std::size_t> ranges;
+  const Index one_prompt = 40 * model::kept_bytes_per_row(policy.shape(), policy.model().memory);
+  for (const Index bytes : {policy.passes.activation_bytes, 3 * one_prompt, one_prompt}) {
+    policy.passes.activation_bytes = bytes;
+    const auto cuts = policy.cuts_for_backward(batch, 64);
+    REQUIRE(cuts.size() >= 2);
+    CHECK(cuts.front() == 0);
+    CHECK(cuts.back() == 5);
+    ranges.push_back(cuts.size() - 1);
+    policy.zero_gradients();
+    for (std::size_t k = 0; k + 1 < cuts.size(); ++k) {
+      const auto part = rollout::slice(batch, cuts[k], cuts[k + 1] - cuts[k]);
+      policy.backward_through(part, [&](const Array& made) {
+        const Index begin = batch.offset[static_cast<std::size_t>(batch.group_offset[static_cast<std::size_t>(cuts[k])])];
+        CHECK((made - log_prob.segment(begin, made.size())).abs().maxCoeff() < 1e-5);
+        return gradient_of(made);
+      });
+    }
+    double furthest = 0, largest = 0;
+    for (std::size_t i = 0; i < two_passes.size(); ++i) {
+      const auto now = static_cast<double>(policy.gradients().data()[i]), then = static_cast<double>(two_passes[i]);
+      furthest = std::max(furthest, std::abs(now - then));
+      largest = std::max(largest, std::abs(then));
+    }
+    CHECK(furthest < 1e-5 * largest);
+  }
+  CHECK(ranges.front() == 1);
+  CHECK(ranges[1] < ranges[2]);
+  policy.passes.activation_bytes = 1;
+  CHECK(policy.cuts_for_backward(batch, 64).empty());
+  policy.passes = {};
+  CHECK(policy.cuts_for_backward(batch, 8) == std::vector<Index>{0, 2, 4, 5});
+  CHECK(policy.cuts_for_backward(batch, 3).size() == 6);
+}
+
 TEST_CASE("a sum of passes gives the gradient of one pass", "[policy]") {
   auto policy = tiny_policy("qwen3");
   policy.sampler.max_new_tokens = 9;
@@ -286,14 +332,16 @@ TEST_CASE("impossible sampler options are named", "[policy][error]") {
   refuses({.max_new_tokens = 0});
 }
 
-TEST_CASE("greedy takes the most probable token", "[policy]") {
-  auto policy = tiny_policy();
+TEST_CASE("greedy takes the most probable token, with the model's log-prob of it", "[policy]") {
+  auto policy = tiny_policy(), at_one = tiny_policy();
   policy.sampler = {.temperature = 0, .max_new_tokens = 5};
-  auto session = policy.open(tiny_prompts(1), 1);
+  at_one.sampler = {.temperature = 1, .max_new_tokens = 5};
+  auto session = policy.open(tiny_prompts(1), 1), model = at_one.open(tiny_prompts(1), 1);
   for (int round = 0; round < 5; ++round) {
-    const auto next = session.next_log_probs();
+    const auto next = model.next_log_probs();
     const auto best = std::max_element(next.data(), next.data() + 37) - next.data();
     session.extend(1, {});
+    model.append(std::vector<TokenId>{session.drafts()[0].token.back()});
     CHECK(session.drafts()[0].token.back() == best);
     CHECK(session.drafts()[0].log_prob.back() == Approx(static_cast<double>(next[best])).margin(1e-5));
   }

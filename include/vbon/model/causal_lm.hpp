@@ -194,18 +194,25 @@ class CausalLm {
   /// @param log_prob  [reads] takes the log-probs on the way; may be empty
   void backward(const Forest& forest, kernel::HeadOptions options, std::span<const double> dlog_prob,
                 std::span<double> log_prob = {}) {
-    require<ShapeError>(static_cast<Index>(dlog_prob.size()) == forest.reads(), "CausalLm::backward: ", forest.reads(),
-                        " values expected, got ", dlog_prob.size());
+    backward(forest, options, [&](std::span<const double> made) {
+      if (!log_prob.empty()) std::copy(made.begin(), made.end(), log_prob.begin());
+      return dlog_prob;
+    });
+  }
+  /// The same where d loss / d log_prob follows from the log-probs, in one forward pass: loss(log_prob [reads]) returns it
+  /// as a span that stays good.
+  template <class Loss>
+  requires std::invocable<Loss, std::span<const double>>
+  void backward(const Forest& forest, kernel::HeadOptions options, const Loss& loss) {
     require_trainable();
     forward_kept(forest);
     const View<const float> rows = gather(hidden_.view(), forest.read_row, read_rows_);
     std::vector<float> log_sum_exp(forest.read_row.size());
-    std::vector<double> unused;
-    if (log_prob.empty()) {
-      unused.resize(forest.read_row.size());
-      log_prob = unused;
-    }
+    std::vector<double> log_prob(forest.read_row.size());
     kernel::token_log_prob(Cpu{}, rows, network_.head.packed(), forest.read_token, options, log_prob, log_sum_exp, {});
+    const std::span<const double> dlog_prob = loss(std::span<const double>(log_prob));
+    require<ShapeError>(static_cast<Index>(dlog_prob.size()) == forest.reads(), "CausalLm::backward: ", forest.reads(),
+                        " values expected, got ", dlog_prob.size());
     const View<float> drows = d_read_rows_.shaped(rows.rows(), rows.cols());
     kernel::token_log_prob_backward(Cpu{}, rows, network_.head.packed(), network_.head.weight(parameters()),
                                     forest.read_token, options, log_sum_exp, dlog_prob, drows,

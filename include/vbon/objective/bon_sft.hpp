@@ -42,6 +42,7 @@ struct BonSft {
     f("n", n, "draws of best-of-N by subset weights; 0: the best of each group");
     f("token_mean", token_mean, "divide by tokens instead of prompts");
   }
+  constexpr bool by_prompt() const { return !token_mean; }
 
   ObjectiveResult operator()(const RolloutBatch& batch) const {
     require_groups(name, batch);

@@ -77,6 +77,16 @@ concept Objective = requires(const O& objective, const RolloutBatch& batch) {
   { objective(batch) } -> std::same_as<ObjectiveResult>;
 };
 
+/// True where an objective says that, as it is set, its loss is the mean over prompts of what each prompt gives alone, with
+/// no metrics beside it: `by_prompt()`. A batch may then be cut between prompts.
+template <class O>
+constexpr bool is_by_prompt(const O& rule) {
+  if constexpr (requires { rule.by_prompt(); })
+    return rule.by_prompt();
+  else
+    return false;
+}
+
 /// Responses by who drew them. `log_prob` is under the trained policy in every one of them.
 struct Streams {
   RolloutBatch policy, reference, anchor;

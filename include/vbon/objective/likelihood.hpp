@@ -16,6 +16,7 @@ struct Likelihood {
   using laws = Laws<law::Surrogate, law::PerPrompt>;
 
   void each_option(auto&&) {}
+  constexpr bool by_prompt() const { return true; }
 
   ObjectiveResult operator()(const RolloutBatch& batch) const {
     require_groups(name, batch);

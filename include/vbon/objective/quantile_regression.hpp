@@ -116,6 +116,7 @@ struct QuantileRegression {
     f("side", side, "the quantile at ties: strict, mid or weak");
     f("centred", centred, "compare the responses of a prompt with each other: log Z drops out");
   }
+  constexpr bool by_prompt() const { return true; }
 
   ObjectiveResult operator()(const RolloutBatch& batch) const {
     const double log_z = log_partition(phi, beta);

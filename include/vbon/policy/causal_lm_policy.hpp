@@ -5,6 +5,7 @@
 // memory options; the pieces change no result of a forward pass.
 #pragma once
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -164,14 +165,59 @@ class CausalLmPolicy {
     require<ShapeError>(dlog_prob.size() == batch.tokens(), "CausalLmPolicy::backward: ", batch.tokens(),
                         " values expected, got ", dlog_prob.size());
     if (log_prob) log_prob->resize(batch.tokens());
-    const Index per_row = model::kept_bytes_per_row(shape(), model_.memory);
-    for_each_pass(batch, std::max<Index>(1, passes.activation_bytes / per_row),
-                  [&](const model::Forest& forest, Index begin) {
-                    const auto count = static_cast<std::size_t>(forest.reads());
-                    std::span<double> out;
-                    if (log_prob) out = {log_prob->data() + begin, count};
-                    model_.backward(forest, head_options(), {dlog_prob.data() + begin, count}, out);
-                  });
+    for_each_pass(batch, most_kept_rows(), [&](const model::Forest& forest, Index begin) {
+      const auto count = static_cast<std::size_t>(forest.reads());
+      std::span<double> out;
+      if (log_prob) out = {log_prob->data() + begin, count};
+      model_.backward(forest, head_options(), {dlog_prob.data() + begin, count}, out);
+    });
+  }
+
+  /// Cuts a batch into ranges of whole prompts, each small enough for one pass of backward_through() and about equally
+  /// large: the first prompt of each, then the number of prompts. Empty when some prompt with its responses is too large.
+  /// @param most_responses  of one range, unless a single prompt has more
+  std::vector<Index> cuts_for_backward(const RolloutBatch& batch, Index most_responses) const {
+    const Index most_rows = most_kept_rows();
+    std::vector<Index> rows;
+    Index total = 0;
+    for (Index p = 0; p < batch.prompts(); ++p) {
+      Index own = static_cast<Index>(encoded(batch.prompt[static_cast<std::size_t>(p)]).tokens.size());
+      for (Index i = batch.group_offset[static_cast<std::size_t>(p)];
+           i < batch.group_offset[static_cast<std::size_t>(p) + 1]; ++i)
+        own += batch.length(i) - 1;  // the last token of a response is never fed
+      if (own > most_rows) return {};
+      rows.push_back(own);
+      total += own;
+    }
+    const Index passes_needed = std::max<Index>(1, (total + most_rows - 1) / most_rows);
+    const Index wanted = std::min(most_rows, (total + passes_needed - 1) / passes_needed * 17 / 16);
+    std::vector<Index> cuts = {0};
+    Index filled = 0, responses = 0;
+    for (Index p = 0; p < batch.prompts(); ++p) {
+      const Index own = rows[static_cast<std::size_t>(p)];
+      if (filled > 0 && (filled + own > wanted || responses + batch.samples(p) > most_responses)) {
+        cuts.push_back(p);
+        filled = responses = 0;
+      }
+      filled += own;
+      responses += batch.samples(p);
+    }
+    cuts.push_back(batch.prompts());
+    return cuts;
+  }
+  /// backward() where d loss / d log_prob follows from the log-probs: gradient_of(log_prob [T]) returns it, and one forward
+  /// pass serves both.
+  /// @param batch  of one of the ranges of cuts_for_backward()
+  template <class GradientOf>
+  void backward_through(const RolloutBatch& batch, const GradientOf& gradient_of) {
+    Array log_prob(batch.tokens()), gradient;
+    for_each_pass(batch, std::numeric_limits<Index>::max() / 2, [&](const model::Forest& forest, Index) {
+      model_.backward(forest, head_options(), [&](std::span<const double> made) {
+        std::copy(made.begin(), made.end(), log_prob.begin());
+        gradient = gradient_of(std::as_const(log_prob));
+        return std::span<const double>(gradient.data(), static_cast<std::size_t>(gradient.size()));
+      });
+    });
   }
 
   /// What training moves: of an adapted policy the adapter alone.
@@ -181,6 +227,10 @@ class CausalLmPolicy {
   void parameters_changed() { model_.parameters_changed(); }
 
  private:
+  /// Rows of a pass whose activations are kept.
+  Index most_kept_rows() const {
+    return std::max<Index>(1, passes.activation_bytes / model::kept_bytes_per_row(shape(), model_.memory));
+  }
   kernel::HeadOptions head_options() const {
     return {.inv_temperature = sampler.greedy() ? 1.0f : static_cast<float>(1 / sampler.temperature)};
   }

@@ -101,7 +101,7 @@ class Session {
   }
 
   /// Log-probs of the next token of every live draft under the model at the sampler's temperature; at temperature 0 their
-  /// limit: 0 for the token that would be drawn, -inf for the others.
+  /// limit: 0 for the token that would be drawn, -inf for the others (a response's log-prob is the model's there).
   /// [live, V] nats
   Tensor<float> next_log_probs() {
     const std::vector<Index> numbers = live();

@@ -14,6 +14,7 @@ namespace vbon::train {
 struct AnyObjective {
   std::string name;
   Needs needs;
+  bool by_prompt = false;         // the loss of a batch is the mean over its prompts
   bool streams = false;           // reads several streams at once; otherwise the one that holds responses
   objective::Anchor anchor = {};  // how it moves, where the objective needs one
   std::optional<double> carried;  // from batch to batch, as it begins; none: each batch stands alone
@@ -22,7 +23,7 @@ struct AnyObjective {
   template <class O>
   requires Objective<O> || StreamsObjective<O> AnyObjective(
       O rule)  // NOLINT(google-explicit-constructor): an objective is one
-      : name(O::name), needs(needs_of(rule)), streams(StreamsObjective<O>) {
+      : name(O::name), needs(needs_of(rule)), by_prompt(is_by_prompt(rule)), streams(StreamsObjective<O>) {
     if constexpr (requires { O::anchor_rule; }) anchor = O::anchor_rule;
     if (const double* first = objective::carried_by(rule)) carried = *first;
     next_ = [rule](const Streams& input, double now) mutable {

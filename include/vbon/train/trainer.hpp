@@ -306,21 +306,25 @@ class Trainer {
     std::optional<double> carried;
     for (Index update = 0; update < phase.updates; ++update) {
       Clock clock;
-      for (RolloutBatch* batch : {&streams.policy, &streams.reference, &streams.anchor})
-        if (batch->responses() > 0 && (batch->log_prob.size() == 0 || update > 0))
-          batch->log_prob = policy_.log_prob(*batch);
+      std::optional<StreamsResult> done = in_one_pass(phase, streams);
+      if (!done)
+        for (RolloutBatch* batch : {&streams.policy, &streams.reference, &streams.anchor})
+          if (batch->responses() > 0 && (batch->log_prob.size() == 0 || update > 0))
+            batch->log_prob = policy_.log_prob(*batch);
       for (const RolloutBatch* batch : {&streams.policy, &streams.reference, &streams.anchor})
         require_finite(batch->log_prob.sum(), "sum of the log-probs", phase);
       const bool critic = phase.objective.needs.value;
       Tensor<float> features;
       if (critic) features = evaluate_critic(streams.policy, update == 0);
-      clock.lap(timing_, "forward_seconds");
-      const StreamsResult result = phase.objective.call(streams, carried_);
+      clock.lap(timing_, done ? "forward_backward_seconds" : "forward_seconds");
+      const StreamsResult result = done ? *std::move(done) : phase.objective.call(streams, carried_);
       require_finite(result.loss, "loss", phase);
-      policy_.zero_gradients();
-      backward(streams.policy, result.policy);
-      backward(streams.reference, result.reference);
-      backward(streams.anchor, result.anchor);
+      if (!done) {
+        policy_.zero_gradients();
+        backward(streams.policy, result.policy);
+        backward(streams.reference, result.reference);
+        backward(streams.anchor, result.anchor);
+      }
       clock.lap(timing_, "backward_seconds");
       const double norm = optim::global_norm(policy_.gradients());
       require_finite(norm, "gradient norm", phase);
@@ -347,6 +351,42 @@ class Trainer {
     timing_.emplace_back("resident_megabytes", resident_megabytes());
     evaluation_due_ = options_.evaluate_every > 0 && position_.step % options_.evaluate_every == 0;
     whole_ = unsaved_ = row_due_ = true;
+  }
+
+  /// Cached responses under a loss that is the mean over prompts: their log-probs are not known from sampling, and one
+  /// forward pass serves them and the gradient, a few prompts after another. Fills reference.log_prob and the gradients;
+  /// nothing where this cannot be.
+  std::optional<StreamsResult> in_one_pass(const Phase& phase, Streams& streams) {
+    RolloutBatch& batch = streams.reference;
+    if constexpr (!requires(P& policy) { policy.cuts_for_backward(batch, Index{}); }) {
+      return std::nullopt;
+    } else {
+      if (!phase.objective.by_prompt || phase.objective.needs.value || batch.responses() == 0 ||
+          streams.policy.responses() > 0 || streams.anchor.responses() > 0)
+        return std::nullopt;
+      const std::vector<Index> cuts = policy_.cuts_for_backward(batch, options_.micro_batch);
+      if (cuts.empty()) return std::nullopt;
+      policy_.zero_gradients();
+      Array log_prob(batch.tokens());
+      StreamsResult result;
+      const auto prompts = static_cast<double>(batch.prompts());
+      for (std::size_t k = 0; k + 1 < cuts.size(); ++k) {
+        Streams part;
+        part.reference = rollout::slice(batch, cuts[k], cuts[k + 1] - cuts[k]);
+        const double share = static_cast<double>(part.reference.prompts()) / prompts;
+        const Index begin = batch.offset[static_cast<std::size_t>(batch.group_offset[static_cast<std::size_t>(cuts[k])])];
+        policy_.backward_through(part.reference, [&](const Array& made) -> Array {
+          log_prob.segment(begin, made.size()) = made;
+          part.reference.log_prob = made;
+          require_finite(made.sum(), "sum of the log-probs", phase);
+          const StreamsResult own = phase.objective.call(part, carried_);
+          result.loss += share * own.loss;
+          return share * own.reference;
+        });
+      }
+      batch.log_prob = std::move(log_prob);
+      return result;
+    }
   }
 
   /// Whole groups of at most micro_batch responses, in order: the gradient is the same to rounding however it is cut.
