@@ -4,6 +4,9 @@
 #include "support/increasing_maps.hpp"
 #include "support/options.hpp"
 #include "support/toy_decoder.hpp"
+#include "vbon/bon/finite_law.hpp"
+#include "vbon/decode/soft_bon_law.hpp"
+#include "vbon/objective/wind_game.hpp"
 
 using namespace vbon;
 using namespace vbon::test;
@@ -73,4 +76,26 @@ TEST_CASE("of every other decoder some increasing map changes the response", "[d
         CHECK(moved);
       }
   });
+}
+
+TEST_CASE("the exact laws of ranks do not change by a bit either, those of tilted rewards do", "[decode][laws]") {
+  const Index ties = GENERATE(0, 3);
+  const DecodeProblem s({.vocabulary = 6}, 47, ties);
+  const auto& p = s.probability;
+  using Rewards = std::vector<double>;
+  for (const Map map : increasing_maps) {
+    Rewards mapped = s.rewards;
+    std::transform(mapped.begin(), mapped.end(), mapped.begin(), map);
+    const auto kept = [&](const auto& law) { return law(mapped) == law(s.rewards); };
+    CHECK(kept([&](const Rewards& r) { return bon::best_of_n_law(p, r, 3.5); }));
+    CHECK(kept([&](const Rewards& r) { return bon::worst_of_n_law(p, r, 4); }));
+    CHECK(kept([&](const Rewards& r) { return bon::best_of_poisson_law(p, r, 2); }));
+    const auto wind = [&](objective::PreferenceRule rule) {
+      return [&p, rule](const Rewards& r) { return objective::WindGame::from_rewards(p, r, rule).step(p, 0.3, 0.2); };
+    };
+    CHECK(kept(wind(objective::PreferenceRule::step)));
+    CHECK_FALSE(kept(wind(objective::PreferenceRule::bt)));
+    CHECK_FALSE(kept([&](const Rewards& r) { return decode::soft_best_of_n_law(p, r, 4, 0.5); }));
+    CHECK_FALSE(kept([&](const Rewards& r) { return bon::tilted_law(p, r, 0.5); }));
+  }
 }
