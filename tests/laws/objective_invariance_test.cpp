@@ -65,20 +65,23 @@ bool moved_by_a_map(const O& entry) {
 /// Two prompts together are the mean of each alone, weighted with `count` of the streams of one.
 template <class O, class Count>
 void check_mean_of_prompts(const O& entry, const Count& count) {
-  const TabularProblem problem = TabularProblem::random(unequal_lengths, 61);
-  const auto prompts = problem.policy.prompts();
-  const Streams one = sampled_streams(problem, std::span(prompts).first(1)),
-                other = sampled_streams(problem, std::span(prompts).last(1));
-  const StreamsResult both = evaluate(entry, sampled_streams(problem, prompts)), first = evaluate(entry, one),
-                      second = evaluate(entry, other);
-  const double share = count(one) / (count(one) + count(other));
-  CHECK(both.loss == Approx(share * first.loss + (1 - share) * second.loss).epsilon(1e-12));
-  for (const auto part :
-       {&StreamsResult::policy, &StreamsResult::reference, &StreamsResult::anchor, &StreamsResult::dvalue}) {
-    const Array &whole = both.*part, &a = first.*part, &b = second.*part;
-    REQUIRE(whole.size() == a.size() + b.size());
-    for (Index t = 0; t < whole.size(); ++t)
-      CHECK(whole[t] == Approx(t < a.size() ? share * a[t] : (1 - share) * b[t - a.size()]).epsilon(1e-12).margin(1e-15));
+  for (const std::uint64_t seed : {61, 62, 63}) {
+    CAPTURE(seed);
+    const TabularProblem problem = TabularProblem::random(unequal_lengths, seed);
+    const auto prompts = problem.policy.prompts();
+    const Streams one = sampled_streams(problem, std::span(prompts).first(1)),
+                  other = sampled_streams(problem, std::span(prompts).last(1));
+    const auto both = evaluate(entry, sampled_streams(problem, prompts)), first = evaluate(entry, one),
+               second = evaluate(entry, other);
+    const double share = count(one) / (count(one) + count(other));
+    CHECK(both.loss == Approx(share * first.loss + (1 - share) * second.loss).epsilon(1e-12));
+    for (const auto part :
+         {&StreamsResult::policy, &StreamsResult::reference, &StreamsResult::anchor, &StreamsResult::dvalue}) {
+      const Array &whole = both.*part, &a = first.*part, &b = second.*part;
+      REQUIRE(whole.size() == a.size() + b.size());
+      for (Index t = 0; t < whole.size(); ++t)
+        CHECK(whole[t] == Approx(t < a.size() ? share * a[t] : (1 - share) * b[t - a.size()]).epsilon(1e-12).margin(1e-15));
+    }
   }
 }
 constexpr auto each_prompt = [](const Streams&) { return 1.0; };
