@@ -3,6 +3,7 @@
 
 #include "support/catch.hpp"
 #include "support/decode_problem.hpp"
+#include "support/toy_decoder.hpp"
 
 using namespace vbon;
 using namespace vbon::test;
@@ -10,20 +11,6 @@ using namespace vbon::test;
 namespace {
 using Table64 = policy::BasicTabularPolicy<double>;
 
-/// Small settings, so that every decoder has several rounds on responses of at most 4 tokens.
-template <class D>
-D small(D decoder) {
-  decoder.each_option([](std::string_view name, auto& value, std::string_view) {
-    if constexpr (std::is_same_v<std::remove_reference_t<decltype(value)>, Index>) {
-      if (name == "n" || name == "particles") value = 4;
-      if (name == "children" || name == "layers") value = 2;
-      if (name == "segment" || name == "block" || name == "checkpoint") value = 1;
-    }
-    if constexpr (std::is_same_v<std::remove_reference_t<decltype(value)>, double>)
-      if (name == "r_max") value = 10;
-  });
-  return decoder;
-}
 struct Problem : DecodeProblem {
   Problem() : DecodeProblem({.vocabulary = 3, .length = 4, .eos = 0}, 23) {
     reward.of_prefix = [](std::span<const TokenId> tokens) { return 0.1 * static_cast<double>(tokens.size()); };
@@ -36,7 +23,7 @@ struct Problem : DecodeProblem {
 }  // namespace
 
 TEST_CASE("every decoder returns one of its finished candidates with the reward of that response", "[decode][laws]") {
-  for_each_entry<decode::Registry>([]<class D>(const D& entry) {
+  for_each_entry<Decoders>([]<class D>(const D& entry) {
     DYNAMIC_SECTION(D::name) {
       static_assert(Decoder<D, Table64, TableReward>);
       Problem s;
@@ -59,7 +46,7 @@ TEST_CASE("every decoder returns one of its finished candidates with the reward 
 }
 
 TEST_CASE("a decoder's answer depends on its key alone", "[decode][laws]") {
-  for_each_entry<decode::Registry>([]<class D>(const D& entry) {
+  for_each_entry<Decoders>([]<class D>(const D& entry) {
     DYNAMIC_SECTION(D::name) {
       Problem s;
       const Decoded a = s.run(small(entry), 7), b = s.run(small(entry), 7);
@@ -71,7 +58,7 @@ TEST_CASE("a decoder's answer depends on its key alone", "[decode][laws]") {
 }
 
 TEST_CASE("every decoder says in a line what it does, and its defaults are valid", "[decode][laws]") {
-  for_each_entry<decode::Registry>([]<class D>(const D& entry) {
+  for_each_entry<Decoders>([]<class D>(const D& entry) {
     CAPTURE(D::name);
     CHECK(!D::about.empty());
     CHECK(D::about.find('\n') == D::about.npos);
@@ -87,7 +74,7 @@ TEST_CASE("the choices for two prompts are independent under one key", "[decode]
 }
 
 TEST_CASE("a decoder refuses a NaN reward and settings below their range", "[decode][laws][error]") {
-  for_each_entry<decode::Registry>([]<class D>(const D& entry) {
+  for_each_entry<Decoders>([]<class D>(const D& entry) {
     DYNAMIC_SECTION(D::name) {
       Problem s;
       for (auto& row : s.problem.reward) std::fill(row.begin(), row.end(), NAN);

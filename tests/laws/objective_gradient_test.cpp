@@ -4,7 +4,7 @@
 
 #include "support/catch.hpp"
 #include "support/tabular_problem.hpp"
-#include "vbon/objective/registry.hpp"
+#include "support/toy_objective.hpp"
 
 using namespace vbon;
 using namespace vbon::objective;
@@ -127,21 +127,21 @@ void check_group_tuple(const O& entry) {
 }  // namespace
 
 TEST_CASE("dlog_prob is the derivative of the loss of every surrogate", "[objective][laws]") {
-  for_each_entry<Registry>([]<class O>(const O& entry) {
+  for_each_entry<Objectives>([]<class O>(const O& entry) {
     if constexpr (O::laws::template has<law::Surrogate>) DYNAMIC_SECTION(O::name) {
         check_surrogate(with_penalty(entry));
       }
   });
 }
 TEST_CASE("on an enumerated policy the gradient is that of the loss, ties included", "[objective][laws]") {
-  for_each_entry<Registry>([]<class O>(const O& entry) {
+  for_each_entry<Objectives>([]<class O>(const O& entry) {
     if constexpr (O::laws::template has<law::Enumerable>) DYNAMIC_SECTION(O::name) {
         check_enumerable(entry);
       }
   });
 }
 TEST_CASE("over all tuples of samples the mean gradient is that of the mean loss", "[objective][laws]") {
-  for_each_entry<Registry>([]<class O>(const O& entry) {
+  for_each_entry<Objectives>([]<class O>(const O& entry) {
     if constexpr (O::laws::template has<law::GroupTuple>) DYNAMIC_SECTION(O::name) {
         check_group_tuple(with_penalty(entry));
       }

@@ -2,23 +2,12 @@
 
 #include "support/catch.hpp"
 #include "support/tabular_problem.hpp"
+#include "support/toy_objective.hpp"
 
 using namespace vbon;
 using namespace vbon::test;
 
 namespace {
-/// A new objective: likelihood of everything. One struct and one line in a tuple.
-struct Imitation {
-  static constexpr std::string_view name = "imitation";
-  static constexpr Needs needs{.min_group = 0, .reference_group = 1};
-  using laws = objective::Laws<objective::law::Surrogate>;
-  double scale = 1;
-  void each_option(auto&& f) { f("scale", scale, "factor of the loss"); }
-  ObjectiveResult operator()(const RolloutBatch& batch) const {
-    return {.loss = -scale * batch.log_prob.sum(), .dlog_prob = Array::Constant(batch.tokens(), -scale)};
-  }
-};
-using WithToy = decltype(std::tuple_cat(objective::Registry{}, std::tuple<Imitation>{}));
 static_assert(objective::Registered<Imitation>);
 struct Nameless {
   static constexpr Needs needs{};
@@ -29,7 +18,7 @@ static_assert(!Objective<Nameless> && !objective::Registered<Nameless> && Namele
 
 TEST_CASE("an objective is found by name, with hyphens too, and its options are set by name", "[objective]") {
   double seen = 0;
-  with_name<WithToy>("objective", "imitation", [&](auto entry) {
+  with_name<Objectives>("objective", "imitation", [&](auto entry) {
     entry.each_option([](std::string_view name, auto& value, std::string_view help) {
       CHECK(!help.empty());
       if constexpr (std::is_same_v<decltype(value), double&>)

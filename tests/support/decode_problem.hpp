@@ -11,6 +11,21 @@
 namespace vbon::test {
 inline constexpr int runs = 100000;
 
+/// Small settings, so that every decoder has several rounds on responses of at most 4 tokens.
+template <class D>
+D small(D decoder) {
+  decoder.each_option([](std::string_view name, auto& value, std::string_view) {
+    if constexpr (std::is_same_v<std::remove_reference_t<decltype(value)>, Index>) {
+      if (name == "n" || name == "particles") value = 4;
+      if (name == "children" || name == "layers") value = 2;
+      if (name == "segment" || name == "block" || name == "checkpoint") value = 1;
+    }
+    if constexpr (std::is_same_v<std::remove_reference_t<decltype(value)>, double>)
+      if (name == "r_max") value = 10;
+  });
+  return decoder;
+}
+
 /// The reward of a problem as a Reward; prefixes get a value of their own.
 struct TableReward {
   static constexpr std::string_view name = "table";

@@ -15,6 +15,7 @@ namespace vbon::decode {
 struct BestOfN {
   static constexpr std::string_view name = "best_of_n";
   static constexpr std::string_view about = "the best of N draws, or the worst";
+  static constexpr bool ranks_only = true;
   Index n = 4;
   bool worst = false;
   void each_option(auto&& f) {
@@ -39,6 +40,7 @@ struct BestOfN {
 struct BestOfPoisson {
   static constexpr std::string_view name = "best_of_poisson";
   static constexpr std::string_view about = "the best of a random number of draws, 1 + Poisson(mu)";
+  static constexpr bool ranks_only = true;
   double mu = 3;
   void each_option(auto&& f) { f("mu", mu, "mean number of draws beyond the first, in [0, 700]"); }
   /// @throws DomainError for mu outside [0, 700]
@@ -69,6 +71,7 @@ struct BestOfPoisson {
 struct SoftBestOfN {
   static constexpr std::string_view name = "soft_best_of_n";
   static constexpr std::string_view about = "one of N draws, with probability softmax(reward/lambda)";
+  static constexpr bool ranks_only = false;
   Index n = 16;
   double lambda = 0.5;
   void each_option(auto&& f) {
@@ -96,6 +99,7 @@ struct SoftBestOfN {
 struct MajorityVote {
   static constexpr std::string_view name = "majority_vote";
   static constexpr std::string_view about = "the response that most of N draws agree on; the reward is only reported";
+  static constexpr bool ranks_only = true;
   Index n = 16;
   /// What counts as the same answer; by default the whole response.
   std::function<std::string(const Candidate&)> answer = {};

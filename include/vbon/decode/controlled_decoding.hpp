@@ -15,6 +15,7 @@ template <class Value = SameAsReward>
 struct ControlledDecoding {
   static constexpr std::string_view name = "controlled_decoding";
   static constexpr std::string_view about = "token by token, steered by the reward of the text so far";
+  static constexpr bool ranks_only = false;
   double beta = 1;
   Index top_k = 16;
   Value value = {};
@@ -86,6 +87,7 @@ struct ControlledDecoding {
 struct ControlledBlocks {
   static constexpr std::string_view name = "controlled_blocks";
   static constexpr std::string_view about = "block by block, the best of K continuations by the reward of the text so far";
+  static constexpr bool ranks_only = true;
   Index k = 4;
   Index block = 8;
   void each_option(auto&& f) {

@@ -24,6 +24,7 @@ inline Prompt show_both(const Prompt& prompt, const Candidate& best, const Candi
 struct Iad {
   static constexpr std::string_view name = "iad";
   static constexpr std::string_view about = "rounds of N draws, each shown the best and the worst response so far";
+  static constexpr bool ranks_only = true;
   Index rounds = 2;
   Index n = 4;
   Propose propose = show_both;

@@ -33,6 +33,7 @@ inline Index last(const Decoded& out) { return static_cast<Index>(out.candidate.
 struct Rejection {
   static constexpr std::string_view name = "rejection";
   static constexpr std::string_view about = "draws until one is accepted with probability e^((reward - r_max)/beta)";
+  static constexpr bool ranks_only = false;
   double beta = 1;
   double r_max = 1;
   Index tries = 64;
@@ -80,6 +81,7 @@ struct Rejection {
 struct Pessimism {
   static constexpr std::string_view name = "pessimism";
   static constexpr std::string_view about = "InferenceTimePessimism: N draws set a bar, fresh ones are tested against it";
+  static constexpr bool ranks_only = false;
   Index n = 16;
   double beta = 1;
   double r_max = 1;

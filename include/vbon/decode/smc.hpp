@@ -13,6 +13,7 @@ namespace vbon::decode {
 struct Smc {
   static constexpr std::string_view name = "smc";
   static constexpr std::string_view about = "sequential Monte Carlo towards the law of probability times e^(reward/lambda)";
+  static constexpr bool ranks_only = false;
   Index particles = 16;
   double lambda = 0.5;
   double ess_threshold = 0.5;

@@ -10,6 +10,7 @@ namespace vbon::decode {
 struct SpeculativeRejection {
   static constexpr std::string_view name = "speculative_rejection";
   static constexpr std::string_view about = "best-of-N that drops the worst share of the responses at every checkpoint";
+  static constexpr bool ranks_only = true;
   Index n = 16;
   double alpha = 0.5;
   Index checkpoint = 16;

@@ -42,6 +42,7 @@ template <class PartialScore = RewardSoFar>
 struct TreeBon {
   static constexpr std::string_view name = "treebon";
   static constexpr std::string_view about = "a tree of segments: the best by the reward so far branch, layer by layer";
+  static constexpr bool ranks_only = true;
   Index n = 16;
   Index children = 4;
   Index layers = 4;
