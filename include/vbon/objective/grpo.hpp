@@ -139,7 +139,8 @@ template <const detail::GrpoDefaults& Defaults>
 struct GroupRelative {
   static constexpr std::string_view name = Defaults.name;
   static constexpr Needs needs{.ref_log_prob = true, .old_log_prob = true, .min_group = 2};
-  using laws = Laws<law::Surrogate>;
+  using laws = std::conditional_t<Defaults.average == TokenAverage::tokens, Laws<law::Surrogate>,
+                                  Laws<law::Surrogate, law::PerPrompt>>;
 
   GroupScale scale = Defaults.scale;
   double epsilon = 1e-4;

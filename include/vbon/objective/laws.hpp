@@ -17,7 +17,8 @@ struct GroupTuple {};
 struct Contrast {};
 /// A strictly increasing map of all rewards changes nothing.
 struct Ranks {};
-/// A batch of two prompts is the average of the two batches of one.
+/// A batch of two prompts is the average of the two batches of one (for means over pairs: where each prompt has equally
+/// many).
 struct PerPrompt {};
 }  // namespace law
 

@@ -100,7 +100,7 @@ inline RolloutBatch slice(const RolloutBatch& batch, Index first, Index count) {
                                      &RolloutBatch::log_tie, &RolloutBatch::log_cdf_le})
     out.*field = array(batch.*field, begin, end);
   for (Array RolloutBatch::*field : {&RolloutBatch::log_prob, &RolloutBatch::ref_log_prob, &RolloutBatch::old_log_prob,
-                                     &RolloutBatch::anchor_log_prob, &RolloutBatch::value})
+                                     &RolloutBatch::anchor_log_prob, &RolloutBatch::value, &RolloutBatch::old_value})
     out.*field = array(batch.*field, token_begin, token_end);
   return out;
 }
