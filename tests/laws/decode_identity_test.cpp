@@ -161,11 +161,13 @@ TEST_CASE("the last digit of a sum decides no choice of hedging", "[decode][laws
     CHECK(decode::hedge_choice(flat).index == 1);
     CHECK(decode::hedge_choice(flat).value == flat[1]);
     CHECK(!decode::hedge_choice(flat).at_end);
+    CHECK(decode::hedge_choice(flat).last_ties);
     const std::vector<double> rising = {scale, scale * (1 + 1e-11)};
     CHECK(decode::hedge_choice(rising).at_end);
     const std::vector<double> below = {-scale, -0.3 * scale, -0.1 * scale - 0.2 * scale};  // none is positive
     CHECK(decode::hedge_choice(below).index == 1);
   }
+  CHECK(!decode::hedge_choice(std::vector<double>{1, 2, 1}).last_ties);
   const std::vector<double> zero = {0, 0, 0};
   CHECK(decode::hedge_choice(zero).index == 0);
 }

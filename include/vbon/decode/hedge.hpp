@@ -68,6 +68,7 @@ struct HedgeChoice {
   std::size_t index = 0;
   double value = 0;
   bool at_end = false;
+  bool last_ties = false;  // the last setting does as well
 };
 /// @throws DomainError for an empty curve
 inline HedgeChoice hedge_choice(std::span<const double> curve) {
@@ -77,6 +78,6 @@ inline HedgeChoice hedge_choice(std::span<const double> curve) {
   const double enough = *std::max_element(curve.begin(), curve.end()) - 1e-12 * size;
   const auto best = std::find_if(curve.begin(), curve.end(), [&](double value) { return value >= enough; });
   const auto index = static_cast<std::size_t>(best - curve.begin());
-  return {index, *best, index + 1 == curve.size() && curve.size() > 1};
+  return {index, *best, index + 1 == curve.size() && curve.size() > 1, curve.back() >= enough};
 }
 }  // namespace vbon::decode
