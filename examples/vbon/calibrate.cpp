@@ -1,5 +1,6 @@
 // vbon calibrate: responses with the reward a decoder would follow and a truer one, and how far to follow the first.
 #include "decoders.hpp"
+#include "option_value.hpp"
 #include "output_file.hpp"
 #include "prompt_source.hpp"
 #include "settings.hpp"
@@ -30,13 +31,27 @@ struct CalibrateOptions {
   }
 };
 
-std::string curve_in_words(const eval::Calibration& calibration, eval::Hedged what, Index largest) {
-  const auto curve = eval::hedge_curve(calibration, what, largest);
+/// The curve of a decoder, and its top. The decoders that draw a number of their own draw it as `hedge` lets them by
+/// default.
+std::string curve_in_words(const eval::Calibration& calibration, eval::Hedged what, Index samples) {
+  using enum eval::Hedged;
+  eval::HedgeGrid grid;
+  grid.largest = samples;
+  grid.n = std::min(grid.n, samples);
+  const auto curve = eval::hedge_curve(calibration, what, grid);
   const auto choice = eval::hedge_choice(curve);
-  std::string out = what == eval::Hedged::best_of_n ? "N of best_of_n:" : "mu of best_of_poisson:";
-  for (const auto& point : curve) out += message("  ", point.setting, ": ", point.value);
-  return out + message("\n  largest true reward at ", curve[choice.index].setting,
-                       choice.at_end ? ", the end of the curve: it may rise further with more --samples" : "");
+  std::string out = message(eval::setting_name(what), " of ", option_text(what));
+  if (what == soft_best_of_n) out += message(" with n = ", grid.n);
+  if (what == pessimism) out += " with a large n";
+  out += ":";
+  for (const auto& point : curve) out += message("  ", option_text(point.setting), ": ", option_text(point.value));
+  out += message("\n  largest true reward at ", option_text(curve[choice.index].setting));
+  if (what == best_of_n || what == best_of_poisson) {
+    if (choice.at_end) out += ", the end of the curve: it may rise further with more --samples";
+  } else if (choice.last_ties && choice.index > 0) {
+    out += what == soft_best_of_n ? ", which is best_of_n" : ", where all weight is on the best";
+  }
+  return out;
 }
 
 int calibrate(const CalibrateOptions& o) {
@@ -93,8 +108,13 @@ int calibrate(const CalibrateOptions& o) {
     bar.update(static_cast<Index>(p) + 1);
   }
   const auto calibration = eval::read_calibration(o.out);
-  print_line(curve_in_words(calibration, eval::Hedged::best_of_n, o.samples));
-  print_line(curve_in_words(calibration, eval::Hedged::best_of_poisson, o.samples));
+  for (const auto what : {eval::Hedged::best_of_n, eval::Hedged::best_of_poisson, eval::Hedged::soft_best_of_n})
+    print_line(curve_in_words(calibration, what, o.samples));
+  try {
+    print_line(curve_in_words(calibration, eval::Hedged::pessimism, o.samples));
+  } catch (const DomainError& error) {  // the pairs are written and good for the others
+    remark(o.common, error.what());
+  }
   return 0;
 }
 }  // namespace

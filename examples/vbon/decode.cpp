@@ -36,6 +36,8 @@ struct DecodeOptions {
     if (!answer_pattern.empty()) all["answer-pattern"] = answer_pattern;
     all["max-new-tokens"] = max_new_tokens;
     all["temperature"] = temperature;
+    if (!chosen.dpo.empty()) set_place(all, "decoder.dpo", chosen.dpo, "");
+    if (!chosen.value.empty()) set_reward(all, "decoder.value", chosen.value, "");
     all["seed"] = common.seed;
     return all;
   }
@@ -68,6 +70,7 @@ nlohmann::ordered_json row_of(const Prompt& prompt, const Decoded& decoded, cons
   row["tokens"] = decoded.counters.tokens;
   row["sequences"] = decoded.counters.sequences;
   row["reward_calls"] = decoded.counters.reward_calls;
+  if (!decoded.note.empty()) row["note"] = decoded.note;
   return row;
 }
 
@@ -96,9 +99,11 @@ int decode(const DecodeOptions& o) {
       make_decoder(o.decoder, answer_of(o.answer_pattern));  // a wrong name or value is told before anything is loaded
   if (!decoder.note.empty()) remark(o.common, decoder.note);
   const reward::Any reward = open_reward(o.reward, o.common);
+  decoder.open_value(o.common);
   Policy policy = Policy::load(o.model, o.adapter);
   policy.sampler().max_new_tokens = o.max_new_tokens;
   policy.sampler().temperature = o.temperature;
+  decoder.open_dpo(o.model, policy);
   const auto prompts = o.source.load(policy);
   const auto total = static_cast<Index>(prompts.size());
 
@@ -122,6 +127,7 @@ int decode(const DecodeOptions& o) {
     // The key of `vbon sample`: the first draws of a decoder are its samples.
     const Decoded decoded = decoder.decode(policy, reward, prompt, RngKey{o.common.seed, 0});
     totals.spent += decoded.counters;
+    if (!decoded.note.empty()) remark(o.common, decoded.note);
     if (file) {
       auto row = row_of(prompt, decoded, decoder.name);
       row["settings"] = settings;

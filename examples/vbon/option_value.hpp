@@ -35,6 +35,12 @@ std::string expected_number() {
   return std::move(out).str();
 }
 
+/// An option that tells whether it was given.
+template <class T>
+inline constexpr bool is_optional = false;
+template <class T>
+inline constexpr bool is_optional<std::optional<T>> = true;
+
 /// @param name  "objective vbon: option n", for messages
 /// @throws ConfigError
 template <class T>
@@ -42,7 +48,9 @@ void set_option(std::string_view name, T& field, const std::string& text) {
   const auto refuse = [&](const std::string& expected) {
     throw ConfigError(message(name, ": ", expected, " expected, got '", text, "'"));
   };
-  if constexpr (std::is_same_v<T, bool>) {
+  if constexpr (is_optional<T>) {
+    set_option(name, field.emplace(), text);
+  } else if constexpr (std::is_same_v<T, bool>) {
     if (text != "true" && text != "false" && text != "0" && text != "1") refuse("true or false");
     field = text == "true" || text == "1";
   } else if constexpr (std::is_enum_v<T>) {
@@ -118,7 +126,9 @@ void set_options(const std::string& who, Rule& rule, const std::string& text) {
 /// The value of a field as text.
 template <class T>
 std::string option_text(const T& field) {
-  if constexpr (std::is_same_v<T, bool>) {
+  if constexpr (is_optional<T>) {
+    return field ? option_text(*field) : "unset";
+  } else if constexpr (std::is_same_v<T, bool>) {
     return field ? "true" : "false";
   } else if constexpr (std::is_enum_v<T>) {
     return std::string(option_names(field)[static_cast<std::size_t>(field)]);

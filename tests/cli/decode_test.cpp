@@ -272,6 +272,7 @@ TEST_CASE("calibration pairs choose the N that decode then draws", "[cli][decode
   INFO(run.err);
   REQUIRE(run.code == 0);
   CHECK(run.out.find("largest true reward at 8, the end of the curve") != std::string::npos);  // both rewards are one
+  const auto printed = lines(run.out);
   const auto written = rows(text_of(pairs));
   REQUIRE(written.size() == 16);
   for (const auto& row : written) CHECK(row.at("proxy") == row.at("true"));
@@ -285,6 +286,15 @@ TEST_CASE("calibration pairs choose the N that decode then draws", "[cli][decode
   check_refused(vbon(calibrate + Arguments{"--samples", "9"}), "vbon calibrate", {"samples = 8", "= 9", "another --out"});
   CHECK(one_row("hedge:calibration=" + pairs.string() + ",largest=6").at("sequences") == 6);
 
+  for (const auto& [part, count] :
+       {std::pair("n of best_of_n:", 1), std::pair("mu of best_of_poisson:", 1),
+        std::pair("lambda of soft_best_of_n with n = 8:", 1), std::pair("beta of pessimism with a large n:", 1),
+        std::pair("  largest true reward", 4)}) {
+    INFO(part);
+    CHECK(std::count_if(printed.begin(), printed.end(),
+                        [&, &part = part](const auto& line) { return line.starts_with(part); }) == count);
+  }
+
   // The judge likes what the proxy likes least: one draw is best.
   std::ofstream(folder / "against.jsonl") << R"({"proxy":1,"true":1})"
                                              "\n"
@@ -293,6 +303,188 @@ TEST_CASE("calibration pairs choose the N that decode then draws", "[cli][decode
   const auto against = vbon(decodes("hedge:calibration=" + (folder / "against.jsonl").string(), {"--prompt", "the film"}));
   CHECK(against.code == 0);
   CHECK(against.err.find("best_of_n with n = 1") != std::string::npos);
+}
+
+TEST_CASE("hedging takes lambda of soft best-of-N and beta of pessimism from the pairs", "[cli][decode]") {
+  const TemporaryFolder folder;
+  const auto write = [&](const char* name, const std::vector<std::pair<double, double>>& pairs) {
+    std::ofstream out(folder / name);
+    for (const auto& [proxy, truth] : pairs) out << io::Json{{"proxy", proxy}, {"true", truth}}.dump() << '\n';
+    return "hedge:calibration=" + (folder / name).string();
+  };
+  // The proxy is right but for its favourite, which is bad: it should be followed a little. Its spread is 2.
+  const auto mixed = write("mixed", {{-3, 0}, {-1, 2}, {-1, 2}, {1, 3}, {1, 3}, {3, -1}});
+  const auto note = [&](const std::string& decoder) {
+    const auto run = vbon(decodes(decoder, {"--prompt", "the film"}));
+    INFO(run.err);
+    REQUIRE(run.code == 0);
+    return lines(run.err).at(0);
+  };
+  const auto soft = note(mixed + ",setting=soft-best-of-n,n=5");
+  for (const auto& part : {"hedge: soft_best_of_n with lambda = ", " and n = 5;", "true reward ", ", of one draw "})
+    CHECK(has(soft, part));
+  CHECK(!has(soft, "lambda = 0 "));
+  CHECK(!has(soft, "end of the curve"));
+  CHECK(!has(soft, "extrapolation"));
+  CHECK(one_row(mixed + ",setting=soft_best_of_n,n=5").at("sequences") == 5);
+  CHECK(one_row(mixed + ",setting=soft_best_of_n").at("sequences") == 6);  // as many as there are pairs
+  CHECK(has(note(mixed + ",setting=soft_best_of_n"), " and n = 6, as many as a prompt has pairs"));
+  CHECK(has(note(mixed + ",setting=soft_best_of_n,n=7"),
+            "beyond the 6 pairs that a prompt has the curve is an extrapolation"));
+  const auto pessimism = note(mixed + ",setting=pessimism,n=3,r_max=0");
+  CHECK(has(pessimism, "hedge: pessimism with beta = "));
+  CHECK(has(pessimism, " and n = 3;"));
+  CHECK(!has(pessimism, "end of the curve"));
+  CHECK(one_row(mixed + ",setting=pessimism,n=3,r_max=0").at("sequences") >= 4);
+  check_refused(vbon(decodes(mixed + ",setting=pessimism,r_max=-99", {"--prompt", "the film", "--quiet"})), "vbon decode",
+                {"pessimism", "r_max = -99"});
+
+  // A proxy that is right is followed to the end, and the note says what that is worth.
+  const auto right = write("right", {{-3, -3}, {-1, -1}, {1, 1}, {3, 3}});
+  CHECK(has(note(right + ",setting=soft_best_of_n"),
+            " and n = 4, as many as a prompt has pairs; with so small a lambda it is best_of_n"));
+  CHECK(has(note(right + ",setting=pessimism"), "; with so small a beta all weight is on the best"));
+  const auto capped = note(right);
+  CHECK(has(capped, "best_of_n with n = 4; the curve goes up to 4 draws, as many as a prompt has pairs; this is the end"));
+  CHECK(has(capped, "give more pairs a prompt, or a larger 'largest'"));
+  const auto beyond = note(right + ",largest=6");
+  CHECK(has(beyond, "best_of_n with n = 6; this is the end of the curve, which may rise further: give a larger 'largest'"));
+  CHECK(has(beyond, "beyond the 4 pairs that a prompt has the curve is an extrapolation"));
+  CHECK(has(note(right + ",setting=best_of_poisson"), "best_of_poisson with mu = 3; the curve goes up to 4 draws"));
+
+  // Options that would say nothing, and proxies that pessimism cannot compute with.
+  const auto refused = [&](const std::string& decoder, const Arguments& parts) {
+    INFO(decoder);
+    check_refused(vbon(decodes(decoder, {"--prompt", "the film", "--quiet"})), "vbon decode", parts);
+  };
+  refused(right + ",n=4", {"option n says nothing for setting=best_of_n", "leave it out"});
+  refused(right + ",r_max=4", {"option r_max says nothing for setting=best_of_n"});
+  refused(right + ",setting=soft_best_of_n,largest=4", {"option largest says nothing for setting=soft_best_of_n"});
+  refused(right + ",setting=soft_best_of_n,r_max=4", {"option r_max says nothing"});
+  refused(right + ",setting=pessimism,largest=4", {"option largest says nothing for setting=pessimism"});
+  refused(right + ",setting=soft_best_of_n,n=0", {"option n: at least 1 expected, got 0"});
+  refused(right + ",largest=0", {"option largest: at least 1 expected, got 0"});
+  refused(right + ",setting=lambda", {"option setting: one of best_of_n", "pessimism", "'lambda'"});
+  std::ofstream(folder / "dead") << "{\"proxy\":\"-inf\",\"true\":0}\n{\"proxy\":1,\"true\":1}\n";
+  const auto dead = "hedge:calibration=" + (folder / "dead").string();
+  refused(dead + ",setting=pessimism", {"pessimism computes with the proxies", "-inf", "choose best_of_n"});
+  CHECK(has(note(dead + ",setting=soft_best_of_n"), "soft_best_of_n with lambda = "));
+}
+
+TEST_CASE("TreeBoN takes a DPO policy as a model or as an adapter of the one that samples", "[cli][decode]") {
+  const TemporaryFolder folder;
+  // Any other weights make an implicit reward.
+  const auto trained =
+      vbon(tiny_align(folder / "run", {"--lora-rank", "2", "--warm-steps", "0", "--steps", "3", "--learning-rate", "1e-1"}));
+  INFO(trained.err);
+  REQUIRE(trained.code == 0);
+  const std::string model = (folder / "run/model").string(), adapter = (folder / "run/adapter").string();
+  const std::string tree = "treebon:n=8,children=2,layers=3,segment=2";
+  const auto plain = one_row(tree), by_model = one_row(tree + ",dpo=" + model),
+             by_adapter = one_row(tree + ",dpo=" + adapter);
+  CHECK(by_model.at("reward_calls") == 8);  // the last layer alone
+  CHECK(plain.at("reward_calls") > 8);
+  for (const char* key : {"text", "reward", "tokens", "sequences"}) CHECK(by_model.at(key) == by_adapter.at(key));
+  CHECK(one_row(tree + ",weight=uniform,dpo=" + model).at("reward_calls") == 8);
+  // Some prompt is answered otherwise than by the policy itself, whose implicit reward is 0 everywhere.
+  const auto answers = [&](const std::string& dpo, const Arguments& more = {}) {
+    const auto run = vbon(decodes(tree + ",dpo=" + dpo, all_prompts + Arguments{"--json", "--quiet"} + more));
+    INFO(run.err);
+    REQUIRE(run.code == 0);
+    return run.out;
+  };
+  CHECK(answers(model) != answers(tiny_model));
+  CHECK(answers(model) == answers(model, {"--threads", "2"}));
+
+  // What another vocabulary says of tokens is nothing.
+  const auto other = folder / "other";
+  std::filesystem::copy(tiny_model, other);
+  std::string tokens = text_of(other / "tokenizer.json");
+  for (const auto& [from, to] : {std::pair("\"x\": 27", "\"x\": 29"), std::pair("\"z\": 29", "\"z\": 27")}) {
+    REQUIRE(has(tokens, from));
+    tokens.replace(tokens.find(from), std::string(from).size(), to);
+  }
+  std::ofstream(other / "tokenizer.json") << tokens;
+  const auto refused = [&](const std::string& decoder, const Arguments& parts) {
+    INFO(decoder);
+    check_refused(vbon(decodes(decoder, {"--prompt", "the film"})), "vbon decode", parts);
+  };
+  refused(tree + ",dpo=" + other.string(),
+          {"dpo=", "another vocabulary", "token 27 is 'z' there and 'x' here", "trained from the one that samples"});
+  std::string config = text_of(other / "config.json");
+  config.replace(config.find("embeddings\": 64"), 15, "embeddings\": 32");
+  std::filesystem::copy_file(std::filesystem::path(tiny_model) / "tokenizer.json", other / "tokenizer.json",
+                             std::filesystem::copy_options::overwrite_existing);
+  std::ofstream(other / "config.json") << config;
+  refused(tree + ",dpo=" + other.string(), {"dpo=", "a context of 32 tokens", "64", "whose context is as long"});
+  refused(tree + ",dpo=" + data_folder, {"config.json"});
+
+  // Its content is a setting of the file that is gone on with.
+  const auto out = (folder / "out.jsonl").string();
+  const Arguments once = decodes(tree + ",dpo=" + model, two_prompts + Arguments{"--quiet", "--out", out});
+  REQUIRE(vbon(once).code == 0);
+  CHECK(vbon(once).code == 0);
+  CHECK(rows(text_of(out))[0].at("settings").contains("content of decoder.dpo"));
+  std::ofstream(std::filesystem::path(model) / "config.json", std::ios::app) << "\n";
+  check_refused(vbon(once), "vbon decode", {"content of decoder.dpo", "another --out"});
+}
+
+TEST_CASE("controlled decoding is steered by a value of its own and scored by the reward", "[cli][decode]") {
+  const TemporaryFolder folder;
+  const std::string words = (folder / "words.txt").string();
+  std::filesystem::copy_file(data_folder + "/tiny_lexicon.txt", words);
+  const std::string guided = "controlled_decoding:beta=0.01,top_k=0";
+  const auto same = one_row(guided + ",value=length:4"), plain = one_row(guided);
+  CHECK(same.at("text") == plain.at("text"));
+  CHECK(same.at("reward_calls") == plain.at("reward_calls"));
+  const auto by_words = one_row(guided + ",value=lexicon:" + words);
+  CHECK(by_words.at("text") != plain.at("text"));
+  const auto scored = vbon({"score", "--reward", "length:4", "--text", by_words.at("text").get<std::string>(), "--quiet"});
+  CHECK(by_words.at("reward") == rows(scored.out).at(0).at("reward"));
+
+  const auto out = (folder / "out.jsonl").string();
+  const Arguments once = decodes(guided + ",value=lexicon:" + words, {"--prompt", "the film", "--quiet", "--out", out});
+  REQUIRE(vbon(once).code == 0);
+  CHECK(vbon(once).code == 0);
+  check_refused(vbon(decodes(guided, {"--prompt", "the film", "--quiet", "--out", out})), "vbon decode", {"decoder.value"});
+  std::ofstream(words, std::ios::app) << "film\t9\n";
+  check_refused(vbon(once), "vbon decode", {"content of decoder.value", "another --out"});
+}
+
+TEST_CASE("a reward of -inf is refused by decoders that compute with it, with what to do", "[cli][decode][error]") {
+  const TemporaryFolder folder;
+  const auto script = (folder / "dead.sh").string();
+  std::ofstream(script) << "while read -r line; do\n"
+                           "  echo \"$line\" | sed 's/.*\"id\": *\\([0-9]*\\).*/{\"id\": \\1, \"reward\": -Infinity}/'\n"
+                           "done\n";
+  const auto run = [&](const std::string& decoder) {
+    return vbon(decodes(decoder, {"--reward", "process:sh " + script, "--prompt", "the film", "--json", "--quiet"}));
+  };
+  for (const std::string name : {"pessimism", "soft_best_of_n", "controlled_decoding:top_k=2"}) {
+    INFO(name);
+    check_refused(run(name), "vbon decode", {name.substr(0, name.find(':')), "finite score", "-inf", "best_of_n"});
+  }
+  check_refused(run("smc:particles=2"), "vbon decode", {"smc: all weights are 0", "more particles"});
+  check_refused(run("rejection:r_max=0,tries=2,fallback=fail"), "vbon decode",
+                {"none of 2 responses", "more tries", "fallback=fresh"});
+  const auto fresh = run("rejection:r_max=0,tries=2");  // each try is a rejection
+  INFO(fresh.err);
+  REQUIRE(fresh.code == 0);
+  CHECK(rows(fresh.out).at(0).at("reward") == "-inf");
+  CHECK(rows(fresh.out).at(0).at("sequences") == 3);
+}
+
+TEST_CASE("rounds of IAD that no longer fit the context are left out with a note", "[cli][decode]") {
+  const std::string prompt = "the film was good and the plot was good and the film was bad and the plot was dull and the";
+  const auto run = vbon(decodes("iad:rounds=3,n=2", {"--prompt", prompt, "--json"}));
+  INFO(run.err);
+  REQUIRE(run.code == 0);
+  const auto row = rows(run.out).at(0);
+  CHECK(row.at("sequences") == 2);
+  for (const auto* text : {&run.err, &row.at("note").get_ref<const std::string&>()})
+    for (const auto& part : {"iad: round 2 of 3 did not fit", "context holds 64", "shorten the prompt", "shorter responses"})
+      CHECK(has(*text, part));
+  CHECK(!one_row("iad:rounds=3,n=2").contains("note"));
 }
 
 TEST_CASE("a pattern says which responses agree", "[cli][decode]") {
@@ -336,6 +528,11 @@ TEST_CASE("wrong names and values are refused before a model is loaded, with wha
       {"speculative_rejection:checkpoint=0", {"checkpoint >= 1", "0"}},
       {"treebon:n=6", {"treebon", "multiple of children = 4", "6"}},
       {"treebon:layers=0", {"layers >= 1", "0"}},
+      {"treebon:dpo=/absent/policy", {"treebon", "option dpo", "'/absent/policy'", "GGUF file", "LoRA adapter"}},
+      {"treebon:weight=mean", {"treebon", "weight", "give dpo too"}},
+      {"treebon:weight=even", {"option weight", "inverse_length, uniform, mean", "'even'"}},
+      {"controlled_decoding:value=kindness", {"unknown reward 'kindness'", "lexicon"}},
+      {"controlled_decoding:value=lexicon:/absent.txt", {"/absent.txt"}},
       {"smc:ess_threshold=2", {"ess_threshold in [0, 1]", "2"}},
       {"smc:scheme=fair", {"option scheme", "systematic, stratified, multinomial, residual", "'fair'"}},
       {"controlled_decoding:top-k=-1", {"top_k >= 0", "-1"}},

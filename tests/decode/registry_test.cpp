@@ -79,6 +79,7 @@ TEST_CASE("a decoder refuses a NaN reward and settings below their range", "[dec
       Problem s;
       for (auto& row : s.problem.reward) std::fill(row.begin(), row.end(), NAN);
       CHECK_THROWS_AS(s.run(small(entry)), DomainError);
+      CHECK_THROWS_WITH(s.run(small(entry)), Catch::Matchers::Contains("to prompt 0 is NaN"));
       D broken = small(entry);
       bool settable = false;
       broken.each_option([&](std::string_view, auto& value, std::string_view) {
@@ -149,6 +150,64 @@ TEST_CASE("rejection falls back as told, and never clamps a reward above r_max",
       ++refused;
     }
   CHECK(refused > 0);
+}
+
+TEST_CASE("rejection never takes a reward of -inf, and counts it as a try", "[decode]") {
+  DecodeProblem s({.vocabulary = 3}, 31);
+  const double infinity = std::numeric_limits<double>::infinity();
+  const auto run = [&](const decode::Rejection& rule, std::uint64_t seed) {
+    return rule(s.problem.reference, s.reward, s.problem.reference.prompts()[0], RngKey{seed, 0});
+  };
+  const double r_max = s.largest_reward();
+  s.problem.reward[0][0] = -infinity;
+  for (std::uint64_t seed = 0; seed < 50; ++seed)
+    CHECK(run({.beta = 2, .r_max = r_max, .tries = 500}, seed).answer().token[0] != 0);
+  std::fill(s.problem.reward[0].begin(), s.problem.reward[0].end(), -infinity);
+  const Decoded fresh = run({.beta = infinity, .r_max = r_max, .tries = 5}, 1);
+  CHECK(fresh.candidate.size() == 6);
+  CHECK(fresh.reward() == -infinity);
+  CHECK(run({.beta = 2, .r_max = r_max, .tries = 5, .fallback = decode::Fallback::best}, 1).best == 0);
+  CHECK_THROWS_AS(run({.beta = 2, .r_max = r_max, .tries = 5, .fallback = decode::Fallback::fail}, 1), RunError);
+}
+
+TEST_CASE("TreeBoN by the implicit reward branches where the DPO policy says, and returns the best reward", "[decode]") {
+  DecodeProblem s({.vocabulary = 3, .length = 4}, 29);
+  s.reward.of_prefix = [](auto) -> double { throw std::logic_error("the reward is not asked of prefixes"); };
+  const Prompt prompt = s.problem.reference.prompts()[0];
+  using Implicit = decode::ImplicitRewardSoFar<Table64>;
+  const auto run = [&](double beta, decode::TokenWeight weight, std::uint64_t seed) {
+    const decode::TreeBon<Implicit> tree{
+        .n = 4, .children = 2, .layers = 2, .segment = 2, .partial = {&s.problem.policy, beta, weight}};
+    return tree(s.problem.reference, s.reward, prompt, RngKey{seed, 0});
+  };
+  const auto log_ratio = [&](std::span<const TokenId> tokens, std::size_t k) {
+    return s.problem.policy.next_log_probs(0, tokens.first(k))[tokens[k]] -
+           s.problem.reference.next_log_probs(0, tokens.first(k))[tokens[k]];
+  };
+  for (std::uint64_t seed = 0; seed < 40; ++seed) {
+    const Decoded out = run(1, decode::TokenWeight::inverse_length, seed);
+    CHECK(out.counters.reward_calls == 4);  // the last layer alone
+    for (const auto& candidate : out.candidate) CHECK(candidate.reward <= out.reward());
+    // The roots are the first draws of the policy under this key; the best two of them live on.
+    auto roots = s.problem.reference.open(std::span(&prompt, 1), 4);
+    roots.extend(2, RngKey{seed, 0});
+    std::vector<double> score;
+    for (const auto& draft : roots.drafts()) score.push_back(log_ratio(draft.token, 0) + log_ratio(draft.token, 1) / 2);
+    const auto parents = decode::tree_children(score, 2);
+    for (std::size_t i = 0; i < 4; ++i) {
+      const auto& root = roots.drafts()[static_cast<std::size_t>(parents[i])].token;
+      CHECK(std::equal(root.begin(), root.end(), out.candidate[i].token.begin()));
+    }
+    CHECK(run(7, decode::TokenWeight::inverse_length, seed).answer().token == out.answer().token);
+  }
+  decode::TreeBon<> named{.n = 4, .children = 2, .segment = 1};
+  named.partial.dpo = "folder";
+  CHECK_THROWS_AS(named(s.problem.reference, s.reward, prompt, RngKey{1, 0}), ConfigError);
+  named.partial = {.weight = decode::TokenWeight::mean};
+  CHECK_THROWS_AS(named.check(), ConfigError);
+  CHECK_THROWS_AS(
+      (decode::TreeBon<Implicit>{.n = 4, .children = 2, .segment = 1}(s.problem.reference, s.reward, prompt, RngKey{1, 0})),
+      ConfigError);
 }
 
 TEST_CASE("a particle of SMC that died is never chosen, and stays no number's fault while it is not replaced", "[decode]") {

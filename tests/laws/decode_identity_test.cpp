@@ -48,12 +48,47 @@ TEST_CASE("soft best-of-N runs from the reference to best-of-N, and to the tilte
   CHECK(gap(32) < 0.05);
 }
 
+TEST_CASE("soft best-of-N as an integral is the sum over multisets", "[decode][laws]") {
+  const auto [p, r] = random_problem(GENERATE(0, 3), GENERATE(range<std::uint64_t>(1, 6)));
+  const double infinity = std::numeric_limits<double>::infinity();
+  for (const Index n : {1, 2, 3, 7})
+    for (const double lambda : {0.0, 1e-300, 1e-4, 0.03, 0.4, 1.0, 30.0, 1e9, infinity})
+      check_equal(decode::soft_best_of_n_integral(p, r, n, lambda), decode::soft_best_of_n_law(p, r, n, lambda), 1e-13);
+  // Many draws of many outcomes: the law's limits.
+  const auto [q, s] = random_problem(0, 9);
+  check_equal(decode::soft_best_of_n_integral(q, s, 1000000, 0), bon::best_of_n_law(q, s, 1e6));
+  check_equal(decode::soft_best_of_n_integral(q, s, 1000000, 0.7), bon::tilted_law(q, s, 0.7), 1e-4);
+}
+
+TEST_CASE("in soft best-of-N -inf has no weight beside another reward, +inf all of it", "[decode][laws]") {
+  const double infinity = std::numeric_limits<double>::infinity();
+  const std::vector<double> p = {0.1, 0.2, 0.3, 0.4};
+  for (const double lambda : {0.0, 0.5, infinity}) {
+    CAPTURE(lambda);
+    // Two draws: all -inf with probability 0.5^2, shared as 0.1 to 0.4; else one of those in the middle.
+    const std::vector<double> low = {-infinity, 1, 1, -infinity};
+    check_equal(decode::soft_best_of_n_integral(p, low, 2, lambda), {0.25 * 0.2, 0.75 * 0.4, 0.75 * 0.6, 0.25 * 0.8});
+    const std::vector<double> high = {infinity, 1, 1, infinity};
+    check_equal(decode::soft_best_of_n_integral(p, high, 2, lambda), {0.75 * 0.2, 0.25 * 0.4, 0.25 * 0.6, 0.75 * 0.8});
+    check_equal(decode::soft_best_of_n_integral(p, std::vector<double>(4, -infinity), 3, lambda), p);
+  }
+  CHECK_THROWS_AS(decode::soft_best_of_n_integral(p, std::vector<double>{0, 1, NAN, 2}, 2, 1), DomainError);
+  CHECK_THROWS_AS(decode::soft_best_of_n_integral(p, p, 0, 1), DomainError);
+  CHECK_THROWS_AS(decode::soft_best_of_n_integral(p, p, 2, -1), DomainError);
+  CHECK_THROWS_AS(decode::soft_best_of_n_integral(p, std::vector<double>(3), 2, 1), ShapeError);
+}
+
 TEST_CASE("rejection without a limit, guidance by the soft value and the tilted law are one", "[decode][laws]") {
   const auto [p, r] = random_problem();
   const double r_max = *std::max_element(r.begin(), r.end());
   std::vector<double> accept;
   for (const double x : r) accept.push_back(decode::tilted_acceptance(x, r_max, 0.6));
   check_equal(decode::rejection_law(p, accept, 1e6).law, bon::tilted_law(p, r, 0.6), 1e-10);
+  // What is impossible is never accepted, at any temperature; what has no reward is an error.
+  const double infinity = std::numeric_limits<double>::infinity();
+  for (const double beta : {1e-300, 0.6, infinity}) CHECK(decode::tilted_acceptance(-infinity, r_max, beta) == 0);
+  CHECK_THROWS_AS(decode::tilted_acceptance(NAN, r_max, 0.6), DomainError);
+  CHECK_THROWS_AS(decode::tilted_acceptance(infinity, r_max, 0.6), DomainError);
 }
 
 TEST_CASE("pessimism: weights average 1, a shift moves lambda, large beta gives the reference", "[decode][laws]") {
@@ -116,4 +151,54 @@ TEST_CASE("hedging with the proxy as truth never loses by a larger N", "[decode]
   CHECK(decode::hedge_choice(rising).at_end);
   CHECK(decode::hedge_choice(peaked).index == 1);
   CHECK(!decode::hedge_choice(peaked).at_end);
+}
+
+TEST_CASE("the last digit of a sum decides no choice of hedging", "[decode][laws]") {
+  for (const double scale : {1e-200, 1.0, 1e200}) {
+    CAPTURE(scale);
+    const std::vector<double> flat = {0.1 * scale, 0.3 * scale, (0.1 + 0.2) * scale};  // 0.1 + 0.2 > 0.3
+    REQUIRE(flat[2] > flat[1]);
+    CHECK(decode::hedge_choice(flat).index == 1);
+    CHECK(decode::hedge_choice(flat).value == flat[1]);
+    CHECK(!decode::hedge_choice(flat).at_end);
+    CHECK(decode::hedge_choice(flat).last_ties);
+    const std::vector<double> rising = {scale, scale * (1 + 1e-11)};
+    CHECK(decode::hedge_choice(rising).at_end);
+    const std::vector<double> below = {-scale, -0.3 * scale, -0.1 * scale - 0.2 * scale};  // none is positive
+    CHECK(decode::hedge_choice(below).index == 1);
+  }
+  CHECK(!decode::hedge_choice(std::vector<double>{1, 2, 1}).last_ties);
+  const std::vector<double> zero = {0, 0, 0};
+  CHECK(decode::hedge_choice(zero).index == 0);
+}
+
+TEST_CASE("hedging of lambda and of beta runs from the plain mean to the best", "[decode][laws]") {
+  const auto [unused, proxy] = random_problem(GENERATE(0, 3));
+  const auto truth = random_problem(0, 8).reward;
+  const decode::HedgeCurve curve(proxy, truth);
+  const std::vector<double> even(proxy.size(), 1 / static_cast<double>(proxy.size()));
+  const double mean = bon::mean_under(even, truth), infinity = std::numeric_limits<double>::infinity();
+  for (const Index n : {1, 3, 5})
+    for (const double lambda : {0.1, 1.0})
+      CHECK(curve.soft_best_of_n(n, lambda) ==
+            Approx(bon::mean_under(decode::soft_best_of_n_law(even, proxy, n, lambda), truth)).epsilon(1e-12));
+  CHECK(curve.soft_best_of_n(4, 0) == Approx(curve.best_of_n(4)).epsilon(1e-12));
+  CHECK(curve.soft_best_of_n(4, infinity) == Approx(mean).epsilon(1e-12));
+  CHECK(curve.pessimism(1e9) == Approx(mean).epsilon(1e-6));
+  CHECK(curve.pessimism(1e-9) == Approx(curve.best_of_n(1e9)).epsilon(1e-12));
+  // Two levels, the better one with a third of the pairs: lambda = 1/3 - beta while both have weight.
+  const std::vector<double> two = {0, 1, 0}, judged = {3, 9, 6};
+  const decode::HedgeCurve small(two, judged);
+  CHECK(small.pessimism(2) == Approx((3 * (5.0 / 3) + 9 * (8.0 / 3) + 6 * (5.0 / 3)) / 6).epsilon(1e-12));
+  CHECK(small.pessimism(0.1) == Approx(9).epsilon(1e-12));  // below 1/3 the worse level has none
+  CHECK_THROWS_AS(small.pessimism(0), DomainError);
+  CHECK_THROWS_AS(small.soft_best_of_n(0, 1), DomainError);
+  CHECK_THROWS_AS(small.soft_best_of_n(2, -1), DomainError);
+  const std::vector<double> dead = {-infinity, 1, 0};
+  const decode::HedgeCurve one_dead(dead, judged);
+  CHECK_THROWS_AS(one_dead.pessimism(1), DomainError);  // it computes with what the others rank
+  // Two draws: both dead 1/9, one of the others alone 3/9 each, both of them 2/9.
+  const double better = 1 / (1 + std::exp(-1.0));
+  CHECK(one_dead.soft_best_of_n(2, 1) ==
+        Approx((3 + 3 * 9 + 3 * 6 + 2 * (9 * better + 6 * (1 - better))) / 9).epsilon(1e-12));
 }

@@ -90,6 +90,7 @@ struct SoftBestOfN {
     check();
     Particles<P, R> particles(policy, reward, prompt, n, key);
     return steer(particles, whole_response, by_reward, [&](auto& s) {
+      require_finite_scores(s.score(), name);
       return std::optional(pick(softmax_weights(s.score(), lambda), choices(key, prompt).uniform(0)));
     });
   }

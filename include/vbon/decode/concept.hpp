@@ -39,6 +39,7 @@ struct Decoded {
   Index best = 0;  // the candidate that is returned
   std::vector<decode::Candidate> candidate;
   decode::Counters counters;
+  std::string note = {};  // what was done otherwise than asked for; mostly nothing
   const decode::Candidate& answer() const { return candidate[static_cast<std::size_t>(best)]; }
   double reward() const { return answer().reward; }
 };

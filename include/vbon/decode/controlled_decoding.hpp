@@ -3,14 +3,23 @@
 // Controlled decoding: steer the policy by a value V of prefixes. Token by token the next token follows
 // softmax(log p + V/beta) (over the top_k most probable ones, renormalised); blockwise the best of K
 // continuations by V is kept. V on complete responses is the reward; on prefixes it is whatever the
-// reward says of them, unless a trained value is given. Source: Mudgal et al., arXiv 2310.17022.
+// reward says of them, unless a value of their own is given. Source: Mudgal et al., arXiv 2310.17022.
 #pragma once
+#include <string>
+
 #include "vbon/decode/particles.hpp"
 
 namespace vbon::decode {
-/// @tparam Value  a Reward over prefixes; `void`-like default: the reward itself
-struct SameAsReward {};
+/// The reward itself values prefixes.
+struct SameAsReward {
+  std::string named = {};  // for programs: the name of another one, with which they run ControlledDecoding<reward::Any>
+  void each_option(auto&& f) {
+    f("value", named, "what values prefixes, as --reward names it, without commas; empty: the reward does");
+  }
+};
 
+/// @tparam Value  a Reward over prefixes, on the scale of the reward: it is the reward's mean or soft value that makes the
+///                law right
 template <class Value = SameAsReward>
 struct ControlledDecoding {
   static constexpr std::string_view name = "controlled_decoding";
@@ -22,6 +31,7 @@ struct ControlledDecoding {
   void each_option(auto&& f) {
     f("beta", beta, "temperature of the value, > 0");
     f("top_k", top_k, "next tokens that are valued, >= 0; 0: all");
+    if constexpr (requires { value.each_option(f); }) value.each_option(f);
   }
   /// @throws DomainError for beta <= 0, top_k < 0
   void check() const {
@@ -44,7 +54,8 @@ struct ControlledDecoding {
       const std::span<const TokenId> ends = s.session().end_tokens();
       std::vector<bool> ended;
       for (const auto& tokens : prefix) ended.push_back(std::find(ends.begin(), ends.end(), tokens.back()) != ends.end());
-      std::vector<double> logit = values(policy, reward, prompt, prefix, ended);
+      const bool last = s.session().room() == 1;  // at the limit every response is complete
+      std::vector<double> logit = values(policy, reward, prompt, prefix, ended, last);
       require_finite_scores(logit, name);
       s.counters().reward_calls += static_cast<Index>(token.size());
       for (std::size_t k = 0; k < token.size(); ++k)
@@ -64,13 +75,35 @@ struct ControlledDecoding {
   }
 
  private:
+  /// V: the reward of complete responses, the value of prefixes.
   template <class P, class R>
   std::vector<double> values(P& policy, const R& reward, const Prompt& prompt,
-                             const std::vector<std::vector<TokenId>>& prefix, const std::vector<bool>& ended) const {
-    if constexpr (std::is_same_v<Value, SameAsReward>)
+                             const std::vector<std::vector<TokenId>>& prefix, const std::vector<bool>& ended,
+                             bool last) const {
+    if constexpr (std::is_same_v<Value, SameAsReward>) {
+      require<ConfigError>(value.named.empty(), "controlled_decoding: value = '", value.named,
+                           "' is the name of a reward that a program opens; in code use ControlledDecoding<Value>");
       return score_tokens(policy, reward, prompt, prefix, ended);
-    else
-      return score_tokens(policy, value, prompt, prefix, ended);
+    } else {
+      std::vector<double> out(prefix.size());
+      const auto fill = [&](bool complete, const auto& by) {
+        std::vector<std::size_t> which;
+        std::vector<std::vector<TokenId>> tokens;
+        std::vector<bool> finished;
+        for (std::size_t k = 0; k < prefix.size(); ++k)
+          if ((ended[k] || last) == complete) {
+            which.push_back(k);
+            tokens.push_back(prefix[k]);
+            finished.push_back(ended[k]);
+          }
+        if (which.empty()) return;
+        const std::vector<double> score = score_tokens(policy, by, prompt, tokens, finished);
+        for (std::size_t i = 0; i < which.size(); ++i) out[which[i]] = score[i];
+      };
+      fill(true, reward);
+      fill(false, value);
+      return out;
+    }
   }
   /// Removed tokens have log-prob -inf and get no weight.
   static std::vector<double> softmax_of(const std::vector<double>& logit) {

@@ -5,6 +5,7 @@
 // arXiv 2504.01931. Exact law: iad_law.hpp.
 #pragma once
 #include <functional>
+#include <optional>
 
 #include "vbon/decode/iad_law.hpp"
 #include "vbon/decode/particles.hpp"
@@ -38,6 +39,7 @@ struct Iad {
     require_count(static_cast<double>(n), "n", name);
   }
 
+  /// Where a later round no longer fits the policy's context the best so far is returned, with a note.
   /// @throws DomainError as check(), and for a NaN reward
   template <SteppedPolicy P, Reward R>
   Decoded operator()(P& policy, const R& reward, const Prompt& prompt, RngKey key) const {
@@ -47,10 +49,20 @@ struct Iad {
     const auto at = [&](Index i) -> const Candidate& { return out.candidate[static_cast<std::size_t>(i)]; };
     for (Index round = 0; round < rounds; ++round) {
       const Prompt shown = round == 0 ? prompt : propose(prompt, at(feedback.best), at(feedback.worst));
-      Particles<P, R> particles(policy, reward, shown, n, key.fold(static_cast<std::uint64_t>(round)));
-      particles.extend(until_the_end);
-      particles.score();
-      const Decoded drawn = particles.decoded(0);
+      std::optional<Particles<P, R>> particles;
+      try {
+        particles.emplace(policy, reward, shown, n, key.fold(static_cast<std::uint64_t>(round)));
+      } catch (const DomainError& error) {
+        // What the rounds before found stays good; that there were fewer of them is said.
+        if (round == 0 || error.code() != "prompt_too_long") throw;
+        out.note =
+            message("iad: round ", round + 1, " of ", rounds, " did not fit and the best before it is returned: with ",
+                    "the two responses it shows, ", error.what(), "; shorter responses help too");
+        break;
+      }
+      particles->extend(until_the_end);
+      particles->score();
+      const Decoded drawn = particles->decoded(0);
       out.counters += drawn.counters;
       for (const Candidate& candidate : drawn.candidate) {
         out.candidate.push_back(candidate);

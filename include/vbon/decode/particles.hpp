@@ -46,7 +46,9 @@ std::vector<double> score_tokens(P& policy, const R& reward, const Prompt& promp
   const Array value = reward(batch);
   require<ShapeError>(value.size() == batch.responses(), "decode: ", batch.responses(), " rewards expected, got ",
                       value.size());
-  for (const double r : value) require<DomainError>(!std::isnan(r), ErrorCode{"nan_reward"}, "decode: a reward is NaN");
+  for (Index i = 0; i < value.size(); ++i)
+    require<DomainError>(!std::isnan(value[i]), ErrorCode{"nan_reward"}, "decode: the reward of response ", i, " to prompt ",
+                         prompt.id, " is NaN");
   return {value.begin(), value.end()};
 }
 

@@ -25,7 +25,7 @@ inline void require_finite_scores(std::span<const double> score, std::string_vie
   require_scores(score, who);
   for (std::size_t i = 0; i < score.size(); ++i)
     require<DomainError>(std::isfinite(score[i]), ErrorCode{"not_finite"}, who, ": a finite score expected for candidate ",
-                         i, ", got ", score[i]);
+                         i, ", got ", score[i], "; decoders that only rank, as best_of_n, take infinite ones");
 }
 inline void require_count(double count, std::string_view setting, std::string_view who) {
   require<DomainError>(count >= 1, who, ": ", setting, " >= 1 expected, got ", count);

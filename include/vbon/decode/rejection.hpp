@@ -62,7 +62,8 @@ struct Rejection {
       if (choices(key, prompt).uniform(static_cast<std::uint64_t>(t)) < tilted_acceptance(r, r_max, beta)) return out;
     }
     require<RunError>(fallback != Fallback::fail, ErrorCode{"none_accepted"}, "rejection: none of ", tries,
-                      " responses was accepted");
+                      " responses was accepted; give more tries, a larger beta, an r_max nearer to the rewards, or ",
+                      "fallback=fresh");
     if (fallback == Fallback::fresh) {
       const double r = detail::attempt(policy, reward, prompt, key, out);
       tilted_acceptance(r, r_max, beta);  // it may not exceed r_max either

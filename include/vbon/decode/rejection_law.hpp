@@ -6,6 +6,7 @@
 #pragma once
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <span>
 #include <vector>
@@ -32,13 +33,13 @@ inline RejectionLaw rejection_law(std::span<const double> probability, std::span
   return result;
 }
 
-/// exp((r - r_max)/beta): the acceptance that makes an accepted draw follow pi_ref e^(r/beta)/Z.
-/// @throws DomainError for beta <= 0 or a reward above r_max, which would have to be accepted more than surely
+/// exp((r - r_max)/beta): the acceptance that makes an accepted draw follow pi_ref e^(r/beta)/Z; 0 for r = -inf.
+/// @throws DomainError for beta <= 0, a NaN reward, or one above r_max, which would have to be accepted more than surely
 inline double tilted_acceptance(double reward, double r_max, double beta) {
   require<DomainError>(beta > 0, "rejection: beta > 0 expected, got ", beta);
-  require<DomainError>(std::isfinite(reward) && reward <= r_max, ErrorCode{"r_max_violated"},
-                       "rejection: rewards up to r_max = ", r_max, " expected, got ", reward,
-                       "; set r_max to the largest reward there can be");
+  require<DomainError>(reward <= r_max, ErrorCode{"r_max_violated"}, "rejection: rewards up to r_max = ", r_max,
+                       " expected, got ", reward, "; set r_max to the largest reward there can be");
+  if (reward == -std::numeric_limits<double>::infinity()) return 0;  // for beta = inf too, where the ratio would be NaN
   return std::exp((reward - r_max) / beta);
 }
 

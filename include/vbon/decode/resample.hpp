@@ -89,7 +89,8 @@ inline WeightStep weight_step(std::span<const double> log_weight, std::span<cons
   }
   const double log_total = log_sum_exp(step.log_weight);
   require<RunError>(log_total > -std::numeric_limits<double>::infinity(), ErrorCode{"all_zero_weights"},
-                    "smc: all weights are 0");
+                    "smc: all weights are 0, since every particle has a reward of -inf; give more particles, or a reward ",
+                    "that is finite");
   double squares = 0;
   for (const double w : step.log_weight) {
     step.normalized.push_back(std::exp(w - log_total));

@@ -4,18 +4,36 @@
 // by layers; return the best final reward. One layer is best-of-n, c = 1 is best-of-n over n chains.
 // Source: Qiu et al., arXiv 2410.16033. Exact two-layer law: tree_law.hpp.
 #pragma once
+#include <string>
+
 #include "vbon/decode/particles.hpp"
 #include "vbon/decode/tree_law.hpp"
 
 namespace vbon::decode {
 /// Partial score: the reward of what there is so far.
 struct RewardSoFar {
+  // For programs: the place of a DPO policy, with which they run TreeBon<ImplicitRewardSoFar<P>> instead.
+  std::string dpo = {};
+  TokenWeight weight = TokenWeight::inverse_length;
+  void each_option(auto&& f) {
+    f("dpo", dpo, "a model trained by DPO: its implicit reward scores segments; empty: the reward does");
+    f("weight", weight, "of a token in the implicit reward: inverse_length, uniform or mean");
+  }
+  /// @throws ConfigError for a weight without a DPO policy
+  void check() const {
+    require<ConfigError>(!dpo.empty() || weight == TokenWeight::inverse_length,
+                         "treebon: weight is of the implicit reward of a DPO policy, which is not given; give dpo too");
+  }
+
   template <class P, class R>
   std::vector<double> operator()(Particles<P, R>& particles) const {
+    require<ConfigError>(dpo.empty(), "treebon: dpo = '", dpo,
+                         "' is the name of a policy that a program opens; in code use ", "TreeBon<ImplicitRewardSoFar<P>>");
     return particles.score();
   }
 };
-/// Partial score: the implicit reward of a DPO policy against the policy that samples.
+/// Partial score: the implicit reward of a DPO policy against the policy that samples. Parents are chosen by order alone, so
+/// that no beta > 0 changes them.
 template <class Scorer>
 struct ImplicitRewardSoFar {
   Scorer* dpo = nullptr;
@@ -53,12 +71,14 @@ struct TreeBon {
     f("children", children, "continuations of each kept segment, >= 1");
     f("layers", layers, "layers, >= 1; the last one runs to the end");
     f("segment", segment, "tokens of a layer, >= 1");
+    if constexpr (requires { partial.each_option(f); }) partial.each_option(f);
   }
-  /// @throws DomainError for settings outside the ranges above
+  /// @throws DomainError for settings outside the ranges above, and what the partial score throws of its own
   void check() const {
     require_tree(n, children);
     require_count(static_cast<double>(layers), "layers", name);
     require_count(static_cast<double>(segment), "segment", name);
+    if constexpr (requires { partial.check(); }) partial.check();
   }
 
   /// @throws DomainError as check(), and for a NaN score

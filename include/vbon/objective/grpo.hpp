@@ -6,6 +6,7 @@
 // Dr. GRPO, arXiv 2503.20783; DAPO, arXiv 2503.14476; GSPO, arXiv 2507.18071.
 #pragma once
 #include <array>
+#include <type_traits>
 
 #include "vbon/objective/kl_shaping.hpp"
 #include "vbon/objective/laws.hpp"
