@@ -109,6 +109,14 @@ TEST_CASE("subset weights are a law on the cache, equal on ties", "[laws][estima
   }
 }
 
+TEST_CASE("resampled weights are the law of best-of-N over the cache, for any real N", "[laws][estimator]") {
+  const Index m = GENERATE(Index{1}, Index{2}, Index{13}, Index{200}), levels = GENERATE(Index{3}, Index{100000});
+  const double n = GENERATE(1.0, 2.5, 16.0, 1000.0);
+  const auto rewards = tied_rewards(m, 9, levels), weight = resampled_max_weights(rewards, n);
+  const auto law = best_of_n_law(std::vector<double>(rewards.size(), 1 / static_cast<double>(m)), rewards, n);
+  for (std::size_t i = 0; i < law.size(); ++i) CHECK(weight[i] == Approx(law[i]).epsilon(1e-11).margin(1e-300));
+}
+
 TEST_CASE("without ties w_(k+1) / w_(k) = k / (k-N+1)", "[laws][estimator]") {
   std::vector<double> rewards;
   for (int i = 0; i < 50; ++i) rewards.push_back(i);
