@@ -27,6 +27,6 @@ cmake --preset release >/dev/null
 cmake --build --preset release -j "$(nproc)" --target vbon_program
 lap 'configure and build'
 VBON_CACHE=$cache build/release/examples/vbon align --out "$run" \
-  --lora-rank 16 --warm-learning-rate 3e-4 --warm-steps 20 --learning-rate 5e-5 --steps 8 "$@"
+  --lora-rank 16 --warm-learning-rate 2.2e-4 --warm-steps 31 --learning-rate 5e-5 --steps 4 "$@"
 lap 'the job itself, from loading the model to the report'
 printf -- '-- report: %s\n' "$run/report.html"

@@ -108,6 +108,26 @@ inline void write_safetensors(const std::filesystem::path& path, std::span<const
   file.commit();
 }
 
+namespace detail {
+/// Shards that an earlier save of another size left, and its index where one file took their place.
+/// @param count  of the shards that stay; 0: one file
+inline void remove_other_shards(const std::filesystem::path& folder, std::size_t count) {
+  char ending[32];
+  std::snprintf(ending, sizeof ending, "-of-%05zu.safetensors", count);
+  std::error_code ignored;
+  std::vector<std::filesystem::path> stale;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
+    const std::string name = entry.path().filename().string();
+    // model-00001-of-00005.safetensors
+    if (name.size() == 32 && name.starts_with("model-") && name.substr(11, 4) == "-of-" && name.ends_with(".safetensors") &&
+        (count == 0 || !name.ends_with(ending)))
+      stale.push_back(entry.path());
+  }
+  if (count == 0) stale.push_back(folder / "model.safetensors.index.json");
+  for (const auto& path : stale) std::filesystem::remove(path, ignored);
+}
+}  // namespace detail
+
 /// Writes FOLDER/model.safetensors, or numbered shards with an index where the tensors need more than
 /// `shard_bytes` [bytes]. Tensors keep their order; a tensor is never split.
 /// @throws as write_safetensors
@@ -124,7 +144,11 @@ inline void write_safetensors_folder(const std::filesystem::path& folder, std::s
     in_shard += bytes;
     total += bytes;
   }
-  if (shards.size() <= 1) return write_safetensors(folder / "model.safetensors", tensors, metadata);
+  if (shards.size() <= 1) {
+    write_safetensors(folder / "model.safetensors", tensors, metadata);
+    detail::remove_other_shards(folder, 0);
+    return;
+  }
 
   Json weight_map = Json::object();
   for (std::size_t s = 0; s < shards.size(); ++s) {
@@ -143,5 +167,6 @@ inline void write_safetensors_folder(const std::filesystem::path& folder, std::s
   // A single file of an earlier save would hide the shards.
   std::error_code ignored;
   std::filesystem::remove(folder / "model.safetensors", ignored);
+  detail::remove_other_shards(folder, shards.size());
 }
 }  // namespace vbon::io

@@ -158,7 +158,7 @@ inline std::string_view activation_name(Activation activation) {
 
 /// Rotary settings in the current spelling (rope_parameters) or the older ones (rope_theta, rope_scaling,
 /// rotary_pct, rotary_emb_base, partial_rotary_factor).
-/// @param partial  share of each head that is rotated when the file does not say
+/// @param partial  share of each head that is rotated when the file does not say; 1: the family rotates whole heads
 inline Rope read_rope(const ConfigReader& config, Index head_dim, Index context, double partial = 1) {
   Rope rope;
   const bool current = config.has({"rope_parameters"});
@@ -168,6 +168,9 @@ inline Rope read_rope(const ConfigReader& config, Index head_dim, Index context,
   const double share = config.number_or({"partial_rotary_factor", "rotary_pct"}, partial);
   const double rotated = current ? parameters.number_or({"partial_rotary_factor"}, share) : share;
   require<ConfigError>(rotated > 0 && rotated <= 1, config.source(), ": a rotary share in (0, 1] expected, got ", rotated);
+  require<ConfigError>(
+      rotated == 1 || partial < 1, config.source(), ": partial_rotary_factor = ", rotated,
+      ", but this model_type rotates whole heads; 1 is expected, or a family that rotates a part (gpt_neox)");
   rope.dim = static_cast<Index>(static_cast<double>(head_dim) * rotated);
 
   if (!current && !config.has({"rope_scaling"})) return rope;

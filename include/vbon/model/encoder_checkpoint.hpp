@@ -78,6 +78,11 @@ struct EncoderCheckpoint {
     // A config that promises more layers than the file has tensors must not make us reserve them.
     require<FormatError>(shape.layers <= static_cast<Index>(file.names().size()), path.string(), ": ", shape.layers,
                          " layers promised, but the weights hold only ", file.names().size(), " tensors");
+    check(shape, path.string());
+    if (const auto more = detail::stored_name(file, family.names.tensor(EncoderSlot::query, shape.layers) + ".weight",
+                                              family.names.prefix))
+      throw FormatError(message(file.path(), ": tensor \"", *more, "\" contradicts ", path.string(), ", which says ",
+                                shape.layers, " layers"));
     EncoderCheckpoint checkpoint{Encoder(shape, family.names), json, {}};
     checkpoint.read(file, config, new_head ? &head : nullptr);
     return checkpoint;

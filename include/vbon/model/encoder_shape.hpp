@@ -3,6 +3,7 @@
 // What a BERT-like encoder is made of: its sizes, its few choices, and the places a checkpoint tensor
 // can go to. A family (family/bert.hpp, ...) reads the sizes from config.json and names the places.
 #pragma once
+#include <cmath>
 #include <string>
 #include <string_view>
 
@@ -35,14 +36,17 @@ struct EncoderShape {
 };
 
 /// @throws ConfigError when the sizes cannot belong to an encoder
-inline void check(const EncoderShape& shape) {
+/// @param where  begins the message: the config's file
+inline void check(const EncoderShape& shape, std::string_view where = "encoder") {
   require<ConfigError>(shape.vocabulary > 0 && shape.width > 0 && shape.layers > 0 && shape.heads > 0 &&
                            shape.intermediate > 0 && shape.types >= 0 && shape.labels >= 0 && shape.max_length() > 0,
-                       "encoder: sizes > 0 expected, got vocabulary ", shape.vocabulary, ", width ", shape.width,
+                       where, ": sizes > 0 expected, got vocabulary ", shape.vocabulary, ", width ", shape.width,
                        ", layers ", shape.layers, ", heads ", shape.heads, ", intermediate ", shape.intermediate,
                        ", positions ", shape.positions);
-  require<ConfigError>(shape.width % shape.heads == 0, "encoder: width ", shape.width, " is not a multiple of ", shape.heads,
+  require<ConfigError>(shape.width % shape.heads == 0, where, ": width ", shape.width, " is not a multiple of ", shape.heads,
                        " heads");
+  require<ConfigError>(shape.norm_epsilon > 0 && std::isfinite(shape.norm_epsilon), where,
+                       ": a norm epsilon > 0 expected, got ", shape.norm_epsilon);
 }
 
 /// The places of an encoder's tensors; each holds a NAME.weight, and all but the tables a NAME.bias.

@@ -3,6 +3,7 @@
 // The shape of a causal language model from the metadata of a GGUF file. The keys are the same for every
 // architecture, under its name.
 #pragma once
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -32,8 +33,8 @@ inline Shape read_shape(const io::GgufFile& file) {
                        ": keys and values of different length are not supported");
   s.inner = file.get<Index>(key("feed_forward_length"));
   s.context = file.get<Index>(key("context_length"));
-  s.norm_eps = file.get_or<double>(
-      key(s.norm == Norm::rms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon"), 1e-5);
+  s.norm_eps =
+      file.get<double>(key(s.norm == Norm::rms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon"));
 
   const io::GgufTensor& embedding = file.tensor("token_embd.weight");
   require<FormatError>(embedding.shape.size() == 2, source, ": tensor \"token_embd.weight\" of two dimensions expected");
@@ -65,7 +66,9 @@ inline Shape read_shape(const io::GgufFile& file) {
   s.bos = token("bos_token_id");
   s.pad = token("padding_token_id");
   if (const TokenId end = token("eos_token_id"); end >= 0) s.eos = {end};
-  if (const TokenId end = token("eot_token_id"); end >= 0 && s.eos != std::vector{end}) s.eos.push_back(end);
+  for (const char* name : {"eot_token_id", "eom_token_id"})
+    if (const TokenId end = token(name); end >= 0 && std::find(s.eos.begin(), s.eos.end(), end) == s.eos.end())
+      s.eos.push_back(end);
   check(s, source);
   return s;
 }

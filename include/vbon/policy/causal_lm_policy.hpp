@@ -40,7 +40,8 @@ class CausalLmPolicy {
     sampler.eos = model_.shape().eos;
   }
 
-  Sampler sampler;  // the law that is sampled; log_prob, backward and kl use its temperature
+  Sampler sampler;         // the law that is sampled; log_prob, backward and kl use its temperature
+  model::Json generation;  // generation_config.json as it came, to be saved again; null: there was none
   PassOptions passes;
 
   model::CausalLm& model() { return model_; }
@@ -58,6 +59,7 @@ class CausalLmPolicy {
   CausalLmPolicy clone() const {
     CausalLmPolicy copy(model_.clone(), tokenizer_);
     copy.sampler = sampler;
+    copy.generation = generation;
     copy.passes = passes;
     return copy;
   }
@@ -68,6 +70,7 @@ class CausalLmPolicy {
     if (!model_.adapter()) return clone();
     CausalLmPolicy off(model_.base(), tokenizer_);
     off.sampler = sampler;
+    off.generation = generation;
     off.passes = passes;
     return off;
   }
@@ -76,6 +79,10 @@ class CausalLmPolicy {
   Prompt encoded(Prompt prompt) const {
     if (!prompt.tokens.empty()) return prompt;
     prompt.tokens = tokenizer().encode(prompt.text);
+    for (const TokenId id : prompt.tokens)
+      require<DomainError>(id < shape().vocab, ErrorCode{"unknown_token"}, "prompt ", prompt.id, " holds '",
+                           tokenizer().token(id), "', token ", id, " of the tokenizer, but the model knows ", shape().vocab,
+                           " tokens; leave it out, or give the model rows for it");
     if (prompt.tokens.empty() && shape().bos >= 0) prompt.tokens = {shape().bos};
     return prompt;
   }

@@ -6,6 +6,7 @@
 #include <memory>
 #include <utility>
 
+#include "vbon/io/atomic_file.hpp"
 #include "vbon/model/load.hpp"
 #include "vbon/model/save.hpp"
 #include "vbon/policy/causal_lm_policy.hpp"
@@ -34,6 +35,10 @@ CausalLmPolicy<D> load(const std::filesystem::path& path) {
     const io::Json json = io::read_json(file);
     const model::ConfigReader generation(json, file.string());
     if (generation.has({"eos_token_id"})) policy.sampler.eos = generation.tokens({"eos_token_id"});
+    for (const TokenId end : policy.sampler.eos)
+      require<ConfigError>(end < policy.shape().vocab, file.string(), ": eos_token_id: ids below ", policy.shape().vocab,
+                           " expected, got ", end);
+    policy.generation = json;
   }
   return policy;
 }
@@ -42,6 +47,12 @@ CausalLmPolicy<D> load(const std::filesystem::path& path) {
 template <Device D>
 void save(const CausalLmPolicy<D>& policy, const std::filesystem::path& folder, const model::SaveOptions& options = {}) {
   model::save_causal_lm(policy.model(), folder, options);
+  if (policy.generation.is_object()) {  // more than the model's config says: other ends, settings of sampling
+    model::Json generation = policy.generation;
+    const auto& ends = policy.sampler.eos;
+    if (!ends.empty()) generation["eos_token_id"] = ends.size() == 1 ? model::Json(ends[0]) : model::Json(ends);
+    io::write_file_atomically(folder / "generation_config.json", generation.dump(2) + "\n");
+  }
   if (policy.has_tokenizer()) policy.tokenizer().save(folder);
 }
 }  // namespace vbon::policy

@@ -113,7 +113,7 @@ inline std::vector<PreferencePair> read_preferences(const std::filesystem::path&
              : check_keys(row, where, {"prompt", "chosen", "rejected"}, {"margin"});
     const auto text = [&](const char* key) { return text_at(row, key, where, options.turns_to_text); };
     rows.push_back({implicit ? "" : text("prompt"), text("chosen"), text("rejected"),
-                    row.contains("margin") ? number_at(row, "margin", where) : 0, line});
+                    io::json_find(row, "margin") != nullptr ? number_at(row, "margin", where) : 0, line});
   });
   require<FormatError>(!rows.empty(), path.string(), ": no line with a preference");
   return rows;

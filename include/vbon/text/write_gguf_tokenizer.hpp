@@ -5,6 +5,8 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -57,10 +59,19 @@ inline bool is_byte_token(std::string_view token) {
 }  // namespace detail
 
 /// @param vocab_size  rows of the embedding; ids without a token get a placeholder that is never produced
-/// @throws ConfigError when GGUF has no name for the tokenizer's division into words
-inline void add_gguf_tokenizer(io::GgufMetadata& metadata, const Tokenizer& tokenizer, Index vocab_size) {
+/// @param ends        tokens that end a response, which may be others than the tokenizer's own end token; empty: that one
+/// @throws ConfigError when GGUF has no name for the tokenizer's division into words, no row for one of its tokens, or no
+/// key
+///         for an end
+inline void add_gguf_tokenizer(io::GgufMetadata& metadata, const Tokenizer& tokenizer, Index vocab_size,
+                               std::span<const TokenId> ends = {}) {
   const io::Json& settings = tokenizer.settings();
-  const Index size = std::max<Index>(vocab_size, tokenizer.vocab_size());
+  const Index size = vocab_size;
+  require<ConfigError>(
+      tokenizer.vocab_size() <= size, "add_gguf_tokenizer: token ", tokenizer.vocab_size() - 1, " ('",
+      tokenizer.token(tokenizer.vocab_size() - 1), "') has no row in the model, which has ", size,
+      "; a GGUF file needs a row for each token: take the token out of tokenizer.json or save the model as a "
+      "folder");
   const auto* pre = detail::find_gguf_pre_tokenizer(tokenizer);
   const io::Json* normalizer = io::json_find(settings, "normalizer");
   const bool space_prefix = normalizer != nullptr && *normalizer == detail::sentencepiece_normalizer(true);
@@ -102,7 +113,19 @@ inline void add_gguf_tokenizer(io::GgufMetadata& metadata, const Tokenizer& toke
     if (id) metadata.add(key, static_cast<std::uint32_t>(*id));
   };
   role("tokenizer.ggml.bos_token_id", tokenizer.bos());
-  role("tokenizer.ggml.eos_token_id", tokenizer.eos());
+  std::optional<TokenId> end = tokenizer.eos();
+  const auto is_end = [&](TokenId id) { return std::find(ends.begin(), ends.end(), id) != ends.end(); };
+  if (!ends.empty() && !(end && is_end(*end))) end = ends.front();
+  role("tokenizer.ggml.eos_token_id", end);
+  std::vector<const char*> keys = {"tokenizer.ggml.eom_token_id", "tokenizer.ggml.eot_token_id"};  // taken from behind
+  for (const TokenId other : ends) {
+    if (other == *end) continue;
+    require<ConfigError>(!keys.empty(),
+                         "add_gguf_tokenizer: a GGUF file has keys for three tokens that end a response, and ",
+                         "this model has ", ends.size(), "; save the model as a folder instead");
+    role(keys.back(), other);
+    keys.pop_back();
+  }
   role("tokenizer.ggml.padding_token_id", tokenizer.pad());
   role("tokenizer.ggml.unknown_token_id", tokenizer.unk());
   const auto empty = tokenizer.encode("");  // only what the post-processor adds

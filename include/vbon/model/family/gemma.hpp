@@ -21,9 +21,13 @@ struct Gemma : Llama {
     s.head_dim = config.integer_or({"head_dim"}, 256);
     s.rope = read_rope(config, s.head_dim, s.context);
     s.tied = config.flag_or({"tie_word_embeddings"}, true);
-    // Early checkpoints say hidden_act "gelu" and mean this one.
-    s.activation = config.has({"hidden_activation"}) ? read_activation(config, {"hidden_activation"}, "gelu_pytorch_tanh")
-                                                     : Activation::gelu_tanh;
+    // Early checkpoints say hidden_act "gelu" and mean the one by tanh.
+    s.activation = Activation::gelu_tanh;
+    for (const char* key : {"hidden_act", "hidden_activation"}) {
+      const std::string said = config.text_or({key}, "gelu_pytorch_tanh");
+      if (said != "gelu_pytorch_tanh" && said != "gelu_new" && said != "gelu")
+        config.unknown(key, said, "gelu_pytorch_tanh, gelu");
+    }
     return s;
   }
   static Json config(const Shape& s) {
