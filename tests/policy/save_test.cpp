@@ -1,6 +1,6 @@
 // What a policy's folder or GGUF file says beside the weights: ends, settings of sampling, and what cannot be said.
-#include <filesystem>
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <set>
 
@@ -39,7 +39,7 @@ struct Checkpoint {
 std::vector<TokenId> greedy(policy::CausalLmPolicy<>& policy) {
   policy.sampler.temperature = 0;
   policy.sampler.max_new_tokens = 24;
-  const std::vector<Prompt> prompts = {{.text = "the film is"}};
+  const std::vector<Prompt> prompts = {{.text = "the film is", .tokens = {}}};
   return policy.sample(prompts, 1, {}).token;
 }
 }  // namespace
@@ -98,8 +98,8 @@ TEST_CASE("a token without a row in the model is named where it is used", "[poli
                                          {"special", true}});
   });
   auto policy = policy::load(checkpoint.folder.path());
-  CHECK(policy.sample(std::vector<Prompt>{{.text = "the film is"}}, 1, {}).responses() == 1);
-  CHECK_THROWS_WITH(policy.sample(std::vector<Prompt>{{.text = "the <extra> film"}}, 1, {}),
+  CHECK(policy.sample(std::vector<Prompt>{{.text = "the film is", .tokens = {}}}, 1, {}).responses() == 1);
+  CHECK_THROWS_WITH(policy.sample(std::vector<Prompt>{{.text = "the <extra> film", .tokens = {}}}, 1, {}),
                     Catch::Contains("'<extra>', token 5000"));
   const TemporaryFolder out;
   CHECK_THROWS_WITH(policy::save_gguf(policy, out / "model.gguf", BlockType::f32),

@@ -67,9 +67,10 @@ inline void add_gguf_tokenizer(io::GgufMetadata& metadata, const Tokenizer& toke
                                std::span<const TokenId> ends = {}) {
   const io::Json& settings = tokenizer.settings();
   const Index size = vocab_size;
+  const auto last = static_cast<TokenId>(tokenizer.vocab_size() - 1);
   require<ConfigError>(
-      tokenizer.vocab_size() <= size, "add_gguf_tokenizer: token ", tokenizer.vocab_size() - 1, " ('",
-      tokenizer.token(tokenizer.vocab_size() - 1), "') has no row in the model, which has ", size,
+      tokenizer.vocab_size() <= size, "add_gguf_tokenizer: token ", last, " ('", tokenizer.token(last),
+      "') has no row in the model, which has ", size,
       "; a GGUF file needs a row for each token: take the token out of tokenizer.json or save the model as a "
       "folder");
   const auto* pre = detail::find_gguf_pre_tokenizer(tokenizer);
