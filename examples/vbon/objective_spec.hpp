@@ -44,11 +44,12 @@ void with_objective(const std::string& spec, const ObjectiveDefaults& defaults, 
       if constexpr (std::is_arithmetic_v<Field>) {
         if (option == "max_length") field = static_cast<Field>(defaults.max_length);
         if (option != "n" && option != "forward_n") return;
-        if (option == "forward_n" && own_n) return set_option(who + ": option n", field, *own_n);
-        require<ConfigError>(!std::is_integral_v<Field> || defaults.n == std::floor(defaults.n), "objective ", rule.name,
-                             " takes a whole N, got ", defaults.n, "; give another --n or ", rule.name, ":", option,
-                             "=WHOLE");
-        field = static_cast<Field>(defaults.n);
+        if (given_option(who, options, option)) return;  // what is given is set below
+        double n = defaults.n;
+        if (own_n) set_option(who + ": option n", n, *own_n);
+        require<ConfigError>(!std::is_integral_v<Field> || n == std::floor(n), who, " takes a whole N, got ", n,
+                             "; give another --n or ", rule.name, ":", option, "=WHOLE");
+        field = static_cast<Field>(n);
       }
     });
     set_options(who, rule, options);

@@ -242,7 +242,13 @@ TEST_CASE("the exact comparison takes settings and refuses methods without an op
   check_refused(vbon({"compare", "--tabular", "--methods", "grpo"}), "vbon compare", {"grpo", "known: ", "rloo"});
   check_refused(vbon({"compare", "--tabular", "--methods", "dpo"}), "vbon compare", {"pairs=bradley_terry"});
   check_refused(vbon({"compare", "--tabular", "--methods", "rlo"}), "vbon compare", {"unknown objective 'rlo'"});
-  check_refused(vbon({"compare", "--tabular", "--n", "2.5"}), "vbon compare", {"takes a whole N, got 2.5"});
+  check_refused(vbon({"compare", "--tabular", "--methods", "bond", "--n", "2.5"}), "vbon compare",
+                {"takes a whole N, got 2.5", "bond:forward_n=WHOLE"});
+  CHECK(vbon({"compare", "--tabular", "--methods", "bond:forward_n=3", "bond:n=2.5,forward_n=2", "--n", "2.5", "--outcomes",
+              "5"})
+            .code == 0);
+  CHECK(vbon({"compare", "--tabular", "--n", "2.5", "--outcomes", "5"}).code == 0);
+  CHECK(vbon({"compare", "--tabular", "--n", "1", "--outcomes", "5"}).code == 0);
   check_refused(vbon({"compare", "--tabular", "--n", "0.5"}), "vbon compare", {"--n"});
   check_refused(vbon({"compare", "--tabular", "--steps", "3"}), "vbon compare", {"--tabular does not read --steps"});
   check_refused(vbon({"compare", "--outcomes", "6"}), "vbon compare", {"--outcomes is for --tabular"});

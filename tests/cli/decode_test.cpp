@@ -464,7 +464,7 @@ TEST_CASE("a reward of -inf is refused by decoders that compute with it, with wh
     INFO(name);
     check_refused(run(name), "vbon decode", {name.substr(0, name.find(':')), "finite score", "-inf", "best_of_n"});
   }
-  check_refused(run("smc:particles=2"), "vbon decode", {"smc: all weights are 0", "more particles"});
+  check_refused(run("smc:particles=2"), "vbon decode", {"smc: all weights are 0", "more particles", "force_end=false"});
   check_refused(run("rejection:r_max=0,tries=2,fallback=fail"), "vbon decode",
                 {"none of 2 responses", "more tries", "fallback=fresh"});
   const auto fresh = run("rejection:r_max=0,tries=2");  // each try is a rejection

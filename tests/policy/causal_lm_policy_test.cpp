@@ -251,6 +251,13 @@ TEST_CASE("log-probs and gradient come from one forward pass where one follows f
   }
   CHECK(ranges.front() == 1);
   CHECK(ranges[1] < ranges[2]);
+  policy.sampler.max_new_tokens = 2;
+  const auto few = policy.sample(tiny_prompts(1), 2, {1, 2});  // a batch that is hardly longer than a response
+  const Array few_log_prob = policy.log_prob(few);
+  policy.backward_through(few, [&](const Array& made) {
+    CHECK((made - few_log_prob).abs().maxCoeff() < 1e-5);
+    return gradient_of(made);
+  });
   policy.passes.activation_bytes = 1;
   CHECK(policy.cuts_for_backward(batch, 64).empty());
   policy.passes = {};

@@ -88,9 +88,10 @@ inline WeightStep weight_step(std::span<const double> log_weight, std::span<cons
                          step.log_weight[i]);
   }
   const double log_total = log_sum_exp(step.log_weight);
-  require<RunError>(log_total > -std::numeric_limits<double>::infinity(), ErrorCode{"all_zero_weights"},
-                    "smc: all weights are 0, since every particle has a reward of -inf; give more particles, or a reward ",
-                    "that is finite");
+  require<RunError>(
+      log_total > -std::numeric_limits<double>::infinity(), ErrorCode{"all_zero_weights"},
+      "smc: all weights are 0: every particle has a reward of -inf, or reached the length limit where it could not ",
+      "end (as at temperature 0); give more particles, a finite reward, or force_end=false");
   double squares = 0;
   for (const double w : step.log_weight) {
     step.normalized.push_back(std::exp(w - log_total));

@@ -267,7 +267,7 @@ class CausalLmPolicy {
       Index segment = -1;
       for (Index i = batch.group_offset[static_cast<std::size_t>(p)];
            i < batch.group_offset[static_cast<std::size_t>(p) + 1]; ++i) {
-        if (forest.reads() > 0 && forest.rows() + batch.length(i) > rows_wanted + rows_wanted / 16) {
+        if (forest.reads() > 0 && forest.rows() + batch.length(i) - 1 > rows_wanted + rows_wanted / 16) {
           flush();
           segment = -1;
         }

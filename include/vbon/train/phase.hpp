@@ -72,7 +72,7 @@ inline void check(const Phase& phase) {
                        ": steps >= 0 and prompts, samples, updates >= 1 expected");
   if (phase.source == Source::pairs) {
     const Needs& needs = phase.objective.needs;
-    require<ConfigError>(phase.from_pairs() && needs.min_group == 0 && !needs.ref_reward, where, ": objective '",
+    require<ConfigError>(phase.from_pairs() && needs.reference_group >= 2 && !needs.ref_reward, where, ": objective '",
                          phase.objective.name,
                          "' cannot learn from a data set of preference pairs; dpo, ipo and others that compare two "
                          "responses can");

@@ -358,7 +358,7 @@ class Trainer {
   /// nothing where this cannot be.
   std::optional<StreamsResult> in_one_pass(const Phase& phase, Streams& streams) {
     RolloutBatch& batch = streams.reference;
-    if constexpr (!requires(P& policy) { policy.cuts_for_backward(batch, Index{}); }) {
+    if constexpr (!requires(P & policy) { policy.cuts_for_backward(batch, Index{}); }) {
       return std::nullopt;
     } else {
       if (!phase.objective.by_prompt || phase.objective.needs.value || batch.responses() == 0 ||
@@ -430,6 +430,7 @@ class Trainer {
       ended += batch.finished[static_cast<std::size_t>(i)];
     }
     const double responses = static_cast<double>(batch.responses());
+    metric_row_.emplace_back("tied", tied_share(batch));
     metric_row_.emplace_back("gradient_norm", norm);
     metric_row_.emplace_back("rate", optimizer_.rate);
     metric_row_.emplace_back("length", length / responses);
@@ -438,6 +439,16 @@ class Trainer {
     metric_row_.emplace_back("sampled_tokens", static_cast<double>(streams.policy.tokens() + streams.anchor.tokens()));
     metric_row_.emplace_back("reward_calls", static_cast<double>(streams.policy.responses() + streams.anchor.responses()));
     for (const Metric& extra : result.metrics) metric_row_.emplace_back(extra.name, extra.value);
+  }
+
+  /// Share of the responses whose reward another response of the prompt has too.
+  static double tied_share(const RolloutBatch& batch) {
+    Index tied = 0;
+    for (Index p = 0; p < batch.prompts(); ++p) {
+      const auto rewards = batch.reward.segment(batch.group_offset[static_cast<std::size_t>(p)], batch.samples(p));
+      for (const double r : rewards) tied += (rewards == r).count() > 1 ? 1 : 0;
+    }
+    return static_cast<double>(tied) / static_cast<double>(batch.responses());
   }
 
   /// Writes the row of the step and evaluates where that is due. What fails here is made up for after a resume.
