@@ -78,6 +78,7 @@ train::ExactGroups groups_of(const O& rule, Index n) {
   if constexpr (std::is_same_v<O, objective::BonSft> || std::is_same_v<O, objective::BonBon> ||
                 std::is_same_v<O, Choosable<objective::Bond<>>::type>)
     groups.reference = n;
+  if constexpr (requires { rule.forward.n; }) groups.reference = std::max(groups.reference, rule.forward.n);
   return groups;
 }
 

@@ -107,7 +107,8 @@ TEST_CASE("pair losses learn from a file of preferences", "[cli]") {
   CHECK(text_of(folder / "killed/model/model.safetensors") == text_of(folder / "run/model/model.safetensors"));
 
   check_refused(vbon(dpo(folder / "x", {"--prompts", tiny_prompts})), "vbon align", {"--prompts and --pairs"});
-  check_refused(vbon(dpo(folder / "x", {"--objective", "vbon"})), "vbon align", {"'vbon'", "learns from pairs alone"});
+  check_refused(vbon(dpo(folder / "x", {"--objective", "vbon"})), "vbon align",
+                {"'vbon'", "cannot learn from a data set of preference pairs"});
   std::ofstream(folder / "bad.jsonl") << R"({"prompt": "the film", "chosen": "good"})" << '\n';
   check_refused(vbon(dpo(folder / "x", {"--pairs", (folder / "bad.jsonl").string()})), "vbon align",
                 {"bad.jsonl: line 1", "\"rejected\" is missing"});

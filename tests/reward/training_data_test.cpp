@@ -97,7 +97,7 @@ TEST_CASE("values of the wrong kind are named with their line", "[reward][traini
              Catch::Contains("line 2") && Catch::Contains("prompt"));
   CHECK_THAT(pairs_failure(R"({"prompt": [{"role": "user"}], "chosen": "a", "rejected": "b"})"),
              Catch::Contains("line 2") && Catch::Contains("turn 1") && Catch::Contains("content"));
-  CHECK_THAT(pairs_failure(R"({"prompt": "p", "chosen": "a", "rejected": "b", "margin": null})"),
+  CHECK_THAT(pairs_failure(R"({"prompt": "p", "chosen": "a", "rejected": "b", "margin": "wide"})"),
              Catch::Contains("line 2") && Catch::Contains("margin"));
   CHECK_THROWS_AS(read_scored_texts(file("\n")), vbon::FormatError);
   CHECK_THROWS_AS(read_scored_texts(data_folder / "absent.jsonl"), vbon::RunError);
