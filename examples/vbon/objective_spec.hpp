@@ -47,8 +47,10 @@ void with_objective(const std::string& spec, const ObjectiveDefaults& defaults, 
         if (given_option(who, options, option)) return;  // what is given is set below
         double n = defaults.n;
         if (own_n) set_option(who + ": option n", n, *own_n);
-        require<ConfigError>(!std::is_integral_v<Field> || n == std::floor(n), who, " takes a whole N, got ", n,
-                             "; give another --n or ", rule.name, ":", option, "=WHOLE");
+        constexpr auto most = static_cast<double>(most_of_anything);
+        require<ConfigError>(!std::is_integral_v<Field> || (n == std::floor(n) && n >= 1 && n <= most), who,
+                             " takes a whole N in [1, ", most_of_anything, "], got ", n, "; give another --n or ", rule.name,
+                             ":", option, "=WHOLE");
         field = static_cast<Field>(n);
       }
     });

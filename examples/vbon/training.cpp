@@ -122,7 +122,8 @@ std::vector<train::Phase> phases(const AlignOptions& o) {
 }
 
 void try_out(const std::vector<train::Phase>& plan, const AlignOptions& o) {
-  for (const auto& phase : plan) try {
+  for (const auto& phase : plan) {
+    try {
       train::probe(phase, o.references);
     } catch (const ConfigError& error) {
       if (error.code() != "cache_too_small" && error.code() != "group_too_small") throw;
@@ -134,5 +135,6 @@ void try_out(const std::vector<train::Phase>& plan, const AlignOptions& o) {
                                      : std::string()),
           ErrorCode{std::string(error.code())});
     }
+  }
 }
 }  // namespace vbon::program

@@ -86,6 +86,9 @@ TEST_CASE("a wrong config is refused by the name of the entry", "[model][error]"
   names(refusal(with(good, "tie_word_embeddings", 1)), {"tie_word_embeddings", "true or false"});
   names(refusal(with(good, "eos_token_id", 37)), {"end token", "37"});
   names(refusal(model::Json::array()), {"object"});
+  names(refusal(with(good, "partial_rotary_factor", 0.5)), {"partial_rotary_factor", "0.5", "gpt_neox"});
+  names(refusal(with(model::find_family("gemma").config(tiny_shape("gemma")), "hidden_act", "silu")),
+        {"hidden_act", "silu", "gelu_pytorch_tanh"});
   names(refusal(with(model::find_family("gpt2").config(tiny_shape("gpt2")), "n_head", 5)), {"n_head", "5", "24"});
 }
 

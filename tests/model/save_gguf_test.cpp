@@ -4,6 +4,7 @@
 #include "support/catch.hpp"
 #include "support/temporary_folder.hpp"
 #include "support/tiny_model.hpp"
+#include "vbon/io/atomic_file.hpp"
 #include "vbon/io/mapped_file.hpp"
 #include "vbon/model/load.hpp"
 
@@ -147,6 +148,29 @@ TEST_CASE("a tied head is written where the architecture's readers ask for one",
     auto again = model::load_causal_lm(folder / "m.gguf");
     CHECK(largest_difference(logits_of(original), logits_of(again)) < 1e-5f);
   }
+}
+
+TEST_CASE("a GGUF file without the epsilon of its norms is refused by the key", "[model][gguf][error]") {
+  const TemporaryFolder folder;
+  model::save_gguf(tiny_model("llama"), folder / "m.gguf", BlockType::f32);
+  std::string bytes = bytes_of(folder / "m.gguf");
+  const std::string key = "llama.attention.layer_norm_rms_epsilon";
+  const auto at = bytes.find(key);
+  REQUIRE(at != bytes.npos);
+  bytes[at + key.size() - 1] = 'x';
+  io::write_file_atomically(folder / "without.gguf", bytes);
+  CHECK_THROWS_WITH(model::load_causal_lm(folder / "without.gguf"), Contains("without.gguf") && Contains(key));
+}
+
+TEST_CASE("what a config.json of a family cannot say is refused by name", "[model][save][error]") {
+  const TemporaryFolder folder;
+  model::Shape shape = tiny_shape("llama");
+  shape.rope.dim = shape.head_dim - 2;
+  CHECK_THROWS_WITH(model::save_causal_lm(tiny_model(shape), folder / "hf"),
+                    Contains("rotates " + std::to_string(shape.rope.dim) + " of " + std::to_string(shape.head_dim)) &&
+                        Contains("save it as a GGUF file"));
+  CHECK_FALSE(std::filesystem::exists(folder / "hf"));
+  model::save_causal_lm(tiny_model("neox"), folder / "hf");  // whose config.json has an entry for it
 }
 
 TEST_CASE("what GGUF files of a family cannot say is refused by name", "[model][save][gguf][error]") {

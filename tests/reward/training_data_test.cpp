@@ -45,10 +45,12 @@ TEST_CASE("scored texts are read whole or as prompt and response", "[reward][tra
 TEST_CASE("preferences are read with their margin, 0 where it is absent", "[reward][training_data]") {
   const auto rows = read_preferences(file(R"({"prompt": "p", "chosen": "a", "rejected": "b", "margin": 0.5})"
                                           "\n"
-                                          R"({"prompt": "p", "chosen": "c", "rejected": "d"})"));
-  REQUIRE(rows.size() == 2);
+                                          R"({"prompt": "p", "chosen": "c", "rejected": "d"})"
+                                          "\n"
+                                          R"({"prompt": "p", "chosen": "e", "rejected": "f", "margin": null})"));
+  REQUIRE(rows.size() == 3);
   CHECK((rows[0].prompt == "p" && rows[0].chosen == "a" && rows[0].rejected == "b" && rows[0].margin == 0.5));
-  CHECK(rows[1].margin == 0);
+  CHECK((rows[1].margin == 0 && rows[2].margin == 0));
 }
 
 TEST_CASE("conversations become text as the caller says", "[reward][training_data]") {

@@ -109,7 +109,8 @@ inline void write_safetensors(const std::filesystem::path& path, std::span<const
 }
 
 namespace detail {
-/// Shards that an earlier save of another size left, and its index where one file took their place.
+/// Removes what an earlier save of another size left: shards, their index where one file took their place, and the one
+/// file that would hide the shards.
 /// @param count  of the shards that stay; 0: one file
 inline void remove_other_shards(const std::filesystem::path& folder, std::size_t count) {
   char ending[32];
@@ -123,7 +124,7 @@ inline void remove_other_shards(const std::filesystem::path& folder, std::size_t
         (count == 0 || !name.ends_with(ending)))
       stale.push_back(entry.path());
   }
-  if (count == 0) stale.push_back(folder / "model.safetensors.index.json");
+  stale.push_back(folder / (count == 0 ? "model.safetensors.index.json" : "model.safetensors"));
   for (const auto& path : stale) std::filesystem::remove(path, ignored);
 }
 }  // namespace detail
@@ -164,9 +165,6 @@ inline void write_safetensors_folder(const std::filesystem::path& folder, std::s
   }
   const Json index = {{"metadata", {{"total_size", total}}}, {"weight_map", weight_map}};
   write_file_atomically(folder / "model.safetensors.index.json", index.dump(2) + "\n");
-  // A single file of an earlier save would hide the shards.
-  std::error_code ignored;
-  std::filesystem::remove(folder / "model.safetensors", ignored);
   detail::remove_other_shards(folder, shards.size());
 }
 }  // namespace vbon::io

@@ -194,6 +194,8 @@ class CausalLm {
   /// @param log_prob  [reads] takes the log-probs on the way; may be empty
   void backward(const Forest& forest, kernel::HeadOptions options, std::span<const double> dlog_prob,
                 std::span<double> log_prob = {}) {
+    require<ShapeError>(static_cast<Index>(dlog_prob.size()) == forest.reads(), "CausalLm::backward: ", forest.reads(),
+                        " values expected, got ", dlog_prob.size());
     backward(forest, options, [&](std::span<const double> made) {
       if (!log_prob.empty()) std::copy(made.begin(), made.end(), log_prob.begin());
       return dlog_prob;

@@ -12,6 +12,7 @@
 #include "vbon/io/atomic_file.hpp"
 #include "vbon/io/write_safetensors.hpp"
 #include "vbon/model/causal_lm.hpp"
+#include "vbon/model/registry.hpp"
 
 namespace vbon::model {
 struct SaveOptions {
@@ -49,13 +50,10 @@ void set_values(ToWrite& tensor, const CausalLm& model, std::size_t number, cons
 /// @throws ConfigError for another dtype or what config.json has no entry for, RunError when the disk is full
 inline void save_causal_lm(const CausalLm& model, const std::filesystem::path& folder, const SaveOptions& options = {}) {
   require_config_says(model.shape().rope);
-  const ConfigReader said(model.config(), "config.json");
-  require<ConfigError>(
-      model.shape().position != Position::rotary || model.shape().rope.dim == model.shape().head_dim ||
-          said.has({"rotary_pct", "partial_rotary_factor"}) ||
-          (said.has({"rope_parameters"}) && said.object({"rope_parameters"}).has({"partial_rotary_factor"})),
-      "this model rotates ", model.shape().rope.dim, " of ", model.shape().head_dim,
-      " entries of a head, and config.json of its family has no entry for that; save it as a GGUF file");
+  const Rope said = read_shape(ConfigReader(model.config(), "config.json")).rope;
+  require<ConfigError>(model.shape().position != Position::rotary || said.dim == model.shape().rope.dim,
+                       "this model rotates ", model.shape().rope.dim, " of ", model.shape().head_dim,
+                       " entries of a head, and config.json of its family has no entry for that; save it as a GGUF file");
   const Parameters& parameters = model.parameters();
   std::vector<io::TensorToWrite> tensors;
   for (std::size_t i = 0; i < parameters.list().size(); ++i) {

@@ -31,6 +31,7 @@
 #include "vbon/train/memory.hpp"
 #include "vbon/train/metrics.hpp"
 #include "vbon/train/phase.hpp"
+#include "vbon/train/step_metrics.hpp"
 
 namespace vbon::train {
 struct TrainerOptions {
@@ -335,7 +336,7 @@ class Trainer {
       if (critic) step_critic(phase, features, result.dvalue);
       clock.lap(timing_, "optimizer_seconds");
       if (update == 0) {
-        measure(streams, result, norm);
+        metric_row_ = step_metrics(streams, result, norm, optimizer_.rate);
         carried = phase.objective.next(streams, carried_);  // all updates of a rollout see the same number
       }
     }
@@ -405,50 +406,6 @@ class Trainer {
       policy_.backward(rollout::slice(batch, first, last - first), dlog_prob.segment(token_begin, token_end - token_begin));
       first = last;
     }
-  }
-
-  /// Weighted means over the batch. The win rate is P(r > reference) + P(tie) / 2 by the cache's CDF.
-  void measure(const Streams& streams, const StreamsResult& result, double norm) {
-    const RolloutBatch& batch = streams.policy.responses() > 0      ? streams.policy
-                                : streams.reference.responses() > 0 ? streams.reference
-                                                                    : streams.anchor;
-    const double prompts = static_cast<double>(batch.prompts());
-    const auto mean = [&](const Array& values) { return (batch.weight * values).sum() / prompts; };
-    metric_row_ = {{"loss", result.loss}, {"reward", mean(batch.reward)}};
-    if (batch.log_cdf.size() > 0) {  // a data set of preferences knows no reference rewards
-      const Array tie = batch.log_tie.isNaN().select(Array::Zero(batch.responses()), batch.log_tie.exp());
-      metric_row_.emplace_back("win_rate", mean(batch.log_cdf.exp() + 0.5 * tie));
-    }
-    if (batch.ref_log_prob.size() > 0) {
-      const Array log_ratio = per_response(batch, batch.log_prob - batch.ref_log_prob);
-      metric_row_.emplace_back("kl_k1", mean(log_ratio));
-      metric_row_.emplace_back("kl_k3", mean((-log_ratio).unaryExpr([](double x) { return std::expm1(x); }) + log_ratio));
-    }
-    double length = 0, ended = 0;
-    for (Index i = 0; i < batch.responses(); ++i) {
-      length += static_cast<double>(batch.length(i));
-      ended += batch.finished[static_cast<std::size_t>(i)];
-    }
-    const double responses = static_cast<double>(batch.responses());
-    metric_row_.emplace_back("tied", tied_share(batch));
-    metric_row_.emplace_back("gradient_norm", norm);
-    metric_row_.emplace_back("rate", optimizer_.rate);
-    metric_row_.emplace_back("length", length / responses);
-    metric_row_.emplace_back("ended", ended / responses);
-    // What the step cost: each response drawn in it, from the policy or the anchor, was scored once.
-    metric_row_.emplace_back("sampled_tokens", static_cast<double>(streams.policy.tokens() + streams.anchor.tokens()));
-    metric_row_.emplace_back("reward_calls", static_cast<double>(streams.policy.responses() + streams.anchor.responses()));
-    for (const Metric& extra : result.metrics) metric_row_.emplace_back(extra.name, extra.value);
-  }
-
-  /// Share of the responses whose reward another response of the prompt has too.
-  static double tied_share(const RolloutBatch& batch) {
-    Index tied = 0;
-    for (Index p = 0; p < batch.prompts(); ++p) {
-      const auto rewards = batch.reward.segment(batch.group_offset[static_cast<std::size_t>(p)], batch.samples(p));
-      for (const double r : rewards) tied += (rewards == r).count() > 1 ? 1 : 0;
-    }
-    return static_cast<double>(tied) / static_cast<double>(batch.responses());
   }
 
   /// Writes the row of the step and evaluates where that is due. What fails here is made up for after a resume.
