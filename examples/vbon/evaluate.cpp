@@ -50,7 +50,7 @@ int evaluate(const EvaluateOptions& o) {
                                      {"--adapter", o.adapter},
                                      {"--reference", o.reference},
                                      {"--prompts", o.prompts},
-                                     {"--reward", name_and_argument(o.reward).second}})
+                                     {"--reward", reward_place(o.reward)}})
       refuse_inside(run.path(), flag, path);
   const reward::Any reward = open_reward(o.reward, o.common);
   Policy policy = Policy::load(o.model, o.adapter);

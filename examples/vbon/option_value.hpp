@@ -79,7 +79,8 @@ void set_option(std::string_view name, T& field, const std::string& text) {
   }
 }
 
-/// The pairs of "option=value,option=value", each option once.
+/// The pairs of "option=value,option=value", each option once. The label of a classifier belongs to the reward that it
+/// stands behind: value=classifier:FOLDER,label=1 is one option.
 /// @param who  "objective vbon", for messages
 /// @throws ConfigError
 inline std::vector<std::pair<std::string, std::string>> given_options(const std::string& who, const std::string& text) {
@@ -91,6 +92,11 @@ inline std::vector<std::pair<std::string, std::string>> given_options(const std:
     require<ConfigError>(equals != part.npos, who, ": option=value expected, got '", part,
                          begin == 0 ? "'" : "'; a value cannot hold a comma");
     const std::string name = part.substr(0, equals);
+    if (same_name(name, "label") && !given.empty() && given.back().second.starts_with("classifier:")) {
+      given.back().second += ',' + part;
+      begin = end + 1;
+      continue;
+    }
     for (const auto& [earlier, value] : given)
       require<ConfigError>(!same_name(earlier, name), who, ": the option '", name, "' is given twice");
     given.emplace_back(name, part.substr(equals + 1));

@@ -7,7 +7,8 @@ const char* const reward_help =
     "what to reward, as NAME or NAME:ARGUMENT: length or length:WORDS (near that many), lexicon:FILE (word<TAB>score "
     "lines), "
     "table:FILE (rewards by text), encoder_head:FOLDER (as align keeps it), classifier:FOLDER (a Hugging Face "
-    "sequence classifier), process:COMMAND (for /bin/sh; it reads lines {\"id\": 7, \"prompt\": ..., \"response\": ...} and "
+    "sequence classifier; classifier:FOLDER,label=NAME_OR_NUMBER where it has several labels), process:COMMAND (for "
+    "/bin/sh; it reads lines {\"id\": 7, \"prompt\": ..., \"response\": ...} and "
     "writes for each, "
     "flushed and in any order, a line {\"id\": 7, \"reward\": 0.5}; see README)";
 

@@ -13,6 +13,8 @@
 
 #include "program.hpp"
 #include "vbon/core/error.hpp"
+#include "vbon/core/registry.hpp"
+#include "vbon/reward/classifier_place.hpp"
 
 namespace vbon::program {
 namespace {
@@ -67,10 +69,16 @@ void set_model(io::Json& settings, const std::string& model, const std::string& 
 void set_reward(io::Json& settings, const std::string& name, const std::string& reward, const std::string& unless) {
   settings[name] = reward.empty() ? unless : reward;
   const auto [kind, argument] = name_and_argument(reward);
+  const std::string place = reward_place(reward), label = argument.substr(place.size());
   std::error_code unknown;  // a long command is no path
-  if (argument.empty() || !std::filesystem::exists(argument, unknown)) return;
-  set_place(settings, name, argument, "");
-  settings[name] = kind + ":" + settings[name].get<std::string>();
+  if (place.empty() || !std::filesystem::exists(place, unknown)) return;
+  set_place(settings, name, place, "");
+  settings[name] = kind + ":" + settings[name].get<std::string>() + label;
+}
+
+std::string reward_place(const std::string& reward) {
+  const auto [kind, argument] = name_and_argument(reward);
+  return same_name(kind, "classifier") ? reward::classifier_place(argument).folder : argument;
 }
 
 std::vector<std::pair<std::string, std::string>> settings_as_texts(const io::Json& settings) {

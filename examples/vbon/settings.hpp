@@ -18,6 +18,10 @@ void set_model(io::Json& settings, const std::string& model, const std::string& 
 /// The same for the file or folder in a reward's argument, where it has one.
 void set_reward(io::Json& settings, const std::string& name, const std::string& reward, const std::string& unless);
 
+/// A reward's argument without the label that may stand behind a classifier's folder: the file or folder that is read,
+/// where the reward reads one.
+std::string reward_place(const std::string& reward);
+
 /// The settings as a report shows them.
 std::vector<std::pair<std::string, std::string>> settings_as_texts(const io::Json& settings);
 

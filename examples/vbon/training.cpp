@@ -14,7 +14,7 @@ void refuse_own_inputs(const AlignOptions& o, const train::RunFolder& run) {
                                    {"--prompts", o.prompts},
                                    {"--pairs", o.pairs},
                                    {"--evaluation-prompts", o.evaluation_prompts},
-                                   {"--reward", name_and_argument(o.reward).second}})
+                                   {"--reward", reward_place(o.reward)}})
     refuse_inside(run.path(), flag, path);
 }
 

@@ -18,6 +18,7 @@
 #include "vbon/model/encoder_checkpoint.hpp"
 #include "vbon/model/load.hpp"
 #include "vbon/reward/causal_scorer.hpp"
+#include "vbon/reward/classifier_place.hpp"
 #include "vbon/reward/concept.hpp"
 #include "vbon/reward/encoder_text.hpp"
 #include "vbon/reward/label.hpp"
@@ -32,7 +33,8 @@ struct ClassifierOptions {
 class Classifier {
  public:
   static constexpr std::string_view name = "classifier";
-  static constexpr std::string_view argument = "FOLDER of a Hugging Face sequence classifier";
+  static constexpr std::string_view argument =
+      "FOLDER of a Hugging Face sequence classifier, or FOLDER,label=NAME_OR_NUMBER";
 
   Classifier() = default;
   /// @throws RunError, FormatError, ConfigError: an unknown family, no classification head, an unknown label, several
@@ -49,7 +51,11 @@ class Classifier {
     reward.label_ = choose_label(config, reward.labels_, options.label, folder.string());
     return reward;
   }
-  static Classifier open(const std::string& folder) { return load(folder); }
+  /// @param place  "FOLDER" or "FOLDER,label=NAME_OR_NUMBER"
+  static Classifier open(const std::string& place) {
+    const auto [folder, label] = classifier_place(place);
+    return load(folder, {.label = label});
+  }
 
   Index label() const { return label_; }
   Index labels() const { return labels_; }

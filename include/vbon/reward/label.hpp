@@ -29,9 +29,20 @@ inline void label_reward_backward(View<const float> logit, Index label, double d
     dlogit[k] = static_cast<float>(k == label ? dreward : -dreward * std::exp(static_cast<double>(logit[k]) - others));
 }
 
+/// The labels by number, as id2label of a config names them; LABEL_0, ... where it does not.
+inline std::vector<std::string> label_names(const io::Json& config, Index labels) {
+  std::vector<std::string> names;
+  for (Index k = 0; k < labels; ++k) names.push_back("LABEL_" + std::to_string(k));
+  if (const io::Json* list = io::json_find(config, "id2label"); list != nullptr && list->is_object())
+    for (Index k = 0; k < labels; ++k)
+      if (const auto found = list->find(std::to_string(k)); found != list->end() && found->is_string())
+        names[static_cast<std::size_t>(k)] = found->get<std::string>();
+  return names;
+}
+
 /// The number of the label whose log-odds are the reward.
 /// @param wanted  name or number; empty: the positive one of two (by its name, otherwise 1)
-/// @param where   names the model in messages
+/// @param where   folder of the model, for messages
 /// @throws ConfigError for an unknown label, or several labels and none chosen
 inline Index choose_label(const io::Json& config, Index labels, const std::string& wanted, const std::string& where) {
   const auto lower = [](std::string text) {
@@ -39,12 +50,7 @@ inline Index choose_label(const io::Json& config, Index labels, const std::strin
       if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
     return text;
   };
-  std::vector<std::string> names;
-  for (Index k = 0; k < labels; ++k) names.push_back("LABEL_" + std::to_string(k));
-  if (const io::Json* list = io::json_find(config, "id2label"); list != nullptr && list->is_object())
-    for (Index k = 0; k < labels; ++k)
-      if (const auto found = list->find(std::to_string(k)); found != list->end() && found->is_string())
-        names[static_cast<std::size_t>(k)] = found->get<std::string>();
+  const std::vector<std::string> names = label_names(config, labels);
   std::string known;
   for (Index k = 0; k < labels; ++k) {
     const std::string& label = names[static_cast<std::size_t>(k)];
@@ -53,7 +59,8 @@ inline Index choose_label(const io::Json& config, Index labels, const std::strin
     known += (k > 0 ? ", " : "") + std::to_string(k) + " (" + label + ')';
   }
   require<ConfigError>(wanted.empty(), where, ": unknown label '", wanted, "'; known: ", known);
-  require<ConfigError>(labels <= 2, where, ": choose the label to reward; known: ", known);
+  require<ConfigError>(labels <= 2, where, ": choose the label to reward, as classifier:", where, ",label=", labels - 1,
+                       " (a number or a name); known: ", known);
   return labels - 1;
 }
 }  // namespace vbon::reward
