@@ -85,6 +85,7 @@ void AlignOptions::add_to(CLI::App& c) {
       "responses per backward pass at most; less needs less memory, and may be changed when a run is resumed "
       "(gradients then agree to rounding)",
       training);
+  c.add_flag("--recompute", recompute, recompute_help)->group(training);
   add("--checkpoint-every", checkpoint_every, "steps between checkpoints", training);
   add("--evaluate-every", evaluate_every, "steps between glances at 32 held-out prompts; 0: none", training);
   const char* adapter = "LoRA (train a small adapter instead of all weights)";

@@ -107,7 +107,8 @@ void print_memory(const InspectOptions& o, const model::Shape& shape, std::size_
       .references = sampling(256 / a.references, a.references, a.max_new_tokens),
       .step = sampling(a.step_prompts, job.samples.value_or(a.samples), a.max_new_tokens),
       .evaluation = sampling(eval::EvaluationOptions{}.batch, a.evaluation_samples, a.max_new_tokens),
-      .micro_batch = a.micro_batch};
+      .micro_batch = a.micro_batch,
+      .recompute = a.recompute};
   print_plan("memory to align", train::plan_alignment(model, alignment));
   alignment.lora_rank = a.lora.rank > 0 ? a.lora.rank : 8;
   model::Parameters layout;  // names and sizes only
@@ -285,6 +286,8 @@ void add_inspect(CLI::App& program, Job& job) {
   plan("--references", o->job.align.references, "responses of the reference per prompt")->capture_default_str();
   plan("--evaluation-samples", o->job.align.evaluation_samples, "responses per held-out prompt")->capture_default_str();
   plan("--micro-batch", o->job.align.micro_batch, "responses per backward pass at most")->capture_default_str();
+  c->add_flag("--recompute", o->job.align.recompute, "compute activations again in the backward pass, as of align")
+      ->group("The job whose memory is planned (defaults: of sample and align)");
   plan("--lora-rank", o->job.align.lora.rank, "rank of an adapter; 0: 8 is shown")->capture_default_str();
   plan("--lora-targets", o->job.align.lora.targets, "linear maps to adapt")->capture_default_str();
   add_common(*c, o->common);

@@ -66,6 +66,15 @@ void Policy::adapt(const LoraSettings& settings, RngKey key) {
   policy::add_adapter(model_->policy.model(), policy::LoraTargets::parse(settings.targets),
                       {.rank = settings.rank, .alpha = settings.alpha, .rank_stabilized = settings.rank_stabilized}, key);
 }
+void Policy::recompute() {
+  auto& policy = model_->policy;
+  const auto row = [&] { return model::kept_bytes_per_row(policy.shape(), policy.model().memory); };
+  // The bound on what is kept decides how a batch is cut, and so in which order gradients are summed: it shrinks with
+  // the bytes of a row.
+  const Index rows = policy.passes.activation_bytes / row();
+  policy.model().memory.recompute = true;
+  policy.passes.activation_bytes = rows * row();
+}
 Policy Policy::reference() const { return Policy(std::make_unique<Model>(Model{model_->policy.reference()})); }
 void Policy::save(const std::filesystem::path& folder, io::Dtype dtype) const {
   policy::save(model_->policy, folder, {.dtype = dtype});

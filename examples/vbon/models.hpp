@@ -68,6 +68,9 @@ class Policy {
   /// Freezes the weights; a new adapter is trained in their place.
   /// @throws ConfigError for settings that cannot work or name no linear map
   void adapt(const LoraSettings& settings, RngKey key);
+  /// From now on the backward pass computes the activations of a block again instead of keeping those of all. A pass takes
+  /// as many tokens as before: not a bit of the result changes.
+  void recompute();
   /// What the policy is held against: its weights without the adapter, shared; where there is none a clone.
   Policy reference() const;
   /// Writes a folder that transformers loads; of an adapted policy with the merged weights.

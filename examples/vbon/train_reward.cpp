@@ -18,7 +18,7 @@ struct TrainRewardOptions {
   Common common;
   // what is trained, on what
   std::string model, scores, pairs, held_out, out = "vbon-reward";
-  bool overwrite = false, new_head = false, head_only = false, end_token = false;
+  bool overwrite = false, new_head = false, head_only = false, end_token = false, recompute = false;
   double held_out_share = 0.1;
   // the loss
   std::string loss = "regression";
@@ -101,6 +101,7 @@ void TrainRewardOptions::add_to(CLI::App& c) {
                "examples per backward pass at most; less needs less memory, and may be changed when a run is resumed "
                "(gradients then agree to rounding)",
                training);
+  flag("--recompute", recompute, recompute_help, training);
   add("--learning-rate", learning_rate, "peak learning rate; by default 2e-5, with --head-only 1e-3", training);
   with_default("--decay", decay, "of the learning rate: constant, linear or cosine", training);
   with_default("--warmup", warmup, "steps of linear warm-up", training);
@@ -139,10 +140,12 @@ void TrainRewardOptions::check() const {
                                     {"--evaluate-every", evaluate_every}})
     check_count(name, value, 0);
   require<ConfigError>(clip > 0, "--clip > 0 expected (inf: no clipping), got ", clip);
+  require<ConfigError>(!recompute || !head_only,
+                       "--recompute has nothing to do with --head-only: no block has a backward pass; leave it out");
   optim::decay_from_name(decay);
 }
 
-/// --micro-batch and --checkpoint-every change no result and may change in a resumed run.
+/// --micro-batch, --recompute and --checkpoint-every change no result and may change in a resumed run.
 io::Json TrainRewardOptions::settings() const {
   io::Json all = {{"loss", reward::name_of(example_loss())},
                   {"threshold", threshold ? io::Json(*threshold) : io::Json("none")},
@@ -217,6 +220,12 @@ nlohmann::ordered_json json_of(const train::Metrics& metrics) {
 template <class Model>
 int run_training(const TrainRewardOptions& o, train::RunFolder& run, Model& model) {
   constexpr bool plain_turns = std::is_same_v<Model, reward::TrainableEncoder>;
+  if constexpr (requires { model.recompute(); }) {
+    if (o.recompute) model.recompute();
+  } else {
+    require<ConfigError>(!o.recompute, "--recompute: ", o.model,
+                         " is an encoder, which keeps its activations; to save memory lower --micro-batch or --max-length");
+  }
   reward::TrainingText text(model.tokenizer(), plain_turns, o.end_token);
   require<ConfigError>(o.max_length <= model.max_length(), "--max-length up to ", model.max_length(),
                        " expected, what this model reads; got ", o.max_length);

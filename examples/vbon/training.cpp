@@ -21,6 +21,7 @@ void refuse_own_inputs(const AlignOptions& o, const train::RunFolder& run) {
 Policy starting_policy(const AlignOptions& o) {
   Policy policy = Policy::load(o.model);
   if (o.lora.rank > 0) policy.adapt(o.lora, RngKey{o.common.seed, 0}.fold(105));
+  if (o.recompute) policy.recompute();
   policy.sampler().temperature = o.temperature;
   policy.sampler().max_new_tokens = o.max_new_tokens;
   return policy;

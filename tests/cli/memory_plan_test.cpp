@@ -49,14 +49,19 @@ TEST_CASE("the planned memory of sampling and aligning is within a tenth of the 
     REQUIRE(finished.code == 0);
     return finished.peak_megabytes;
   };
-  const auto plan = vbon(Arguments{"inspect", model, "--samples", "4", "--prompt-tokens", "4", "--prompt-count", "8",
-                                   "--step-prompts", "8", "--references", "16", "--micro-batch", "32", "--lora-rank", "8"} +
-                         sizes);
-  REQUIRE(plan.code == 0);
-  INFO(plan.out);
+  const auto plan_of = [&](const Arguments& more) {
+    const auto plan =
+        vbon(Arguments{"inspect", model, "--samples", "4", "--prompt-tokens", "4", "--prompt-count", "8", "--step-prompts",
+                       "8", "--references", "16", "--micro-batch", "32", "--lora-rank", "8"} +
+             sizes + more);
+    REQUIRE(plan.code == 0);
+    return plan.out;
+  };
+  const std::string plan = plan_of({});
+  INFO(plan);
 
   const double sampled = run({"sample", "--model", model, "--prompts", tiny_prompts, "--samples", "4"});
-  CHECK(planned(plan.out, "memory to sample") == Approx(sampled).epsilon(0.1));
+  CHECK(planned(plan, "memory to sample") == Approx(sampled).epsilon(0.1));
 
   const Arguments align = {"align",      "--model",
                            model,        "--reward",
@@ -73,9 +78,14 @@ TEST_CASE("the planned memory of sampling and aligning is within a tenth of the 
                            "0",          "--micro-batch",
                            "32"};
   const double adapted = run(align + Arguments{"--lora-rank", "8", "--out", (folder / "lora").string()});
-  CHECK(planned(plan.out, "with --lora-rank 8") == Approx(adapted).epsilon(0.1));
+  CHECK(planned(plan, "with --lora-rank 8") == Approx(adapted).epsilon(0.1));
   const double aligned = run(align + Arguments{"--out", (folder / "full").string()});
-  CHECK(planned(plan.out, "memory to align") == Approx(aligned).epsilon(0.1));
+  CHECK(planned(plan, "memory to align") == Approx(aligned).epsilon(0.1));
+
+  const auto less = plan_of({"--recompute"});
+  const double recomputed = run(align + Arguments{"--recompute", "--out", (folder / "recompute").string()});
+  CHECK(planned(less, "memory to align") < planned(plan, "memory to align"));
+  CHECK(planned(less, "memory to align") == Approx(recomputed).epsilon(0.1));
 }
 
 TEST_CASE("the planned memory of many short responses is within a tenth of what they add to the peak", "[cli][memory]") {

@@ -241,6 +241,9 @@ class TrainableCausalLm {
     network().score_backward(in.forest, in.row, loss);
   }
 
+  /// From now on backward() computes the activations of a block again instead of keeping those of all: less memory, the
+  /// same bits.
+  void recompute() { network().memory.recompute = true; }
   void train_head_only() {
     network().memory.keep_packed = false;  // once the states are known only the head is computed with
     network().parameters().freeze_before(network().network().head.place());

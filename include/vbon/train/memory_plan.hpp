@@ -42,6 +42,7 @@ struct PlannedAlignment {
   Index micro_batch = 64;
   std::vector<model::LoraModule> adapted = {};  // empty: all weights are trained
   Index lora_rank = 0;
+  bool recompute = false;  // MemoryOptions::recompute, in passes of as many rows
 };
 
 namespace detail {
@@ -146,7 +147,7 @@ inline MemoryPlan plan_alignment(const PlannedModel& m, const PlannedAlignment& 
                             {"KV cache", drawn.cache},
                             {"activations", drawn.activations + model::forward_bytes(s, policy_rows, forward) +
                                                 model::forward_bytes(s, reference_rows, forward) +
-                                                model::backward_bytes(s, backward, backward) +
+                                                model::backward_bytes(s, backward, backward, {.recompute = job.recompute}) +
                                                 model::kernel_bytes(s, m.threads, backward) + fixed}}}});
 }
 }  // namespace vbon::train
