@@ -7,7 +7,7 @@
 
 namespace vbon::test {
 namespace {
-const std::string text = "a very good film";
+const std::string film_text = "a very good film";
 
 /// A classifier of three labels with names of their own.
 void save_classifier(const std::filesystem::path& folder) {
@@ -17,7 +17,7 @@ void save_classifier(const std::filesystem::path& folder) {
   save_tiny_tokenizer(folder);
 }
 double score(const std::string& reward) {
-  const auto run = vbon({"score", "--reward", reward, "--text", text, "--quiet"});
+  const auto run = vbon({"score", "--reward", reward, "--text", film_text, "--quiet"});
   INFO(run.err);
   REQUIRE(run.code == 0);
   return rows(run.out).at(0).at("reward").get<double>();
@@ -35,7 +35,7 @@ TEST_CASE("the label of a classifier is chosen by name or number, and its odds a
   CHECK(score(spec + ",label=joy, or fun") == score(spec + ",label=2"));
 
   const auto refused = [&](const std::string& reward, const Arguments& parts) {
-    check_refused(vbon({"score", "--reward", reward, "--text", text}), "vbon score", parts);
+    check_refused(vbon({"score", "--reward", reward, "--text", film_text}), "vbon score", parts);
   };
   refused(spec, {"choose the label", spec + ",label=2", "0 (sad), 1 (neutral), 2 (joy, or fun)"});
   refused(spec + ",label=glad", {place, "unknown label 'glad'", "0 (sad)"});
@@ -48,7 +48,7 @@ TEST_CASE("a folder whose name looks like a label is a folder", "[cli][classifie
   const std::string place = (folder / "m,label=1").string();
   save_classifier(place);
   CHECK(score("classifier:" + place + ",label=0") != score("classifier:" + place + ",label=1"));
-  check_refused(vbon({"score", "--reward", "classifier:" + place, "--text", text}), "vbon score", {"choose the label"});
+  check_refused(vbon({"score", "--reward", "classifier:" + place, "--text", film_text}), "vbon score", {"choose the label"});
 }
 
 TEST_CASE("the label belongs to the settings of a run, and the content of the folder still does", "[cli][classifier]") {
