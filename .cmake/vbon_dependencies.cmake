@@ -53,3 +53,22 @@ macro(vbon_find_dependencies)
   vbon_find_library(pcre2 pcre2.h pcre2-8 libpcre2-dev)
   vbon_find_library(utf8proc utf8proc.h utf8proc libutf8proc-dev)
 endmacro()
+
+# For vbon::cuda: the CUDA runtime.
+macro(vbon_find_cuda_dependencies)
+  find_package(CUDAToolkit QUIET)
+  if(NOT TARGET CUDA::cudart)
+    list(APPEND vbon_missing "CUDA 12 or newer (set CUDAToolkit_ROOT to its folder)")
+  endif()
+endmacro()
+# vbon::vbon with its Cuda overloads, in files that nvcc compiles; others see the library as it is without them. Eigen stays
+# on the host. CMake before 3.26 does not know how to ask newer nvcc for C++20. Warning 554 is nvcc's own: a conversion of
+# View<const T> to itself is never called.
+macro(vbon_define_cuda)
+  if(NOT TARGET vbon::cuda)
+    add_library(vbon::cuda INTERFACE IMPORTED GLOBAL)
+    target_link_libraries(vbon::cuda INTERFACE vbon::vbon CUDA::cudart)
+    target_compile_definitions(vbon::cuda INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:VBON_WITH_CUDA=1;EIGEN_NO_CUDA>)
+    target_compile_options(vbon::cuda INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20$<SEMICOLON>-diag-suppress=554>)
+  endif()
+endmacro()

@@ -8,6 +8,7 @@
 #include <limits>
 #include <span>
 
+#include "vbon/core/config.hpp"
 #include "vbon/core/device.hpp"
 #include "vbon/core/error.hpp"
 #include "vbon/core/tensor.hpp"
@@ -122,3 +123,7 @@ void softmax(Cpu, View<const float> logit, View<float> out, float scale = 1) {
   });
 }
 }  // namespace vbon::kernel
+
+#if VBON_WITH_CUDA
+#include "vbon/kernel/cuda/softmax.cuh"
+#endif
