@@ -97,7 +97,8 @@ int decode(const DecodeOptions& o) {
   o.check();
   const AnyDecoder decoder =
       make_decoder(o.decoder, answer_of(o.answer_pattern));  // a wrong name or value is told before anything is loaded
-  if (!decoder.note.empty()) remark(o.common, decoder.note);
+  // A choice that a longer curve might change is told even under --quiet (spec methods 6.10).
+  if (!decoder.note.empty()) remark(decoder.doubtful ? Common{} : o.common, decoder.note);
   const reward::Any reward = open_reward(o.reward, o.common);
   decoder.open_value(o.common);
   Policy policy = Policy::load(o.model, o.adapter);

@@ -7,6 +7,7 @@
 #include "vbon/decode/registry.hpp"
 #include "vbon/eval/calibration.hpp"
 #include "vbon/io/utf8.hpp"
+#include "vbon/policy/peft.hpp"
 #include "vbon/text/tokenizer.hpp"
 
 namespace vbon::program {
@@ -85,9 +86,7 @@ AnyDecoder any_decoder(decode::TreeBon<> tree) {
   const auto dpo = std::make_shared<std::optional<Policy>>();
   any.on_model = [dpo, path](const std::string& model, Policy& policy) {
     const std::filesystem::path place = path;
-    const bool adapter =
-        std::filesystem::exists(place / "adapter_config.json") && !std::filesystem::exists(place / "config.json");
-    dpo->emplace(adapter ? Policy::load(model, place) : Policy::load(place));
+    dpo->emplace(policy::is_adapter(place) ? Policy::load(model, place) : Policy::load(place));
     require_same_vocabulary(policy, **dpo, path);
     require<ConfigError>((*dpo)->context() >= policy.context(), "decoder treebon: dpo=", path, " has a context of ",
                          (*dpo)->context(), " tokens, the model that samples ", policy.context(),
@@ -107,7 +106,8 @@ AnyDecoder any_decoder(decode::TreeBon<> tree) {
 }
 
 /// Steered by a value of its own, where one is named.
-AnyDecoder any_decoder(decode::ControlledDecoding<> guided) {
+template <template <class> class D>
+AnyDecoder any_decoder(D<decode::SameAsReward> guided) {
   const std::string spec = guided.value.named;
   AnyDecoder any = described(guided);
   if (spec.empty()) {
@@ -118,8 +118,7 @@ AnyDecoder any_decoder(decode::ControlledDecoding<> guided) {
   const auto value = std::make_shared<reward::Any>();
   any.on_start = [value, spec](const Common& common) { *value = open_reward(spec, common); };
   any.decode = [value, guided](Policy& policy, const reward::Any& reward, const Prompt& prompt, RngKey key) {
-    const decode::ControlledDecoding<reward::Any> by_value{.beta = guided.beta, .top_k = guided.top_k, .value = *value};
-    return by_value(policy, reward, prompt, key);
+    return guided.with_value(*value)(policy, reward, prompt, key);
   };
   return any;
 }
@@ -202,6 +201,7 @@ AnyDecoder hedged(const Hedge& hedge, const AnswerOf& answer_of) {
                                      : checked(decode::BestOfPoisson{.mu = best}, answer_of);
     draws = grid.largest;
     if (cut_largest) note += message("; the curve goes up to ", fewest, " draws, as many as a prompt has pairs");
+    any.doubtful = choice.at_end;
     if (choice.at_end)
       note += message("; this is the end of the curve, which may rise further: give ",
                       cut_largest ? "more pairs a prompt, or " : "", "a larger 'largest'");

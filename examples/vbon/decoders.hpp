@@ -13,6 +13,7 @@ struct AnyDecoder {
   std::string name;
   io::Json settings;       // "decoder", and "decoder.OPTION" for each of its options
   std::string note = {};   // how its settings were found, where they were not given
+  bool doubtful = false;   // they are at the end of what was looked at
   std::string dpo = {};    // a further model that its options name
   std::string value = {};  // a further reward that they name, as --reward would
   std::function<Decoded(Policy&, const reward::Any&, const Prompt&, RngKey)> decode = {};

@@ -347,6 +347,11 @@ TEST_CASE("hedging takes lambda of soft best-of-N and beta of pessimism from the
   const auto capped = note(right);
   CHECK(has(capped, "best_of_n with n = 4; the curve goes up to 4 draws, as many as a prompt has pairs; this is the end"));
   CHECK(has(capped, "give more pairs a prompt, or a larger 'largest'"));
+  const auto quiet = [&](const std::string& decoder) {
+    return vbon(decodes(decoder, {"--prompt", "the film", "--quiet"})).err;
+  };
+  CHECK(has(quiet(right), "this is the end of the curve"));
+  CHECK(quiet(mixed).empty());
   const auto beyond = note(right + ",largest=6");
   CHECK(has(beyond, "best_of_n with n = 6; this is the end of the curve, which may rise further: give a larger 'largest'"));
   CHECK(has(beyond, "beyond the 4 pairs that a prompt has the curve is an extrapolation"));
@@ -433,7 +438,8 @@ TEST_CASE("controlled decoding is steered by a value of its own and scored by th
   const TemporaryFolder folder;
   const std::string words = (folder / "words.txt").string();
   std::filesystem::copy_file(data_folder + "/tiny_lexicon.txt", words);
-  const std::string guided = "controlled_decoding:beta=0.01,top_k=0";
+  const std::string guided = GENERATE("controlled_decoding:beta=0.01,top_k=0", "controlled_blocks:k=6,block=1");
+  CAPTURE(guided);
   const auto same = one_row(guided + ",value=length:4"), plain = one_row(guided);
   CHECK(same.at("text") == plain.at("text"));
   CHECK(same.at("reward_calls") == plain.at("reward_calls"));

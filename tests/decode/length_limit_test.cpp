@@ -90,6 +90,12 @@ TEST_CASE("a value of its own is asked about prefixes, the reward about complete
     for (const auto& tokens : complete) CHECK((tokens.size() == 3 || ends(tokens)));
     CHECK(prefixes.size() + complete.size() == static_cast<std::size_t>(out.counters.reward_calls));
     cut = cut || out.answer().token.size() == 3;
+
+    prefixes.clear(), complete.clear();
+    const decode::ControlledBlocks<Recording> blocks{.k = 3, .block = 1, .value = {&prefixes, 1}};
+    CHECK(blocks(policy, Recording{&complete, 2}, prompt, {seed, 0}).reward() == 2);
+    for (const auto& tokens : prefixes) CHECK((tokens.size() < 3 && !ends(tokens)));
+    for (const auto& tokens : complete) CHECK((tokens.size() == 3 || ends(tokens)));
   }
   CHECK(cut);  // the limit was met
   // A response that ends is worth 1000 temperatures more than any prefix: it ends at once.
@@ -99,6 +105,10 @@ TEST_CASE("a value of its own is asked about prefixes, the reward about complete
   decode::ControlledDecoding<> named;
   named.value.named = "length";
   CHECK_THROWS_AS(named(policy, NoReward{}, prompt, {3, 0}), ConfigError);
+  decode::ControlledBlocks<> named_blocks;
+  named_blocks.value.named = "length";
+  CHECK_THROWS_WITH(named_blocks(policy, NoReward{}, prompt, {3, 0}),
+                    Catch::Contains("controlled_blocks: value = 'length'"));
 }
 
 TEST_CASE("a round of IAD that no longer fits the context ends the rounds, with a note", "[decode]") {

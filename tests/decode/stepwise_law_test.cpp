@@ -103,7 +103,14 @@ TEST_CASE("token guidance by the soft value samples the tilted law; blocks follo
   std::vector<double> law;
   for (const auto& row : decode::controlled_block_law({first, second, reward}, 3).joint)
     law.insert(law.end(), row.begin(), row.end());
-  CHECK(follows(s.counts(decode::ControlledBlocks{.k = 3, .block = 1}), law));
+  CHECK(follows(s.counts(decode::ControlledBlocks<>{.k = 3, .block = 1}), law));
+
+  // A value of its own is asked of prefixes alone: what it says of whole responses does not count.
+  TabularProblem other = s.problem;
+  for (auto& row : other.reward) std::fill(row.begin(), row.end(), -7.0);
+  const TableReward prefixes{&other, s.reward.of_prefix};
+  s.reward.of_prefix = [](std::span<const TokenId>) { return 0.0; };
+  CHECK(follows(s.counts(decode::ControlledBlocks<>{.k = 3, .block = 1}.with_value(prefixes)), law));
 }
 
 TEST_CASE("IAD follows its Markov chain", "[decode]") {

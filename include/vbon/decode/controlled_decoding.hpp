@@ -6,17 +6,28 @@
 // reward says of them, unless a value of their own is given. Source: Mudgal et al., arXiv 2310.17022.
 #pragma once
 #include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
 
 #include "vbon/decode/particles.hpp"
 
 namespace vbon::decode {
 /// The reward itself values prefixes.
 struct SameAsReward {
-  std::string named = {};  // for programs: the name of another one, with which they run ControlledDecoding<reward::Any>
+  std::string named = {};  // for programs: the name of another one, for which they ask with_value()
   void each_option(auto&& f) {
     f("value", named, "what values prefixes, as --reward names it, without commas; empty: the reward does");
   }
 };
+
+namespace detail {
+/// @throws ConfigError where a name stands for a value that a program must open
+inline void require_no_name(const SameAsReward& value, std::string_view name) {
+  require<ConfigError>(value.named.empty(), name, ": value = '", value.named,
+                       "' is the name of a reward that a program opens; in code use with_value()");
+}
+}  // namespace detail
 
 /// @tparam Value  a Reward over prefixes, on the scale of the reward: it is the reward's mean or soft value that makes the
 ///                law right
@@ -32,6 +43,11 @@ struct ControlledDecoding {
     f("beta", beta, "temperature of the value, > 0");
     f("top_k", top_k, "next tokens that are valued, >= 0; 0: all");
     if constexpr (requires { value.each_option(f); }) value.each_option(f);
+  }
+  /// The same with a value of prefixes.
+  template <class V>
+  ControlledDecoding<V> with_value(V other) const {
+    return {.beta = beta, .top_k = top_k, .value = std::move(other)};
   }
   /// @throws DomainError for beta <= 0, top_k < 0
   void check() const {
@@ -81,8 +97,7 @@ struct ControlledDecoding {
                              const std::vector<std::vector<TokenId>>& prefix, const std::vector<bool>& ended,
                              bool last) const {
     if constexpr (std::is_same_v<Value, SameAsReward>) {
-      require<ConfigError>(value.named.empty(), "controlled_decoding: value = '", value.named,
-                           "' is the name of a reward that a program opens; in code use ControlledDecoding<Value>");
+      detail::require_no_name(value, name);
       return score_tokens(policy, reward, prompt, prefix, ended);
     } else {
       std::vector<double> out(prefix.size());
@@ -116,16 +131,25 @@ struct ControlledDecoding {
   }
 };
 
-/// Best of K blocks by the reward of what there is so far, block after block; K = 1 is the policy.
+/// Best of K blocks by the value of what there is so far, block after block; K = 1 is the policy.
+/// @tparam Value  as of ControlledDecoding
+template <class Value = SameAsReward>
 struct ControlledBlocks {
   static constexpr std::string_view name = "controlled_blocks";
   static constexpr std::string_view about = "block by block, the best of K continuations by the reward of the text so far";
   static constexpr bool ranks_only = true;
   Index k = 4;
   Index block = 8;
+  Value value = {};
   void each_option(auto&& f) {
     f("k", k, "continuations tried for each block, >= 1");
     f("block", block, "tokens of a block, >= 1");
+    if constexpr (requires { value.each_option(f); }) value.each_option(f);
+  }
+  /// The same with a value of prefixes.
+  template <class V>
+  ControlledBlocks<V> with_value(V other) const {
+    return {.k = k, .block = block, .value = std::move(other)};
   }
   /// @throws DomainError for settings outside the ranges above
   void check() const {
@@ -138,6 +162,10 @@ struct ControlledBlocks {
   Decoded operator()(P& policy, const R& reward, const Prompt& prompt, RngKey key) const {
     check();
     Particles<P, R> particles(policy, reward, prompt, k, key);
+    if constexpr (std::is_same_v<Value, SameAsReward>)
+      detail::require_no_name(value, name);
+    else
+      particles.value_prefixes_by(value);
     return steer(
         particles, [&](auto& s) { s.extend(block); }, by_reward,
         [&](auto& s) -> std::optional<Index> {

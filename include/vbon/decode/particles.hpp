@@ -6,10 +6,12 @@
 #pragma once
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <numeric>
 #include <optional>
 #include <span>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -103,26 +105,16 @@ class Particles {
   auto& session() { return session_; }
   void count_tokens(Index tokens) { counters_.tokens += tokens; }
 
+  /// From now on score() takes what can still grow to `value`, a reward over prefixes that outlives the particles.
+  template <Reward V>
+  void value_prefixes_by(const V& value) {
+    value_.of = [&value](const RolloutBatch& batch) { return value(batch); };
+  }
   /// Scores of all particles; what has not grown since the last call keeps its score without a new one.
   const std::vector<double>& score() {
-    std::vector<std::vector<TokenId>> responses;
-    std::vector<bool> finished;
-    std::vector<std::size_t> which;
-    for (std::size_t i = 0; i < score_.size(); ++i) {
-      const policy::Draft& draft = drafts()[i];
-      if (scored_[i] == static_cast<Index>(draft.token.size())) continue;
-      responses.push_back(draft.token);
-      finished.push_back(draft.finished);
-      which.push_back(i);
-    }
-    if (which.empty()) return score_;
-    const std::vector<double> value = score_tokens(*policy_, *reward_, prompt_, responses, finished);
-    for (std::size_t i = 0; i < which.size(); ++i) {
-      score_[which[i]] = value[i];
-      scored_[which[i]] = static_cast<Index>(responses[i].size());
-    }
-    counters_.reward_calls += static_cast<Index>(which.size());
-    return score_;
+    if (!value_.of) return score_those([](const policy::Draft&) { return true; }, *reward_);
+    score_those([](const policy::Draft& draft) { return !draft.live; }, *reward_);
+    return score_those([](const policy::Draft& draft) { return draft.live; }, value_);
   }
 
   /// Goes on with these particles, in this order; scores and log-weights move along.
@@ -156,6 +148,32 @@ class Particles {
   }
 
  private:
+  struct PrefixValue {
+    static constexpr std::string_view name = "value of prefixes";
+    std::function<Array(const RolloutBatch&)> of = {};  // empty: the reward
+    Array operator()(const RolloutBatch& batch) const { return of(batch); }
+  };
+  template <class Which, class By>
+  const std::vector<double>& score_those(const Which& wanted, const By& by) {
+    std::vector<std::vector<TokenId>> responses;
+    std::vector<bool> finished;
+    std::vector<std::size_t> which;
+    for (std::size_t i = 0; i < score_.size(); ++i) {
+      const policy::Draft& draft = drafts()[i];
+      if (scored_[i] == static_cast<Index>(draft.token.size()) || !wanted(draft)) continue;
+      responses.push_back(draft.token);
+      finished.push_back(draft.finished);
+      which.push_back(i);
+    }
+    if (which.empty()) return score_;
+    const std::vector<double> value = score_tokens(*policy_, by, prompt_, responses, finished);
+    for (std::size_t i = 0; i < which.size(); ++i) {
+      score_[which[i]] = value[i];
+      scored_[which[i]] = static_cast<Index>(responses[i].size());
+    }
+    counters_.reward_calls += static_cast<Index>(which.size());
+    return score_;
+  }
   Index total_tokens() const {
     Index total = 0;
     for (const policy::Draft& draft : drafts()) total += static_cast<Index>(draft.token.size());
@@ -169,6 +187,7 @@ class Particles {
 
   P* policy_;
   const R* reward_;
+  PrefixValue value_;  // of what can still grow
   Prompt prompt_;
   RngKey key_;
   decltype(std::declval<P&>().open(std::span<const Prompt>(), Index{1})) session_;

@@ -16,5 +16,5 @@
 
 namespace vbon::decode {
 using Registry = std::tuple<BestOfN, SoftBestOfN, BestOfPoisson, Rejection, Pessimism, SpeculativeRejection, TreeBon<>, Smc,
-                            ControlledDecoding<>, ControlledBlocks, Iad, MajorityVote>;
+                            ControlledDecoding<>, ControlledBlocks<>, Iad, MajorityVote>;
 }  // namespace vbon::decode
