@@ -49,6 +49,10 @@ void write_report(const Common& common, const std::filesystem::path& folder, con
                  ? "efficiency -: " + std::string(eval::no_efficiency)
                  : "efficiency " + fixed(e.efficiency) + ": of the win-rate gain that best-of-N has at this KL (" +
                        fixed(e.ideal_win_rate) + ")");
+  if (!std::isnan(e.best_win_rate.value))
+    print_line("best of " + message(e.n) + " against best of " + message(e.n) + ": " + fixed(e.best_win_rate.value) + " " +
+               interval(e.best_win_rate) + "; worst against worst: " + fixed(e.worst_win_rate.value) + " " +
+               interval(e.worst_win_rate));
   print_line("report: " + (folder / "report.html").string());
 }
 

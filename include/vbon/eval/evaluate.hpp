@@ -67,6 +67,8 @@ struct Evaluation {
   double theory_win_rate = 0;    // N / (N + 1)
   double theory_kl = 0;          // log N - (N - 1) / N
   double ideal_win_rate = 0;     // best-of-N', N' of any size, at the measured KL
+  Estimate best_win_rate;        // best of N of the policy against best of N of the reference; NaN for fewer samples
+  Estimate worst_win_rate;       // worst of N against worst of N, likewise
   double efficiency = 0;         // (W - 1/2) / (ideal - 1/2); NaN below least_kl, where both are noise around 0
   std::vector<SampleText> text;
 };
@@ -232,6 +234,15 @@ Evaluation evaluate(P& policy, P& reference, const R& reward, std::span<const Pr
   out.aligned.win = win_rate_per_prompt(std::span<const std::vector<double>>(out.aligned.reward),
                                         std::span<const std::vector<double>>(out.reference.reward));
   out.aligned.win_rate = detail::estimate(out.aligned.win);
+  std::vector<double> best, worst;
+  for (std::size_t p = 0; p < prompts.size(); ++p) {
+    const auto &ours = out.aligned.reward[p], &theirs = out.reference.reward[p];
+    const bool enough = options.n <= static_cast<double>(std::min(ours.size(), theirs.size()));
+    best.push_back(enough ? best_of_n_win_rate(ours, theirs, options.n) : NAN);
+    worst.push_back(enough ? worst_of_n_win_rate(ours, theirs, options.n) : NAN);
+  }
+  out.best_win_rate = detail::estimate(best);
+  out.worst_win_rate = detail::estimate(worst);
   out.kl = detail::mean_error(kl);
   out.kl_k1 = detail::mean_error(k1);
   out.kl_k3 = detail::mean_error(k3);

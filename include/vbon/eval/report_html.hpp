@@ -117,6 +117,15 @@ inline std::string figure(const Plot& plot, const std::string& caption, const st
                             : drawn.svg) +
          "<figcaption><b>" + escape_html(plot.title) + "</b>" + caption + "</figcaption></figure>\n";
 }
+inline std::string with_interval(const Estimate& e) {
+  return fixed(e.value) + (has_interval(e) ? " (" + range(e) + ")" : "");
+}
+/// How the policy compares where both are decoded the same way.
+inline std::string both_decoded(const Evaluation& e) {
+  if (std::isnan(e.best_win_rate.value)) return "";
+  return " Where both the policy and the reference draw " + message(e.n) + " and keep the best, the policy's win rate is " +
+         with_interval(e.best_win_rate) + "; where both keep the worst, " + with_interval(e.worst_win_rate) + ".";
+}
 inline std::string arm_row(const Arm& arm, const char* color, const std::string& kl, bool reference) {
   return "<tr><th><span class=\"dot\" style=\"background:" + std::string(color) + "\"></span>" + escape_html(arm.name) +
          "</th><td class=\"n\">" + fixed(arm.mean_reward.value) + "</td><td class=\"n\">" + range(arm.mean_reward) +
@@ -185,7 +194,8 @@ inline HtmlReport report_html(const Evaluation& e, const ReportContext& context,
        "responses; by sampled log-ratios it is " +
        with_error(e.kl_k1) + " (k1) and " + with_error(e.kl_k3) +
        " (k3). Best-of-N is the reference pool, weighted by the probability of being the best of a random "
-       "N-subset.</p>\n<div class=\"two\" style=\"margin-top:20px\">\n";
+       "N-subset." +
+       both_decoded(e) + "</p>\n<div class=\"two\" style=\"margin-top:20px\">\n";
   h += figure(frontier_plot(e),
               "The curve is what best-of-N reaches as N grows. Closer to it is better at the same divergence.", plots,
               out.problems);

@@ -33,6 +33,8 @@ inline nlohmann::ordered_json report_json(const Evaluation& e) {
                                 {"samples", e.samples},
                                 {"reference_samples", e.reference_samples},
                                 {"win_rate", to_json(e.aligned.win_rate)},
+                                {"best_of_n_win_rate", to_json(e.best_win_rate)},
+                                {"worst_of_n_win_rate", to_json(e.worst_win_rate)},
                                 {"kl", to_json(e.kl)},
                                 {"kl_k1", to_json(e.kl_k1)},
                                 {"kl_k3", to_json(e.kl_k3)},
