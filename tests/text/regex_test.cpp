@@ -43,6 +43,8 @@ TEST_CASE("classes are read as Oniguruma does", "[text][regex]") {
 TEST_CASE("a pattern that does not compile is named, one that runs away is stopped", "[text][regex][error]") {
   CHECK_THROWS_WITH(Regex("([", "tokenizer.json"), Catch::Matchers::Contains("tokenizer.json: the regular expression (["));
   CHECK_THROWS_AS(matches("(x+x+)+[yz]", std::string(64, 'x')), RunError);
+  CHECK_THROWS_WITH(matches("(x+x+)+[yz]", std::string(64, 'x')),
+                    Catch::Matchers::Contains("test: the regular expression (x+x+)+[yz] takes more steps"));
 }
 TEST_CASE("long runs match without deep recursion", "[text][regex]") {
   CHECK(matches(R"(\s+(?!\S)|\s+)", std::string(1'000'000, ' ') + "x").size() == 2);

@@ -60,7 +60,7 @@ class GgufFile {
   bool has(const std::string& key) const { return metadata_.contains(key); }
   const GgufValue& value(const std::string& key) const {
     const auto found = metadata_.find(key);
-    require<FormatError>(found != metadata_.end(), path(), ": the key \"", key, "\" is missing");
+    require<FormatError>(found != metadata_.end(), path(), ": the key \"", key, "\" is missing; convert the model again");
     return found->second;
   }
   /// A number, flag or string. Integers convert to each other where the value fits, F32 and F64 too.

@@ -103,7 +103,8 @@ class ConfigReader {
   }
   const Json& demand(Names names) const {
     const Json* value = find(names);
-    require<ConfigError>(value != nullptr, source_, ": ", *names.begin(), " is missing");
+    require<ConfigError>(value != nullptr, source_, ": ", *names.begin(),
+                         " is missing; restore the file as its checkpoint has it");
     return *value;
   }
   std::string wrong(Names names, std::string_view expected, const Json& value) const {

@@ -80,7 +80,8 @@ class Regex {
   Regex() = default;
   /// @param where  names the pattern in messages
   /// @throws FormatError when the pattern does not compile
-  Regex(std::string_view pattern, std::string_view where) {
+  Regex(std::string_view pattern, std::string_view where)
+      : name_(std::make_shared<const std::string>(message(where, ": the regular expression ", pattern))) {
     std::string translated;
     try {
       translated = detail::translate_pattern(pattern);
@@ -92,8 +93,7 @@ class Regex {
     code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(), PCRE2_UTF | PCRE2_UCP,
                               &error, &at, nullptr),
                 pcre2_code_free);
-    if (!code_)
-      throw FormatError(message(where, ": the regular expression ", pattern, " does not compile: ", error_text(error)));
+    if (!code_) throw FormatError(message(*name_, " does not compile: ", error_text(error)));
     pcre2_jit_compile(code_.get(), PCRE2_JIT_COMPLETE);  // where this fails, the interpreter serves
     // A hostile pattern may backtrack for ever; these bounds end it with an error.
     context_.reset(pcre2_match_context_create(nullptr), pcre2_match_context_free);
@@ -116,7 +116,9 @@ class Regex {
         found = pcre2_match(code_.get(), subject, text.size(), at, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, data.get(),
                             context_.get());
       if (found == PCRE2_ERROR_NOMATCH) return;
-      if (found < 0) throw RunError(message("text::Regex: matching failed: ", error_text(found)));
+      if (found < 0)
+        throw RunError(message(*name_, " takes more steps or memory than matching may: ", error_text(found),
+                               "; one without repetitions inside repetitions is expected"));
       const PCRE2_SIZE* bounds = pcre2_get_ovector_pointer(data.get());
       const std::size_t begin = bounds[0], end = bounds[1];  // visit may match on its own
       if (end > begin) visit(begin, end);
@@ -134,6 +136,7 @@ class Regex {
     const int length = pcre2_get_error_message(code, buffer, sizeof buffer);
     return {reinterpret_cast<const char*>(buffer), static_cast<std::size_t>(std::max(length, 0))};
   }
+  std::shared_ptr<const std::string> name_;  // for messages
   std::shared_ptr<pcre2_code> code_;
   std::shared_ptr<pcre2_match_context> context_;
 };
