@@ -49,8 +49,8 @@ void with_objective(const std::string& spec, const ObjectiveDefaults& defaults, 
         if (own_n) set_option(who + ": option n", n, *own_n);
         constexpr auto most = static_cast<double>(most_of_anything);
         require<ConfigError>(!std::is_integral_v<Field> || (n == std::floor(n) && n >= 1 && n <= most), who,
-                             " takes a whole N in [1, ", most_of_anything, "], got ", n, "; give another --n or ", rule.name,
-                             ":", option, "=WHOLE");
+                             " takes a whole N in [1, ", most_of_anything, "], got ", own_n ? *own_n : option_text(n),
+                             "; give another --n or ", rule.name, ":", option, "=WHOLE");
         field = static_cast<Field>(n);
       }
     });

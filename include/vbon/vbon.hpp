@@ -24,6 +24,7 @@
 #include "vbon/model/score.hpp"
 #include "vbon/reward/callable.hpp"
 #include "vbon/reward/ensemble.hpp"
+#include "vbon/reward/memory_plan.hpp"
 #include "vbon/reward/registry.hpp"
 
 // Or one is trained for the purpose, on scores or preferences.

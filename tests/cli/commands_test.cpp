@@ -84,21 +84,6 @@ TEST_CASE("a model evaluated against itself wins half at no divergence", "[cli]"
   CHECK(has(text_of(folder / "e" / "report.html"), "</html>"));
 }
 
-TEST_CASE("inspect tells family, sizes and tokenizer, and what is known by name", "[cli]") {
-  const auto model = vbon({"inspect", tiny_model, "--tensors"});
-  INFO(model.err);
-  CHECK(model.code == 0);
-  for (const std::string part : {"llama", "2 of width 32", "model.embed_tokens.weight", "64 tokens"})
-    CHECK(has(model.out, part));
-  const auto too_long = vbon({"inspect", tiny_model, "--prompt-tokens", "40", "--max-new-tokens", "30"});
-  CHECK(too_long.code == 0);
-  for (const char* said : {"no plan", "40 tokens (--prompt-tokens)", "30 (--max-new-tokens)", "context of 64"})
-    CHECK(has(too_long.out, said));
-  CHECK(has(vbon({"inspect", "objectives"}).out, "vbon_bound"));
-  CHECK(has(vbon({"inspect", "estimators"}).out, "harmonic"));
-  CHECK(has(vbon({"inspect", "rewards"}).out, "process"));
-}
-
 TEST_CASE("an evaluation folder belongs to its settings", "[cli][error][resume]") {
   const TemporaryFolder folder;
   const auto evaluate = [&](const Arguments& more) {

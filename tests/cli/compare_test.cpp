@@ -246,7 +246,7 @@ TEST_CASE("the exact comparison takes settings and refuses methods without an op
                 {"takes a whole N in [1, 1000000], got 2.5", "bond:forward_n=WHOLE"});
   for (const char* n : {"inf", "1e300", "-inf", "2.5"})
     check_refused(vbon({"compare", "--tabular", "--methods", std::string("bond:n=") + n}), "vbon compare",
-                  {"takes a whole N", std::string("got ").append(n == std::string("1e300") ? "1e+300" : n)});
+                  {"takes a whole N", std::string("got ") + n});
   CHECK(vbon({"compare", "--tabular", "--methods", "bond:forward_n=3", "bond:n=2.5,forward_n=2", "--n", "2.5", "--outcomes",
               "5"})
             .code == 0);

@@ -1,42 +1,8 @@
 // What `vbon inspect` plans is what `vbon sample` and `vbon align` then hold.
-#include <filesystem>
-#include <fstream>
-#include <random>
-
-#include "cli/support.hpp"
+#include "cli/memory_support.hpp"
 #include "support/skip.hpp"
-#include "vbon/model/save.hpp"
 
 namespace vbon::test {
-namespace {
-/// A random checkpoint that is large beside the program itself: 21 million parameters.
-void make_checkpoint(const std::filesystem::path& folder) {
-  model::Shape shape;
-  shape.vocab = 4096;
-  shape.width = 512;
-  shape.layers = 6;
-  shape.heads = 8;
-  shape.kv_heads = 4;
-  shape.head_dim = shape.rope.dim = 64;
-  shape.inner = 1536;
-  shape.context = 256;
-  shape.tied = true;
-  model::apply_family(model::find_family("llama"), shape);
-  model::CausalLm model(shape);
-  std::minstd_rand random(1);
-  for (float& value : model.parameters().values()) value = (static_cast<float>(random() % 2048) - 1024.0f) * 0x1p-15f;
-  model::save_causal_lm(model, folder);
-  for (const char* file : {"tokenizer.json", "tokenizer_config.json"})
-    std::filesystem::copy_file(tiny_model + "/" + file, folder / file);
-}
-/// "NAME   123 MB (...": 123.
-double planned(const std::string& out, const std::string& name) {
-  const auto at = out.find("\n" + name);
-  REQUIRE(at != std::string::npos);
-  return std::stod(out.substr(at + 1 + name.size()));
-}
-}  // namespace
-
 TEST_CASE("the planned memory of sampling and aligning is within a tenth of the peak", "[cli][memory]") {
   if (sanitized) return skip("memory plan: a sanitizer's own memory is part of the peak");
   const TemporaryFolder folder;

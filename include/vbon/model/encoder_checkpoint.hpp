@@ -51,6 +51,19 @@ inline Index read_labels(const ConfigReader& config, const io::ShardedSafetensor
 }
 }  // namespace detail
 
+/// The shape that a folder's config.json describes, with the labels of the head in its weights.
+/// @throws ConfigError for an unknown family or impossible sizes, FormatError for more layers than there are tensors
+inline EncoderShape read_encoder_shape(const ConfigReader& config, const io::ShardedSafetensors& file) {
+  const EncoderFamily family = find_encoder_family(config.text({"model_type"}));
+  EncoderShape shape = family.shape(config);
+  shape.labels = detail::read_labels(config, file, family.names);
+  // A config that promises more layers than the file has tensors must not make us reserve them.
+  require<FormatError>(shape.layers <= static_cast<Index>(file.names().size()), config.source(), ": ", shape.layers,
+                       " layers promised, but the weights hold only ", file.names().size(), " tensors");
+  check(shape, config.source());
+  return shape;
+}
+
 struct EncoderCheckpoint {
   Encoder encoder;
   Json config;                       // as it was read
@@ -68,17 +81,12 @@ struct EncoderCheckpoint {
     const ConfigReader config(json, path.string());
     const EncoderFamily family = find_encoder_family(config.text({"model_type"}));
     const auto file = io::ShardedSafetensors::open(folder);
-    EncoderShape shape = family.shape(config);
-    shape.labels = detail::read_labels(config, file, family.names);
+    EncoderShape shape = read_encoder_shape(config, file);
     const bool new_head = head.wanted(shape.labels);
     if (new_head) {
       shape.labels = head.labels;
       write_classifier(json, std::string(family.class_name) + "ForSequenceClassification", shape.labels);
     }
-    // A config that promises more layers than the file has tensors must not make us reserve them.
-    require<FormatError>(shape.layers <= static_cast<Index>(file.names().size()), path.string(), ": ", shape.layers,
-                         " layers promised, but the weights hold only ", file.names().size(), " tensors");
-    check(shape, path.string());
     if (const auto more = detail::stored_name(file, family.names.tensor(EncoderSlot::query, shape.layers) + ".weight",
                                               family.names.prefix))
       throw FormatError(message(file.path(), ": tensor \"", *more, "\" contradicts ", path.string(), ", which says ",

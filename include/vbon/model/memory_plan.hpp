@@ -4,6 +4,9 @@
 // causal_lm.hpp, kv_cache.hpp and the kernels take, counted rather than measured.
 #pragma once
 #include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "vbon/kernel/token_log_prob.hpp"
 #include "vbon/model/activations.hpp"
@@ -12,6 +15,17 @@
 #include "vbon/model/registry.hpp"
 
 namespace vbon::model {
+/// What is held at once, taken apart.   [bytes]
+struct MemoryPlan {
+  std::string stage;
+  std::vector<std::pair<std::string, Index>> part;
+  Index bytes() const {
+    Index sum = 0;
+    for (const auto& [name, size] : part) sum += size;
+    return sum;
+  }
+};
+
 namespace detail {
 constexpr Index float_bytes = static_cast<Index>(sizeof(float));
 }
@@ -23,6 +37,12 @@ struct WeightSizes {
   Index early = 0;   // [bytes] the parameters that a forward pass needs beside that copy
 };
 
+/// A linear map as the matrix kernel keeps it.   [bytes]
+inline Index packed_bytes(Index outputs, Index inputs) {
+  constexpr Index panel = kernel::PackedMatrix<float>::width;
+  return (outputs + panel - 1) / panel * panel * inputs * detail::float_bytes;
+}
+
 /// @param gguf  of a model in a GGUF file
 inline WeightSizes weight_sizes(const Shape& shape, bool gguf) {
   Parameters parameters;  // laid out, never filled
@@ -32,10 +52,7 @@ inline WeightSizes weight_sizes(const Shape& shape, bool gguf) {
   const auto later = read_by_linear_maps_alone(network, gguf);
   for (std::size_t i = 0; i < later.size(); ++i)
     if (!later[i]) sizes.early += parameters.list()[i].size() * detail::float_bytes;
-  constexpr Index panel = kernel::PackedMatrix<float>::width;
-  network.for_each_linear([&](const Linear& linear) {
-    sizes.packed += (linear.outputs() + panel - 1) / panel * panel * linear.inputs() * detail::float_bytes;
-  });
+  network.for_each_linear([&](const Linear& linear) { sizes.packed += packed_bytes(linear.outputs(), linear.inputs()); });
   return sizes;
 }
 

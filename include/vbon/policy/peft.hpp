@@ -26,16 +26,24 @@
 #include "vbon/policy/lora.hpp"
 
 namespace vbon::policy {
-namespace detail {
 inline constexpr const char* peft_config_file = "adapter_config.json";
 inline constexpr const char* peft_tensor_file = "adapter_model.safetensors";
-inline constexpr std::string_view peft_prefix = "base_model.model.";
 
+/// True for a folder with an adapter and no model of its own.
+inline bool is_adapter(const std::filesystem::path& folder) {
+  return std::filesystem::exists(folder / peft_config_file) && !std::filesystem::exists(folder / "config.json");
+}
+
+/// What an adapter_config.json says.
 struct PeftConfig {
   model::LoraOptions options;
   LoraTargets targets, excluded;
   bool excludes = false;
+  std::string base;  // name or folder of the base model; empty: not said
 };
+
+namespace detail {
+inline constexpr std::string_view peft_prefix = "base_model.model.";
 
 /// An entry that says nothing: peft writes all of them, mostly so.
 inline bool is_neutral(const io::Json& value) {
@@ -55,7 +63,33 @@ inline LoraTargets read_targets(const io::Json& value, const std::string& where)
   return targets;
 }
 
-inline PeftConfig read_peft_config(const std::filesystem::path& file) {
+/// peft adapts embeddings too, and whatever else the config names: nothing of it may pass unnoticed.
+/// @throws ConfigError naming a module of the base that is a target and no linear map of its blocks
+inline void refuse_other_targets(const model::CausalLm& model, const PeftConfig& config, const std::string& file) {
+  const ModuleMatch wanted(config.targets, file + ": target_modules");
+  const ModuleMatch excluded(config.excluded, file + ": exclude_modules");
+  const auto linear = model::lora_modules(model.parameters(), model.network());
+  for (const auto& parameter : model.parameters().list()) {
+    const std::string module = parameter.name.substr(0, parameter.name.rfind('.'));
+    const bool adapted = std::any_of(linear.begin(), linear.end(), [&](const auto& m) { return m.name == module; });
+    require<ConfigError>(adapted || !wanted(module) || excluded(module), file, ": target_modules names ", module,
+                         "; only linear maps of the blocks can be adapted (", known_modules(linear), ")");
+  }
+}
+
+inline std::string peft_name(const model::LoraModule& module, char letter) {
+  return std::string(peft_prefix) + module.name + ".lora_" + letter + ".weight";
+}
+}  // namespace detail
+
+/// @throws RunError for a folder without it, FormatError, ConfigError naming the entry: another method than LoRA, or a
+///         variant of it that is not supported
+inline PeftConfig read_peft_config(const std::filesystem::path& folder) {
+  require<RunError>(std::filesystem::is_directory(folder), "adapter: ", folder.string(),
+                    std::filesystem::exists(folder) ? ": a folder with adapter_config.json expected" : ": no such folder");
+  const auto file = folder / peft_config_file;
+  require<RunError>(std::filesystem::exists(file), "adapter: ", folder.string(), " holds no ", peft_config_file,
+                    "; give a folder of peft, or 'adapter' of a run of vbon align with --lora-rank");
   const io::Json json = io::read_json(file);
   const model::ConfigReader config(json, file.string());
   const std::string type = config.text({"peft_type"});
@@ -89,7 +123,7 @@ inline PeftConfig read_peft_config(const std::filesystem::path& file) {
                                                         "megatron_core",
                                                         "qalora_group_size"};
   for (const auto& [name, value] : json.items())
-    require<ConfigError>(understood.contains(name) || is_neutral(value), file.string(), ": ", name, " = ",
+    require<ConfigError>(understood.contains(name) || detail::is_neutral(value), file.string(), ": ", name, " = ",
                          io::excerpt(value.dump(-1, ' ', true, io::Json::error_handler_t::replace)),
                          " is not supported; an adapter without it is");
 
@@ -98,35 +132,19 @@ inline PeftConfig read_peft_config(const std::filesystem::path& file) {
                  .alpha = config.number_or({"lora_alpha"}, 8),
                  .rank_stabilized = config.flag_or({"use_rslora"}, false)};
   require<ConfigError>(out.options.rank >= 1, file.string(), ": r >= 1 expected, got ", out.options.rank);
+  if (const io::Json* base = io::json_find(json, "base_model_name_or_path"); base != nullptr && base->is_string())
+    out.base = base->get<std::string>();
   const io::Json* targets = io::json_find(json, "target_modules");
-  require<ConfigError>(targets != nullptr && !is_neutral(*targets), file.string(),
+  require<ConfigError>(targets != nullptr && !detail::is_neutral(*targets), file.string(),
                        ": target_modules is missing: names, a pattern or \"all-linear\" expected");
-  out.targets = read_targets(*targets, file.string() + ": target_modules");
-  if (const io::Json* excluded = io::json_find(json, "exclude_modules"); excluded != nullptr && !is_neutral(*excluded)) {
-    out.excluded = read_targets(*excluded, file.string() + ": exclude_modules");
+  out.targets = detail::read_targets(*targets, file.string() + ": target_modules");
+  if (const io::Json* excluded = io::json_find(json, "exclude_modules");
+      excluded != nullptr && !detail::is_neutral(*excluded)) {
+    out.excluded = detail::read_targets(*excluded, file.string() + ": exclude_modules");
     out.excludes = true;
   }
   return out;
 }
-
-/// peft adapts embeddings too, and whatever else the config names: nothing of it may pass unnoticed.
-/// @throws ConfigError naming a module of the base that is a target and no linear map of its blocks
-inline void refuse_other_targets(const model::CausalLm& model, const PeftConfig& config, const std::string& file) {
-  const ModuleMatch wanted(config.targets, file + ": target_modules");
-  const ModuleMatch excluded(config.excluded, file + ": exclude_modules");
-  const auto linear = model::lora_modules(model.parameters(), model.network());
-  for (const auto& parameter : model.parameters().list()) {
-    const std::string module = parameter.name.substr(0, parameter.name.rfind('.'));
-    const bool adapted = std::any_of(linear.begin(), linear.end(), [&](const auto& m) { return m.name == module; });
-    require<ConfigError>(adapted || !wanted(module) || excluded(module), file, ": target_modules names ", module,
-                         "; only linear maps of the blocks can be adapted (", known_modules(linear), ")");
-  }
-}
-
-inline std::string peft_name(const model::LoraModule& module, char letter) {
-  return std::string(peft_prefix) + module.name + ".lora_" + letter + ".weight";
-}
-}  // namespace detail
 
 /// Puts an adapter of a peft folder on a model, in place of one that is there; the model is frozen from then on.
 ///
@@ -135,10 +153,8 @@ inline std::string peft_name(const model::LoraModule& module, char letter) {
 ///                      the model does not have
 /// @throws FormatError  naming the tensor that is missing, has no place, or has another shape than this base needs
 inline void load_adapter(model::CausalLm& model, const std::filesystem::path& folder) {
-  require<RunError>(std::filesystem::is_directory(folder), "adapter: ", folder.string(),
-                    std::filesystem::exists(folder) ? ": a folder with adapter_config.json expected" : ": no such folder");
-  const auto config_file = folder / detail::peft_config_file;
-  const detail::PeftConfig config = detail::read_peft_config(config_file);
+  const PeftConfig config = read_peft_config(folder);
+  const auto config_file = folder / peft_config_file;
   auto modules = select_modules(model, config.targets, config_file.string() + ": target_modules");
   if (config.excludes) {
     const detail::ModuleMatch excluded(config.excluded, config_file.string() + ": exclude_modules");
@@ -147,7 +163,7 @@ inline void load_adapter(model::CausalLm& model, const std::filesystem::path& fo
   }
   detail::refuse_other_targets(model, config, config_file.string());
 
-  const auto file = io::SafetensorsFile::open(folder / detail::peft_tensor_file);
+  const auto file = io::SafetensorsFile::open(folder / peft_tensor_file);
   std::set<std::string> expected;
   const auto check = [&](const std::string& name, const std::vector<Index>& shape) {
     require<FormatError>(file.contains(name), file.path(), ": there is no tensor \"", name, "\" of shape ",
@@ -219,7 +235,7 @@ inline void save_adapter(const model::CausalLm& model, const std::filesystem::pa
                            {"modules_to_save", nothing},
                            {"inference_mode", true}};
   io::make_folder(folder);
-  io::write_safetensors(folder / detail::peft_tensor_file, tensors);
-  io::write_file_atomically(folder / detail::peft_config_file, config.dump(2) + "\n");
+  io::write_safetensors(folder / peft_tensor_file, tensors);
+  io::write_file_atomically(folder / peft_config_file, config.dump(2) + "\n");
 }
 }  // namespace vbon::policy

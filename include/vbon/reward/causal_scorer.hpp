@@ -30,6 +30,8 @@ inline std::vector<TokenId> scored_tokens(std::vector<TokenId> token, const text
 
 class CausalScorer {
  public:
+  static constexpr Index batch_tokens = 2048;  // texts go through the network together up to this, a longer one alone
+
   /// @param network  with a score head
   /// @param where    names the model in messages
   CausalScorer(model::CausalLm network, text::Tokenizer tokenizer, std::string where)
@@ -46,7 +48,7 @@ class CausalScorer {
 
   /// @return [n, labels]
   /// @throws DomainError for a text without a token, or with more than the model's context holds
-  Tensor<float> logits(std::span<const std::string> texts, Index batch_tokens = 2048) {
+  Tensor<float> logits(std::span<const std::string> texts) {
     Tensor<float> out(static_cast<Index>(texts.size()), network_.shape().labels);
     const std::vector<std::vector<TokenId>> token = tokens(texts);
     for (std::size_t begin = 0; begin < texts.size();) {

@@ -21,6 +21,8 @@
 namespace vbon::reward {
 class EncoderText {
  public:
+  static constexpr Index batch_tokens = 1024;  // texts go through the network together up to this, a longer one alone
+
   /// Reads FOLDER/tokenizer.json. Texts are cut to the least of what the position table serves, what the
   /// tokenizer's file says and max_seq_length of FOLDER/sentence_bert_config.json.
   EncoderText(const std::filesystem::path& folder, const model::EncoderShape& shape)
@@ -47,7 +49,7 @@ class EncoderText {
 
   /// Calls visit(input, which) with batches of about `batch_tokens` tokens; which[i] is the text of sequence i.
   template <class Visit>
-  void for_each_batch(std::span<const std::string> texts, const Visit& visit, Index batch_tokens = 1024) const {
+  void for_each_batch(std::span<const std::string> texts, const Visit& visit) const {
     std::vector<std::vector<TokenId>> token(texts.size());
     parallel_for(static_cast<Index>(texts.size()), 16, [&](Index begin, Index end) {
       for (Index i = begin; i < end; ++i) token[static_cast<std::size_t>(i)] = tokens(texts[static_cast<std::size_t>(i)]);

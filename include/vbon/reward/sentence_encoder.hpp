@@ -20,7 +20,7 @@
 #include "vbon/reward/encoder_text.hpp"
 
 namespace vbon::reward {
-namespace detail {
+/// What modules.json and 1_Pooling/config.json of a folder say; without them the mean at unit length.
 /// @throws ConfigError for a pooling or a module that is not known here
 inline model::Pooling read_pooling(const std::filesystem::path& folder) {
   model::Pooling pooling;
@@ -54,7 +54,6 @@ inline model::Pooling read_pooling(const std::filesystem::path& folder) {
   require<ConfigError>(chosen == 1, pooling_file.string(), ": one pooling mode expected, ", chosen, " are on");
   return pooling;
 }
-}  // namespace detail
 
 class SentenceEncoder {
  public:
@@ -62,7 +61,7 @@ class SentenceEncoder {
   static SentenceEncoder load(const std::filesystem::path& folder) {
     auto checkpoint = model::EncoderCheckpoint::load(folder);
     EncoderText text(folder, checkpoint.encoder.shape());
-    return {folder, std::move(checkpoint.encoder), std::move(text), detail::read_pooling(folder)};
+    return {folder, std::move(checkpoint.encoder), std::move(text), read_pooling(folder)};
   }
 
   const std::filesystem::path& folder() const { return folder_; }

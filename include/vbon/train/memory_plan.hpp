@@ -5,8 +5,6 @@
 // caller's and not counted.
 #pragma once
 #include <algorithm>
-#include <string>
-#include <utility>
 #include <vector>
 
 #include "vbon/model/lora.hpp"
@@ -14,16 +12,7 @@
 #include "vbon/policy/causal_lm_policy.hpp"
 
 namespace vbon::train {
-/// What is held at once, taken apart.   [bytes]
-struct MemoryPlan {
-  std::string stage;
-  std::vector<std::pair<std::string, Index>> part;
-  Index bytes() const {
-    Index sum = 0;
-    for (const auto& [name, size] : part) sum += size;
-    return sum;
-  }
-};
+using model::MemoryPlan;
 
 /// What a plan starts from.
 struct PlannedModel {
