@@ -1,6 +1,8 @@
-// vbon compare: several methods, trained from one model on the same prompts and the same reference responses, in one table.
+// vbon compare: several methods, trained or decoded from one model with the same prompts and the same reference responses,
+// in one table.
 //
-//   load -> reward -> prompts -> reference cache -> (clone -> train -> evaluate) for each method -> table, picture
+//   load -> reward -> prompts -> reference cache -> (clone -> train -> evaluate, or decode) for each method -> table,
+//   picture
 //
 // A method is a run of its own in OUT/methods; the one that was going on when the program was stopped goes on from its
 // checkpoint, those that are done are read from their reports.
@@ -11,6 +13,7 @@
 #include "align_data.hpp"
 #include "align_options.hpp"
 #include "answers.hpp"
+#include "decoders.hpp"
 #include "models.hpp"
 #include "objectives.hpp"
 #include "reporting.hpp"
@@ -33,6 +36,7 @@ struct CompareOptions {
   bool tabular = false;
   Index outcomes = 8;
 
+  /// What all methods have in common, and their names.
   io::Json settings() const {
     io::Json all = align.settings();
     all.erase("objective");
@@ -44,11 +48,12 @@ struct CompareOptions {
   }
 };
 
-/// One method: its name as it was given, its folder, what its training does.
+/// One method: its name as it was given, its folder, what its training does, or the decoder that it is.
 struct Entry {
   std::string name;
   std::filesystem::path folder;
-  std::vector<train::Phase> plan;
+  std::vector<train::Phase> plan = {};
+  std::optional<AnyDecoder> decoder = {};
 };
 
 /// A folder's name: vbon_bound:side=mid is vbon-bound-side-mid.
@@ -63,10 +68,21 @@ std::vector<Entry> entries(const CompareOptions& o) {
   require<ConfigError>(!o.methods.empty(), "--methods: at least one expected");
   std::vector<Entry> all;
   for (const auto& method : o.methods) {
-    AlignOptions one = o.align;
-    one.objective = method;
-    all.push_back({method, std::filesystem::path(o.align.out) / "methods" / slug(method), phases(one)});
-    try_out(all.back().plan, one);
+    Entry& entry = all.emplace_back(Entry{method, std::filesystem::path(o.align.out) / "methods" / slug(method)});
+    if (is_decoder(name_and_argument(method).first)) {
+      entry.decoder = make_decoder(method);
+      if (entry.decoder->votes) entry.decoder = make_decoder(method, answer_of(o.align.answer_pattern));
+    } else {
+      AlignOptions one = o.align;
+      one.objective = method;
+      try {
+        entry.plan = phases(one);
+      } catch (const ConfigError& error) {
+        if (error.code() != "unknown_name") throw;
+        throw ConfigError(message(error.what(), "; decoders: ", known_decoders()));
+      }
+      try_out(entry.plan, one);
+    }
     for (std::size_t i = 0; i + 1 < all.size(); ++i)
       require<ConfigError>(all[i].folder != all.back().folder, "--methods: '", all[i].name, "' and '", method,
                            "' are the same method");
@@ -92,6 +108,13 @@ struct Shared {
   const rollout::AnyCdf& cdf;
   Stages& stages;
 };
+
+void write_method_report(const Entry& entry, nlohmann::ordered_json report, double tokens, double calls) {
+  report["spent"] = {{"sampled_tokens", tokens}, {"reward_calls", calls}};
+  // The last file: where it stands the method is done.
+  io::write_file_atomically(entry.folder / "report.json",
+                            report.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+}
 
 /// Trains and evaluates one method; ENTRY/report.json stands when it is done.
 /// @throws RunError stopped, and what training throws
@@ -148,12 +171,103 @@ void run_method(const Entry& entry, const Shared& shared) {
   const nlohmann::ordered_json times = {{"training_seconds", column_sum(entry.folder / "timing.jsonl", "step_seconds")},
                                         {"evaluation_seconds", seconds}};
   io::write_file_atomically(entry.folder / "times.json", times.dump(1) + "\n");
-  auto report = eval::report_json(result);
-  for (const char* name : {"sampled_tokens", "reward_calls"})
-    report["training"][name] = column_sum(entry.folder / "metrics.jsonl", name);
-  // The last file: where it stands the method is done.
-  io::write_file_atomically(entry.folder / "report.json",
-                            report.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+  const auto sum = [&](const char* column) { return column_sum(entry.folder / "metrics.jsonl", column); };
+  write_method_report(entry, eval::report_json(result), sum("sampled_tokens"), sum("reward_calls"));
+}
+
+/// What one decoder gave for a prompt.
+struct DecodedPrompt {
+  std::vector<double> reward;
+  double length = 0, ended = 0;  // sums over the responses
+  decode::Counters spent;
+};
+nlohmann::ordered_json row_of(const Prompt& prompt, const std::vector<Decoded>& all) {
+  nlohmann::ordered_json row = {{"prompt", prompt.text}};
+  decode::Counters spent;
+  for (const auto& decoded : all) {
+    const auto& answer = decoded.answer();
+    row["responses"].push_back({{"text", answer.text},
+                                {"reward", io::json_of(answer.reward)},
+                                {"length", answer.token.size()},
+                                {"finished", answer.finished}});
+    spent += decoded.counters;
+  }
+  row["tokens"] = spent.tokens;
+  row["sequences"] = spent.sequences;
+  row["reward_calls"] = spent.reward_calls;
+  return row;
+}
+/// The prompts that an earlier start decoded, in their order.
+std::vector<DecodedPrompt> decoded_before(const std::filesystem::path& file) {
+  std::vector<DecodedPrompt> all;
+  if (!std::filesystem::exists(file)) return all;
+  const auto read = [&](const io::Json& row, std::size_t line) {
+    const std::string where = message(file.string(), " line ", line);
+    DecodedPrompt& one = all.emplace_back();
+    const io::Json* responses = io::json_find(row, "responses");
+    require<FormatError>(responses != nullptr && responses->is_array(), where, ": a list under \"responses\" expected");
+    for (const auto& response : *responses) {
+      const io::Json* value = io::json_find(response, "reward");
+      const auto reward = value == nullptr ? std::nullopt : io::number_of(*value);
+      require<FormatError>(reward.has_value(), where, ": a number under \"reward\" expected");
+      one.reward.push_back(*reward);
+      one.length += io::json_get<double>(response, "length", where);
+      one.ended += io::json_get<bool>(response, "finished", where) ? 1 : 0;
+    }
+    one.spent = {.sequences = io::json_get<Index>(row, "sequences", where),
+                 .tokens = io::json_get<Index>(row, "tokens", where),
+                 .reward_calls = io::json_get<Index>(row, "reward_calls", where)};
+  };
+  io::read_jsonl(file, read, {.allow_cut_last_line = true});
+  return all;
+}
+
+/// Decodes each held-out prompt as often as a trained policy is sampled there; prompts that are done stay done.
+/// @throws RunError stopped, and what the decoder throws
+void run_decoder(const Entry& entry, const Shared& shared) {
+  const AlignOptions& o = shared.options.align;
+  io::make_folder(entry.folder);
+  const auto file = entry.folder / "decoded.jsonl";
+  const auto prompts = std::span(shared.data.held_out);
+  std::vector<DecodedPrompt> done = decoded_before(file);
+  shared.stages.begin("decode " + entry.name);
+  io::JsonlWriter out(file);
+  auto bar = shared.stages.bar(static_cast<Index>(prompts.size()), static_cast<Index>(done.size()));
+  const RngKey key = RngKey{o.common.seed, 0}.fold(103);
+  while (done.size() < prompts.size()) {
+    if (stop_requested())
+      throw RunError("stopped while '" + entry.name + "' decoded, everything is saved", ErrorCode{"stopped"});
+    const Prompt& prompt = prompts[done.size()];
+    std::vector<Decoded> all;
+    DecodedPrompt one;
+    for (Index i = 0; i < o.evaluation_samples; ++i) {
+      const Decoded& decoded = all.emplace_back(
+          entry.decoder->decode(shared.reference, shared.data.reward, prompt, key.fold(static_cast<std::uint64_t>(i))));
+      one.reward.push_back(decoded.reward());
+      one.length += static_cast<double>(decoded.answer().token.size());
+      one.ended += decoded.answer().finished ? 1 : 0;
+      one.spent += decoded.counters;
+    }
+    out.append(row_of(prompt, all));
+    done.push_back(std::move(one));
+    bar->update(static_cast<Index>(done.size()));
+  }
+  bar.reset();
+
+  std::vector<std::vector<double>> reward;
+  double length = 0, ended = 0;
+  decode::Counters spent;
+  for (const auto& one : done) {
+    reward.push_back(one.reward);
+    length += one.length;
+    ended += one.ended;
+    spent += one.spent;
+  }
+  const double responses = static_cast<double>(done.size()) * static_cast<double>(o.evaluation_samples);
+  const auto result =
+      eval::evaluate_rewards(prompts, shared.pool, o.n, std::move(reward), length / responses, ended / responses);
+  write_method_report(entry, eval::report_json(result), static_cast<double>(spent.tokens),
+                      static_cast<double>(spent.reward_calls));
 }
 
 /// A failure that the methods after it would meet too, or that the user asked for.
@@ -162,8 +276,8 @@ bool ends_all(const Error& error) { return error.code() == "stopped" || error.co
 eval::ComparedMethod row_of(const Entry& entry) {
   const auto report = io::read_json<nlohmann::ordered_json>(entry.folder / "report.json");
   auto row = eval::compared_method(entry.name, report);
-  row.sampled_tokens = report.at("training").at("sampled_tokens").get<double>();
-  row.reward_calls = report.at("training").at("reward_calls").get<double>();
+  row.sampled_tokens = report.at("spent").at("sampled_tokens").get<double>();
+  row.reward_calls = report.at("spent").at("reward_calls").get<double>();
   return row;
 }
 
@@ -183,7 +297,13 @@ int compare(const CompareOptions& options) {
   o.check();
   const auto methods = entries(options);
   const auto cdf = make_cdf(o.estimator);
-  const io::Json settings = options.settings();
+  io::Json settings = options.settings();
+  for (const auto& entry : methods)
+    if (entry.decoder) {
+      settings[entry.name] = entry.decoder->settings;
+      if (!entry.decoder->dpo.empty()) set_place(settings, entry.name + " dpo", entry.decoder->dpo, "");
+      if (!entry.decoder->value.empty()) set_reward(settings, entry.name + " value", entry.decoder->value, "");
+    }
   train::RunFolder run(o.out,
                        {"compare",
                         {"methods", "reward", "plots", "references.jsonl", "held_out.jsonl", "compare.json", "compare.csv",
@@ -193,8 +313,15 @@ int compare(const CompareOptions& options) {
   if (run.resumed()) remark(o.common, "going on with the comparison in " + run.path().string());
   Stages stages(o.common);
 
+  for (const auto& entry : methods)
+    if (entry.decoder) {
+      if (!entry.decoder->note.empty()) remark(entry.decoder->doubtful ? Common{} : o.common, entry.decoder->note);
+      entry.decoder->open_value(o.common);
+    }
   stages.begin("load model");
   Policy start = starting_policy(o);
+  for (const auto& entry : methods)
+    if (entry.decoder) entry.decoder->open_dpo(o.model, start);
   const AlignData data = prepare_data(o, run, start, [&](const std::string& stage) { stages.begin(stage); });
   remark(o.common, data.summary);
   std::optional<Policy> frozen;  // the start without its adapter; a start that has none is the reference itself
@@ -219,7 +346,8 @@ int compare(const CompareOptions& options) {
   Index failures = 0;
   for (const auto& entry : methods) {
     try {
-      if (!std::filesystem::exists(entry.folder / "report.json")) run_method(entry, shared);
+      if (!std::filesystem::exists(entry.folder / "report.json"))
+        entry.decoder ? run_decoder(entry, shared) : run_method(entry, shared);
       comparison.method.push_back(row_of(entry));
       train::CheckpointStore(entry.folder).remove();
     } catch (const Error& error) {
@@ -243,7 +371,8 @@ int compare(const CompareOptions& options) {
 }  // namespace
 
 void add_compare(CLI::App& program, Job& job) {
-  auto* c = program.add_subcommand("compare", "Trains several methods on the same prompts and puts them into one table");
+  auto* c = program.add_subcommand("compare",
+                                   "Trains or decodes several methods on the same prompts and puts them into one table");
   auto o = std::make_shared<CompareOptions>();
   o->align.out = "vbon-comparison";
   o->align.warm_steps = 0;  // each method by itself
@@ -254,14 +383,18 @@ void add_compare(CLI::App& program, Job& job) {
   c->get_option("--evaluation-prompts")
       ->description("held-out prompts; by default a fifth of --prompts, chosen by a hash of the text");
   c->footer(
-      "Example: vbon compare --methods vbon vbon_bound:side=mid rloo:beta=0.1 bond --steps 40 --out comparison\n"
+      "Example: vbon compare --methods vbon rloo:beta=0.1 bond smc:particles=8 --steps 40 --out comparison\n"
       "All methods start from the same model and take the same references, steps and learning rate; none is warmed up "
       "unless\n"
-      "--warm-steps says so. Without --model, --reward and --prompts they learn what 'vbon align' does.\n"
+      "--warm-steps says so. Decoders answer each held-out prompt --evaluation-samples times. Without --model, --reward "
+      "and\n"
+      "--prompts all aim at what 'vbon align' does.\n"
       "Stop with Ctrl-C at any time; the same command goes on where it stopped. A method that fails is told in the table, "
       "the\n"
       "others go on, and the same command tries it again.");
-  c->add_option("--methods", o->methods, "objectives, NAME or NAME:option=value,...; see 'vbon inspect objectives'")
+  c->add_option("--methods", o->methods,
+                "objectives and decoders, NAME or NAME:option=value,...; see 'vbon inspect objectives' and "
+                "'vbon inspect decoders'")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->group("What to align")
       ->capture_default_str();

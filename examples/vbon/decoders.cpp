@@ -127,13 +127,16 @@ AnyDecoder any_decoder(D<decode::SameAsReward> guided) {
 template <class D>
 AnyDecoder checked(D decoder, const AnswerOf& answer_of) {
   decoder.check();
-  if constexpr (requires { decoder.answer; }) {
+  constexpr bool votes = requires { decoder.answer; };
+  if constexpr (votes) {
     if (answer_of) decoder.answer = [answer_of](const decode::Candidate& candidate) { return answer_of(candidate.text); };
   } else {
     require<ConfigError>(!answer_of, "--answer-pattern: decoder ", decoder.name,
                          " does not ask which answers agree; majority_vote does");
   }
-  return any_decoder(std::move(decoder));
+  AnyDecoder any = any_decoder(std::move(decoder));
+  any.votes = votes;
+  return any;
 }
 
 /// Another decoder with the setting that calibration pairs choose.
@@ -210,6 +213,7 @@ AnyDecoder hedged(const Hedge& hedge, const AnswerOf& answer_of) {
     draws = grid.n;
     note += message(" and n = ", grid.n);
     if (cut_n) note += ", as many as a prompt has pairs";
+    any.doubtful = followed;
     if (followed) note += "; with so small a lambda it is best_of_n, of which a larger n may be better still";
   } else {
     decode::Pessimism pessimism{.beta = best};
@@ -217,6 +221,7 @@ AnyDecoder hedged(const Hedge& hedge, const AnswerOf& answer_of) {
     pessimism.r_max = hedge.r_max.value_or(pessimism.r_max);
     any = checked(pessimism, answer_of);
     note += message(" and n = ", pessimism.n);
+    any.doubtful = followed;
     if (followed) note += "; with so small a beta all weight is on the best, and best_of_n does as well";
   }
   if (choice.index == 0 && curve.size() > 1)
@@ -247,6 +252,9 @@ AnyDecoder make_decoder(const std::string& spec, const AnswerOf& answer_of) {
   require<ConfigError>(static_cast<bool>(chosen.decode), unknown("decoder", name, known));
   return chosen;
 }
+
+bool is_decoder(std::string_view name) { return has_entry<decode::Registry>(name) || same_name(name, Hedge::name); }
+std::string known_decoders() { return message(known_names<decode::Registry>(), ", ", Hedge::name); }
 
 std::string list_decoders() {
   std::string out;

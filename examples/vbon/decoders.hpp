@@ -2,6 +2,7 @@
 #pragma once
 #include <functional>
 #include <string>
+#include <string_view>
 
 #include "models.hpp"
 #include "vbon/data/answer.hpp"
@@ -14,6 +15,7 @@ struct AnyDecoder {
   io::Json settings;       // "decoder", and "decoder.OPTION" for each of its options
   std::string note = {};   // how its settings were found, where they were not given
   bool doubtful = false;   // they are at the end of what was looked at
+  bool votes = false;      // it asks which answers agree
   std::string dpo = {};    // a further model that its options name
   std::string value = {};  // a further reward that they name, as --reward would
   std::function<Decoded(Policy&, const reward::Any&, const Prompt&, RngKey)> decode = {};
@@ -37,6 +39,11 @@ struct AnyDecoder {
 /// @throws ConfigError listing the known names, options or values; DomainError for a value out of its range
 /// @param answer_of  of a response, for decoders that count votes
 AnyDecoder make_decoder(const std::string& spec, const AnswerOf& answer_of = {});
+
+/// True for the name of a decoder.
+bool is_decoder(std::string_view name);
+/// All names of decoders, separated by ", ".
+std::string known_decoders();
 
 /// What each decoder does and its options, for `vbon inspect decoders`.
 std::string list_decoders();

@@ -185,8 +185,9 @@ int run(int argc, char** argv) {
   try {
     return job();
   } catch (const Error& error) {
-    if (error.code() != "stopped") return fail(who, error.what());
-    fail(who, error.what() + std::string(resumes ? "; the same command goes on from here" : ""));
+    const bool kept = error.code() == "stopped";
+    if (!kept && error.code() != "stopped_unsaved") return fail(who, error.what());
+    fail(who, error.what() + std::string(kept && resumes ? "; the same command goes on from here" : ""));
     return stopped;
   } catch (const std::bad_alloc&) {
     return fail(who, "out of memory; take a smaller model, fewer --samples or a smaller --micro-batch");

@@ -9,9 +9,10 @@
 
 namespace vbon::program {
 namespace {
-std::string fixed(double value) {
+std::string fixed(double value, int digits = 3) {
+  if (std::isnan(value)) return "-";
   char text[400];  // the largest double has 309 digits
-  std::snprintf(text, sizeof(text), "%.3f", value);
+  std::snprintf(text, sizeof(text), "%.*f", digits, value);
   return text;
 }
 std::string interval(const eval::Estimate& e) {
@@ -22,8 +23,9 @@ std::string with_error(const eval::MeanError& e) {
 }
 void print_row(const eval::Arm& arm, const std::string& kl) {
   char line[1200];
-  std::snprintf(line, sizeof(line), "%-14s %11.3f %9.3f  %-14s  %-16s %7.1f", arm.name.c_str(), arm.mean_reward.value,
-                arm.win_rate.value, interval(arm.win_rate).c_str(), kl.c_str(), arm.length);
+  std::snprintf(line, sizeof(line), "%-14s %11s %9s  %-14s  %-16s %7s", arm.name.c_str(),
+                fixed(arm.mean_reward.value).c_str(), fixed(arm.win_rate.value).c_str(), interval(arm.win_rate).c_str(),
+                kl.c_str(), fixed(arm.length, 1).c_str());
   print_line(line);
 }
 }  // namespace

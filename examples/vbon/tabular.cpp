@@ -7,12 +7,14 @@
 #include <type_traits>
 #include <utility>
 
+#include "decoders.hpp"
 #include "objective_spec.hpp"
 #include "reporting.hpp"
 #include "vbon/bon/divergence.hpp"
 #include "vbon/eval/comparison.hpp"
 #include "vbon/objective/optimum.hpp"
 #include "vbon/train/exact.hpp"
+#include "vbon/train/probe.hpp"
 #include "vbon/train/run_folder.hpp"
 
 namespace vbon::program {
@@ -98,13 +100,20 @@ std::string known_optima() {
 }
 
 Method method_of(const std::string& spec, const Problem& problem, double n) {
+  require<ConfigError>(!is_decoder(name_and_argument(spec).first),
+                       "--tabular trains objectives and holds them against their "
+                       "optimum; '",
+                       spec, "' is a decoder: compare it on a model, without --tabular");
   Method method{.name = spec};
   with_objective(spec, {.n = n}, [&]<class O>(O rule) {
     if constexpr (objective::HasOptimum<O>) {
       method.groups = groups_of(rule, static_cast<Index>(n));
+      // What an objective refuses it says before its optimum is looked for.
+      method.objective = train::AnyObjective(rule);
+      train::probe(method.objective, std::max(method.groups.policy, method.groups.reference), method.groups.reference,
+                   method.groups.anchor);
       const Index group = std::is_same_v<O, objective::Wind> ? method.groups.anchor : method.groups.reference;
       method.optimum = optimum(rule, {.reference = problem.reference, .reward = problem.reward, .group = group});
-      method.objective = train::AnyObjective(std::move(rule));
     } else {
       throw ConfigError(message("objective ", O::name, " has no known optimum to be held against; known: ", known_optima()));
     }
@@ -196,7 +205,7 @@ int compare_tabular(const TabularOptions& o) {
   // A whole N can be drawn: its law by enumeration is held against the formula.
   comparison.best = add_row(message("best of ", o.n), o.n == std::floor(o.n) ? drawn_best_of_n(start, n) : best, best, "-");
   for (const auto& method : methods) {
-    if (stop_requested()) throw RunError("stopped", ErrorCode{"stopped"});
+    if (stop_requested()) throw RunError("stopped; start again", ErrorCode{"stopped_unsaved"});
     train::ExactProblem own = start;
     const auto outcome = train::train_exactly(own, method.objective, {.groups = method.groups});
     comparison.method.push_back(

@@ -1,6 +1,7 @@
 #include <sstream>
 
 #include "cli/support.hpp"
+#include "vbon/io/atomic_file.hpp"
 #include "vbon/io/json.hpp"
 
 namespace vbon::test {
@@ -232,6 +233,47 @@ TEST_CASE("the exact comparison takes a real N and leaves a table and a picture"
   CHECK(vbon(command + Arguments{"--overwrite"}).code == 0);
 }
 
+TEST_CASE("decoders stand beside trained methods, and come back from a kill", "[cli][resume]") {
+  const TemporaryFolder folder;
+  const Arguments both = {"best_of_n:n=4", "rloo:beta=0.1", "smc:particles=4", "majority_vote:n=3"};
+  const auto run = vbon(compares(folder / "c", both));
+  INFO(run.err);
+  REQUIRE(run.code == 0);
+  CHECK(has(run.out, "smc:particles=4"));
+  const auto json = io::Json::parse(text_of(folder / "c/compare.json"));
+  const auto& rows_of = json.at("methods");
+  REQUIRE(rows_of.size() == 4);
+  const auto prompts = json.at("prompts").get<double>();
+  // 4 responses to each prompt, each the best of 4 draws; nothing is known of the law.
+  CHECK(rows_of[0].at("reward_calls") == 16 * prompts);
+  CHECK(rows_of[0].at("kl").at("value").is_null());
+  CHECK(rows_of[0].at("win_rate").at("value").get<double>() > 0.52);
+  CHECK(rows_of[1].at("kl").at("value").is_number());
+  CHECK(rows_of[1].at("best_of_n_win_rate").at("value").is_number());
+  CHECK(has(text_of(folder / "c/plots/frontier.gp"), "smc:particles=4, KL not known"));
+  const auto decoded = rows(text_of(folder / "c/methods/smc-particles-4/decoded.jsonl"));
+  REQUIRE(decoded.size() == static_cast<std::size_t>(prompts));
+  CHECK(decoded[0].at("responses").size() == 4);
+
+  // The file of a decoder cut within a line: what is whole stays, the rest comes again, the same bytes.
+  REQUIRE(vbon(compares(folder / "d", both)).code == 0);
+  const auto file = folder / "d/methods/smc-particles-4/decoded.jsonl";
+  const std::string all = text_of(file);
+  std::filesystem::remove(folder / "d/methods/smc-particles-4/report.json");
+  auto state = io::read_json(folder / "d/run.json");
+  state["finished"] = false;
+  io::write_file_atomically(folder / "d/run.json", state.dump(1) + "\n");
+  std::filesystem::resize_file(file, all.size() / 2);
+  REQUIRE(vbon(compares(folder / "d", both)).code == 0);
+  CHECK(text_of(file) == all);
+  CHECK(text_of(folder / "d/compare.json") == text_of(folder / "c/compare.json"));
+
+  check_refused(vbon(compares(folder / "e", {"smcc"})), "vbon compare", {"unknown objective 'smcc'", "decoders: ", "smc"});
+  check_refused(vbon(compares(folder / "e", {"smc:particles=0"})), "vbon compare", {"particles"});
+  check_refused(vbon({"compare", "--tabular", "--methods", "smc"}), "vbon compare",
+                {"'smc' is a decoder", "without --tabular"});
+}
+
 TEST_CASE("the exact comparison takes settings and refuses methods without an optimum", "[cli][error]") {
   const auto run = vbon({"compare", "--tabular", "--methods", "rloo:beta=1", "vbon", "--n", "2", "--outcomes", "5"});
   INFO(run.err);
@@ -244,6 +286,9 @@ TEST_CASE("the exact comparison takes settings and refuses methods without an op
   check_refused(vbon({"compare", "--tabular", "--methods", "rlo"}), "vbon compare", {"unknown objective 'rlo'"});
   check_refused(vbon({"compare", "--tabular", "--methods", "bond", "--n", "2.5"}), "vbon compare",
                 {"takes a whole N in [1, 1000000], got 2.5", "bond:forward_n=WHOLE"});
+  for (const char* spec :
+       {"jbond:gamma=inf", "rloo:beta=inf", "wind:eta=inf", "ipo:beta=inf", "dpo:beta=inf,pairs=bradley_terry"})
+    check_refused(vbon({"compare", "--tabular", "--methods", spec}), "vbon compare", {"finite expected, got inf"});
   for (const char* n : {"inf", "1e300", "-inf", "2.5"})
     check_refused(vbon({"compare", "--tabular", "--methods", std::string("bond:n=") + n}), "vbon compare",
                   {"takes a whole N", std::string("got ") + n});

@@ -46,7 +46,7 @@ bool has_entry(std::string_view name) {
 }
 
 /// Calls f(entry) for the entry with this name.
-/// @throws ConfigError, listing the known names
+/// @throws ConfigError unknown_name, listing the known names
 template <class List, class F>
 void with_name(std::string_view kind, std::string_view name, F&& f) {
   bool found = false;
@@ -56,6 +56,6 @@ void with_name(std::string_view kind, std::string_view name, F&& f) {
       f(entry);
     }
   });
-  require<ConfigError>(found, "unknown ", kind, " '", name, "'; known: ", known_names<List>());
+  require<ConfigError>(found, ErrorCode{"unknown_name"}, "unknown ", kind, " '", name, "'; known: ", known_names<List>());
 }
 }  // namespace vbon

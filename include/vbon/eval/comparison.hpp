@@ -36,8 +36,9 @@ struct ComparedMethod {
   MeanError kl = {detail::unknown, detail::unknown};  // nats per response; no error: a bound, or exact
   double efficiency = detail::unknown;                // (W - 1/2) / (W of best-of-N at this KL - 1/2); none below least_kl
   double length = detail::unknown, ended = detail::unknown;
-  double sampled_tokens = detail::unknown, reward_calls = detail::unknown;  // of its training, the cache left out
-  std::vector<double> win = {};                                             // [P] win rate prompt by prompt
+  double sampled_tokens = detail::unknown, reward_calls = detail::unknown;  // of its training or decoding, no cache
+  Estimate best_win_rate = detail::no_estimate, worst_win_rate = detail::no_estimate;  // both sides decoded (Evaluation)
+  std::vector<double> win = {};                                                        // [P] win rate prompt by prompt
   double from_optimum = detail::unknown;  // nats: the larger KL between its law and its known optimum, where both are known
   Estimate lead = detail::no_estimate;    // win rate minus that of the first method, the same prompts resampled for both
 };
@@ -98,6 +99,8 @@ inline ComparedMethod compared_method(std::string name, const nlohmann::ordered_
                        .efficiency = number(report.at("efficiency")),
                        .length = number(report.at("aligned").at("length")),
                        .ended = number(report.at("aligned").at("ended"))};
+    out.best_win_rate = estimate(report.at("best_of_n_win_rate"));
+    out.worst_win_rate = estimate(report.at("worst_of_n_win_rate"));
     out.win = report.at("win_rate_per_prompt").at("aligned").get<std::vector<double>>();
     return out;
   } catch (const nlohmann::json::exception& error) {
@@ -142,7 +145,8 @@ inline std::vector<std::vector<std::string>> comparison_table(const Comparison& 
       std::any_of(c.method.begin(), c.method.end(), [](const ComparedMethod& one) { return !one.error.empty(); });
   const std::string first = c.method.empty() ? "the first" : c.method[0].name;
   std::vector<std::vector<std::string>> table = {{"method", "mean reward", "win rate", "95%", "KL, nats", "efficiency",
-                                                  "lead over " + first, "95%", "sampled tokens", "reward calls"}};
+                                                  "lead over " + first, "95%", "best of both", "worst of both",
+                                                  "sampled tokens", "reward calls"}};
   if (c.exact) table[0] = {"method", "mean reward", "win rate", "KL, nats", "efficiency", "from optimum, nats"};
   if (errors) table[0].emplace_back("error");
   for (const auto* row : detail::compared_rows(c)) {
@@ -158,7 +162,8 @@ inline std::vector<std::vector<std::string>> comparison_table(const Comparison& 
     if (!std::isnan(row->kl.error)) kl += " +- " + plain(row->kl.error);
     table.push_back({row->name, plain(row->mean_reward.value), plain(row->win_rate.value),
                      row == &c.reference ? "-" : plain(row->win_rate), kl, plain(row->efficiency), plain(row->lead.value),
-                     plain(row->lead), plain(row->sampled_tokens, 0), plain(row->reward_calls, 0)});
+                     plain(row->lead), plain(row->best_win_rate.value), plain(row->worst_win_rate.value),
+                     plain(row->sampled_tokens, 0), plain(row->reward_calls, 0)});
     if (errors) table.back().push_back(row->error);
   }
   return table;
@@ -212,6 +217,8 @@ inline nlohmann::ordered_json comparison_json(const Comparison& c) {
     out["mean_reward"] = to_json(row.mean_reward);
     out["win_rate"] = to_json(row.win_rate);
     out["kl"] = to_json(row.kl);
+    out["best_of_n_win_rate"] = to_json(row.best_win_rate);
+    out["worst_of_n_win_rate"] = to_json(row.worst_win_rate);
     out["efficiency"] = finite(row.efficiency);
     out["lead_over_first"] = to_json(row.lead);
     out["length"] = finite(row.length);
@@ -246,7 +253,7 @@ inline std::string comparison_csv(const Comparison& c) {
   std::string csv =
       "method,mean_reward,mean_reward_low_95,mean_reward_high_95,win_rate,win_rate_low_95,win_rate_high_95,kl,kl_standard_"
       "error,kl_is_bound,efficiency,lead_over_first,lead_low_95,lead_high_95,length,ended,sampled_tokens,reward_calls,"
-      "from_optimum,error\n";
+      "from_optimum,best_of_n_win_rate,worst_of_n_win_rate,error\n";
   for (const auto* row : detail::compared_rows(c)) {
     const auto add = [&](std::initializer_list<double> values) {
       for (const double value : values) csv += "," + (std::isfinite(value) ? nlohmann::json(value).dump() : std::string());
@@ -256,7 +263,7 @@ inline std::string comparison_csv(const Comparison& c) {
          row->win_rate.high, row->kl.value, row->kl.error});
     csv += row == &c.best && !c.exact ? ",1" : ",0";
     add({row->efficiency, row->lead.value, row->lead.low, row->lead.high, row->length, row->ended, row->sampled_tokens,
-         row->reward_calls, row->from_optimum});
+         row->reward_calls, row->from_optimum, row->best_win_rate.value, row->worst_win_rate.value});
     csv += "," + quoted(row->error) + "\n";
   }
   return csv;
@@ -300,6 +307,13 @@ inline Plot comparison_plot(const Comparison& c) {
                            .y_low = {interval ? m.win_rate.low : m.win_rate.value},
                            .y_high = {interval ? m.win_rate.high : m.win_rate.value}});
   }
+  for (std::size_t i = 0; i < c.method.size(); ++i)  // a decoder's law is not known: a line at its win rate
+    if (const auto& m = c.method[i]; std::isnan(m.kl.value) && std::isfinite(m.win_rate.value))
+      plot.series.push_back({.title = m.name + ", KL not known",
+                             .x = {0, last},
+                             .y = {m.win_rate.value, m.win_rate.value},
+                             .mark = Mark::dashed,
+                             .color = colors[i % colors.size()]});
   std::size_t longest = 1;
   for (const auto& series : plot.series) longest = std::max(longest, series.title.size());
   // As many columns as fit in any font: the label of the axis must stay free of the key.
@@ -325,7 +339,7 @@ inline HtmlReport comparison_html(const Comparison& c, const std::filesystem::pa
       escape_html(c.title) + "</h1>\n<p class=\"lead\">" + message(c.method.size()) +
       (c.method.size() == 1 ? " method" : " methods") +
       (c.exact ? ", trained with exact gradients on a law that can be enumerated.</p>\n"
-               : ", trained from the same model on the same prompts and reference responses, and judged on " +
+               : ", trained or decoded from the same model with the same prompts and reference responses, and judged on " +
                      std::to_string(c.prompts) + " held-out prompts with the same random numbers.</p>\n") +
       "<div class=\"wide\"><table>\n";
   const auto table = comparison_table(c);
@@ -343,22 +357,27 @@ inline HtmlReport comparison_html(const Comparison& c, const std::filesystem::pa
     h += i == 0 ? "</tr></thead><tbody>\n" : "</tr>\n";
   }
   h += "</tbody></table></div>\n<p class=\"soft\" style=\"margin-top:10px\">";
-  h += c.exact ? std::string(
-                     "Every figure is exact to rounding. From optimum: the larger of KL(policy || optimum) and "
-                     "KL(optimum || policy), with the optimum that the method's page states. Efficiency: share of "
-                     "the gain that best-of-N of a continuous reward has at the method's KL; ties and atoms may put "
-                     "it above 1.</p>\n")
-               : "Win rate: one sample of the method against one of the reference, pairs of one prompt only; " +
-                     std::to_string(c.samples) + " samples of a method and " + std::to_string(c.reference_samples) +
-                     " of the reference for each prompt. Intervals resample prompts; the lead is the difference of two win "
-                     "rates on the "
-                     "same prompts. The KL is exact in every step of the sampled responses, with its standard error; that "
-                     "of best-of-N is "
-                     "the bound log N &minus; (N &minus; 1)/N. Efficiency: share of the gain that best-of-N has at the "
-                     "method's KL; " +
-                     std::string(no_efficiency) +
-                     ". Tokens and reward calls are those of training; the reference responses, drawn once for all, are "
-                     "left out.</p>\n";
+  h += c.exact
+           ? std::string(
+                 "Every figure is exact to rounding. From optimum: the larger of KL(policy || optimum) and "
+                 "KL(optimum || policy), with the optimum that the method's page states. Efficiency: share of "
+                 "the gain that best-of-N of a continuous reward has at the method's KL; ties and atoms may put "
+                 "it above 1.</p>\n")
+           : "Win rate: one sample of the method against one of the reference, pairs of one prompt only; " +
+                 std::to_string(c.samples) + " samples of a method and " + std::to_string(c.reference_samples) +
+                 " of the reference for each prompt. Intervals resample prompts; the lead is the difference of two win "
+                 "rates on the "
+                 "same prompts. The KL is exact in every step of the sampled responses, with its standard error; that "
+                 "of best-of-N is "
+                 "the bound log N &minus; (N &minus; 1)/N. Efficiency: share of the gain that best-of-N has at the "
+                 "method's KL; " +
+                 std::string(no_efficiency) +
+                 ". A decoder's law, and so its KL, is not known. Best of both and worst of both: the win rate where method "
+                 "and "
+                 "reference both draw " +
+                 message(c.n) +
+                 " and keep the best, or the worst. Tokens and reward calls are those of training, and of a decoder those "
+                 "of all its responses here; the reference responses, drawn once for all, are left out.</p>\n";
   h += figure(comparison_plot(c),
               std::string("The curve is what best-of-N of a continuous reward reaches as N grows; points are methods") +
                   (c.exact ? "" : " with 95% intervals") + ". Closer to the curve is better at the same divergence.",

@@ -191,6 +191,46 @@ inline Evaluation evaluate_pool(std::span<const Prompt> prompts, const rollout::
   return out;
 }
 
+namespace detail {
+/// What follows from the rewards of the policy's responses.
+inline void finish_arms(Evaluation& out) {
+  out.aligned.mean_reward = estimate(weighted_means(out.aligned));
+  out.aligned.win = win_rate_per_prompt(std::span<const std::vector<double>>(out.aligned.reward),
+                                        std::span<const std::vector<double>>(out.reference.reward));
+  out.aligned.win_rate = estimate(out.aligned.win);
+  std::vector<double> best, worst;
+  for (std::size_t p = 0; p < out.aligned.reward.size(); ++p) {
+    const auto &ours = out.aligned.reward[p], &theirs = out.reference.reward[p];
+    const bool enough = out.n <= static_cast<double>(std::min(ours.size(), theirs.size()));
+    best.push_back(enough ? best_of_n_win_rate(ours, theirs, out.n) : NAN);
+    worst.push_back(enough ? worst_of_n_win_rate(ours, theirs, out.n) : NAN);
+  }
+  out.best_win_rate = estimate(best);
+  out.worst_win_rate = estimate(worst);
+}
+}  // namespace detail
+
+/// Responses of a law that is not known, as a decoder's: everything but KL and efficiency, which are NaN.
+/// @param reward         [P][samples] of the responses to each prompt
+/// @param length, ended  tokens of a response, and the share of those that ended by themselves
+/// @throws as evaluate_pool; ShapeError for another number of prompts
+inline Evaluation evaluate_rewards(std::span<const Prompt> prompts, const rollout::ReferenceCache& pool, double n,
+                                   std::vector<std::vector<double>> reward, double length, double ended) {
+  Evaluation out = evaluate_pool(prompts, pool, n);
+  require<ShapeError>(reward.size() == prompts.size() && !reward[0].empty(), "eval::evaluate_rewards: rewards of ",
+                      prompts.size(), " prompts expected, got ", reward.size());
+  out.samples = static_cast<Index>(reward[0].size());
+  out.aligned.name = "decoded";
+  for (const auto& group : reward) out.aligned.weight.emplace_back(group.size(), 1 / static_cast<double>(group.size()));
+  out.aligned.reward = std::move(reward);
+  out.aligned.length = length;
+  out.aligned.ended = ended;
+  detail::finish_arms(out);
+  out.kl = out.kl_k1 = out.kl_k3 = {NAN, NAN};
+  out.ideal_win_rate = out.efficiency = NAN;
+  return out;
+}
+
 /// @param pool  responses of the reference on the same prompts, at least two each, drawn with the same sampler
 /// @throws DomainError unknown_prompt, empty_cache, nan_reward; RunError stopped
 template <TrainablePolicy P, Reward R>
@@ -230,19 +270,7 @@ Evaluation evaluate(P& policy, P& reference, const R& reward, std::span<const Pr
   }
   out.aligned.length = tokens / responses;
   out.aligned.ended = ended / responses;
-  out.aligned.mean_reward = detail::estimate(detail::weighted_means(out.aligned));
-  out.aligned.win = win_rate_per_prompt(std::span<const std::vector<double>>(out.aligned.reward),
-                                        std::span<const std::vector<double>>(out.reference.reward));
-  out.aligned.win_rate = detail::estimate(out.aligned.win);
-  std::vector<double> best, worst;
-  for (std::size_t p = 0; p < prompts.size(); ++p) {
-    const auto &ours = out.aligned.reward[p], &theirs = out.reference.reward[p];
-    const bool enough = options.n <= static_cast<double>(std::min(ours.size(), theirs.size()));
-    best.push_back(enough ? best_of_n_win_rate(ours, theirs, options.n) : NAN);
-    worst.push_back(enough ? worst_of_n_win_rate(ours, theirs, options.n) : NAN);
-  }
-  out.best_win_rate = detail::estimate(best);
-  out.worst_win_rate = detail::estimate(worst);
+  detail::finish_arms(out);
   out.kl = detail::mean_error(kl);
   out.kl_k1 = detail::mean_error(k1);
   out.kl_k3 = detail::mean_error(k3);

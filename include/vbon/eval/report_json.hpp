@@ -50,7 +50,15 @@ inline nlohmann::ordered_json report_json(const Evaluation& e) {
                     {"reference", {{"text", t.reference}, {"reward", finite(t.reference_reward)}}},
                     {"aligned", {{"text", t.aligned}, {"reward", finite(t.aligned_reward)}}},
                     {"best_of_n", {{"text", t.best}, {"reward", finite(t.best_reward)}}}});
-  out["rewards"] = {{"reference", e.reference.reward}, {"aligned", e.aligned.reward}};
+  const auto rewards = [](const std::vector<std::vector<double>>& groups) {
+    auto all = nlohmann::ordered_json::array();
+    for (const auto& group : groups) {
+      auto& row = all.emplace_back(nlohmann::ordered_json::array());
+      for (const double reward : group) row.push_back(nlohmann::ordered_json(io::json_of(reward)));
+    }
+    return all;
+  };
+  out["rewards"] = {{"reference", rewards(e.reference.reward)}, {"aligned", rewards(e.aligned.reward)}};
   out["win_rate_per_prompt"] = {{"aligned", e.aligned.win}, {"best_of_n", e.best.win}};
   return out;
 }

@@ -44,10 +44,12 @@ inline void require_groups(std::string_view who, const RolloutBatch& batch, Inde
 
 /// @throws DomainError when a setting is below its least value (or NaN)
 inline void require_at_least(std::string_view who, std::string_view setting, double value, double least) {
-  require<DomainError>(value >= least && std::isfinite(value), who, ": ", setting, " >= ", least, " expected, got ", value);
+  require<DomainError>(value >= least && std::isfinite(value), who, ": ", setting, " >= ", least,
+                       std::isinf(value) ? " and finite" : "", " expected, got ", value);
 }
 inline void require_positive(std::string_view who, std::string_view setting, double value) {
-  require<DomainError>(value > 0 && std::isfinite(value), who, ": ", setting, " > 0 expected, got ", value);
+  require<DomainError>(value > 0 && std::isfinite(value), who, ": ", setting, " > 0", std::isinf(value) ? " and finite" : "",
+                       " expected, got ", value);
 }
 inline void require_within(std::string_view who, std::string_view setting, double value, double low, double high) {
   require<DomainError>(value >= low && value <= high, who, ": ", setting, " in [", low, ", ", high, "] expected, got ",

@@ -39,10 +39,11 @@ struct FiniteProblem {
 /// c (log pi_i - s_i + 1) - a b_i / pi_i + lambda = 0 for each i is monotone in pi_i, and the sum of the pi_i in lambda.
 /// @param likelihood  [K] b, sums to 1
 /// @param log_target  [K] s, up to a constant
-/// @throws DomainError for a or c < 0, or both 0
+/// @throws DomainError for a or c < 0 or not finite, or both 0; RunError where they are too large to be solved for
 inline bon::Law mixed_divergence_optimum(double a, std::span<const double> likelihood, double c,
                                          std::span<const double> log_target) {
-  require<DomainError>(a >= 0 && c >= 0 && a + c > 0, "optimum: weights >= 0 expected, not both 0, got ", a, " and ", c);
+  require<DomainError>(a >= 0 && c >= 0 && a + c > 0 && std::isfinite(a + c),
+                       "optimum: finite weights >= 0 expected, not both 0, got ", a, " and ", c);
   const std::size_t size = likelihood.size();
   if (c == 0) return bon::Law(likelihood.begin(), likelihood.end());
   const double highest = *std::max_element(log_target.begin(), log_target.end());
@@ -68,7 +69,10 @@ inline bon::Law mixed_divergence_optimum(double a, std::span<const double> likel
     const bon::Law law = law_at(lambda);
     return std::accumulate(law.begin(), law.end(), 0.0);
   };
-  while (mass(wide) > 1 || mass(-wide) < 1) wide *= 2;
+  while (mass(wide) > 1 || mass(-wide) < 1) {
+    wide *= 2;
+    require<RunError>(std::isfinite(wide), "optimum: weights ", a, " and ", c, " are too far apart to be solved for");
+  }
   bon::Law law = law_at(bisect(-wide, wide, [&](double lambda) { return mass(lambda) < 1; }));
   const double total = std::accumulate(law.begin(), law.end(), 0.0);
   for (double& p : law) p /= total;

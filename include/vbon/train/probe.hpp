@@ -48,6 +48,19 @@ inline RolloutBatch made_up_batch(std::uint64_t prompts, Index samples) {
   classify_answers(batch, {});
   return batch;
 }
+/// Runs an objective once.
+/// @throws ConfigError with what it says
+inline void probe(const AnyObjective& objective, const Streams& streams) {
+  StreamsResult result;
+  try {
+    result = objective.call(streams);
+  } catch (const Error& error) {
+    throw ConfigError(message("objective '", objective.name, "' cannot work with these settings: ", error.what()),
+                      ErrorCode{std::string(error.code())});
+  }
+  require<ConfigError>(std::isfinite(result.loss), "objective '", objective.name,
+                       "' cannot work with these settings: its loss is ", result.loss, " on a made-up batch");
+}
 }  // namespace detail
 
 /// Runs the objective of a phase once on made-up numbers.
@@ -68,14 +81,14 @@ inline void probe(const Phase& phase, Index cached) {
     streams.reference.log_prob = streams.reference.ref_log_prob = Array::Constant(streams.reference.tokens(), -1);
   }
   if (phase.from_anchor()) streams.anchor = made_up(phase.anchor_samples());
-  StreamsResult result;
-  try {
-    result = phase.objective.call(streams);
-  } catch (const Error& error) {
-    throw ConfigError(message("objective '", phase.objective.name, "' cannot work with these settings: ", error.what()),
-                      ErrorCode{std::string(error.code())});
-  }
-  require<ConfigError>(std::isfinite(result.loss), "objective '", phase.objective.name,
-                       "' cannot work with these settings: its loss is ", result.loss, " on a made-up batch");
+  detail::probe(phase.objective, streams);
+}
+
+/// The same for an objective alone, on groups of so many responses.
+/// @throws ConfigError with what the objective says
+inline void probe(const AnyObjective& objective, Index policy, Index reference, Index anchor) {
+  detail::probe(objective, {.policy = detail::made_up_batch(2, policy),
+                            .reference = detail::made_up_batch(2, reference),
+                            .anchor = detail::made_up_batch(2, anchor)});
 }
 }  // namespace vbon::train
