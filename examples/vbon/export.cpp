@@ -1,11 +1,14 @@
 // vbon export: a model in another format, with an adapter merged into it.
 #include <filesystem>
+#include <optional>
 
 #include "models.hpp"
 #include "save_format.hpp"
+#include "vbon/model/encoder_checkpoint.hpp"
 #include "vbon/policy/load.hpp"
 #include "vbon/policy/peft.hpp"
 #include "vbon/policy/save_gguf.hpp"
+#include "vbon/reward/text_files.hpp"
 
 namespace vbon::program {
 namespace {
@@ -36,6 +39,27 @@ void require_place(const ExportOptions& o, bool gguf) {
                        " is there already; give another place, or --overwrite to write over it");
 }
 
+enum class Kind { policy, encoder, scorer };
+/// What a place holds, by its config.json.
+Kind kind_of(const std::string& place) {
+  const auto file = std::filesystem::path(place) / "config.json";
+  if (place.empty() || !std::filesystem::is_directory(place) || !std::filesystem::exists(file)) return Kind::policy;
+  const io::Json json = io::read_json(file);
+  const model::ConfigReader config(json, file.string());
+  if (config.has({"model_type"}) && has_entry<model::EncoderFamilies>(config.text({"model_type"}))) return Kind::encoder;
+  model::Shape common;
+  model::read_common(config, common);
+  return common.labels > 0 ? Kind::scorer : Kind::policy;
+}
+/// Rewards: an encoder, or a causal language model with a score head, with the files that their text needs.
+void export_reward(Kind kind, const ExportOptions& o, const model::SaveOptions& options) {
+  if (kind == Kind::encoder)
+    model::EncoderCheckpoint::load(o.model).save(o.out, options.dtype, options.shard_bytes);
+  else
+    model::save_causal_lm(model::load_causal_lm(o.model), o.out, options);
+  reward::copy_text_files(o.model, o.out);
+}
+
 int export_model(const ExportOptions& o) {
   begin(o.common);
   require<ConfigError>(!o.out.empty(), "--out is missing; give a path that ends with .gguf, or a folder");
@@ -45,16 +69,28 @@ int export_model(const ExportOptions& o) {
   const SavedType& type = saved_type("--dtype", o.dtype);
   const model::SaveOptions folder_options{.dtype = gguf ? io::Dtype::f32 : folder_type("--dtype", o.dtype),
                                           .shard_bytes = byte_count("--shard-size", o.shard_size)};
+  const Kind kind = kind_of(o.model);
+  require<ConfigError>(kind == Kind::policy || !gguf, o.model,
+                       " is a reward model, which goes into folders only: GGUF files have no score head here; give --out a "
+                       "folder");
+  require<ConfigError>(kind == Kind::policy || o.adapter.empty(), "--adapter is of policies, and ", o.model,
+                       " is a reward model; leave it out");
   require_place(o, gguf);
 
   const bool is_new = !std::filesystem::exists(o.out);
-  auto policy = policy::load<Cpu>(o.model.empty() ? cached(default_model, "a path") : std::filesystem::path(o.model));
-  if (!o.adapter.empty()) policy::load_adapter(policy.model(), o.adapter);
+  std::optional<policy::CausalLmPolicy<Cpu>> read;
+  if (kind == Kind::policy) {
+    read.emplace(policy::load<Cpu>(o.model.empty() ? cached(default_model, "a path") : std::filesystem::path(o.model)));
+    if (!o.adapter.empty()) policy::load_adapter(read->model(), o.adapter);
+  }
   try {
-    if (gguf)
-      policy::save_gguf(policy, o.out, type.gguf);
+    if (const auto parent = std::filesystem::path(o.out).parent_path(); gguf && !parent.empty()) io::make_folder(parent);
+    if (!read)
+      export_reward(kind, o, folder_options);
+    else if (gguf)
+      policy::save_gguf(*read, o.out, type.gguf);
     else
-      policy::save(policy, o.out, folder_options);
+      policy::save(*read, o.out, folder_options);
   } catch (const Error&) {
     std::error_code holds_something;
     if (is_new) std::filesystem::remove(o.out, holds_something);  // an empty folder would be in the way of the next try
@@ -66,7 +102,8 @@ int export_model(const ExportOptions& o) {
 }  // namespace
 
 void add_export(CLI::App& program, Job& job) {
-  auto* c = program.add_subcommand("export", "Writes a model in another format: a Hugging Face folder or a GGUF file");
+  auto* c = program.add_subcommand(
+      "export", "Writes a policy or a reward model in another format: a Hugging Face folder, or a GGUF file of a policy");
   auto o = std::make_shared<ExportOptions>();
   c->footer(
       "Examples:\n"

@@ -1,6 +1,7 @@
 // vbon inspect of models: sizes, tokenizer, labels, and the memory that jobs with them will take.
 #include <algorithm>
 #include <map>
+#include <memory>
 
 #include "inspect.hpp"
 #include "models.hpp"
@@ -151,7 +152,8 @@ reward::PlannedScoring planned_scoring(const InspectOptions& o, Index tokens) {
 }
 
 void inspect_causal_folder(const InspectOptions& o, const model::ConfigReader& config, const io::Json& json,
-                           const io::ShardedSafetensors& file) {
+                           const std::shared_ptr<const io::ShardedSafetensors>& weights) {
+  const io::ShardedSafetensors& file = *weights;
   const TensorCounts counts = count_tensors(file);
   std::optional<model::Shape> readable;
   try {
@@ -169,17 +171,19 @@ void inspect_causal_folder(const InspectOptions& o, const model::ConfigReader& c
   }
   if (!readable) return;
   const model::Shape& shape = *readable;
+  model::Parameters layout;  // names and sizes only: what the weights contradict is told before anything is planned
+  model::find_tensors(model::tensor_source(weights), model::find_family(shape.family), shape, layout);
   if (shape.labels == 0) return print_memory(o, shape, file.names().size(), false);
   line("as a policy", "no: it gives scores");
   print_labels(json, shape.labels, o.what);
-  if (static_cast<std::size_t>(shape.layers) <= file.names().size())
-    print_plan("memory to score", reward::plan_scoring(shape, planned_scoring(o, reward::CausalScorer::batch_tokens)));
+  print_plan("memory to score", reward::plan_scoring(shape, planned_scoring(o, reward::CausalScorer::batch_tokens)));
 }
 
 void inspect_encoder_folder(const InspectOptions& o, const model::ConfigReader& config, const io::Json& json,
                             const io::ShardedSafetensors& file) {
   const auto family = model::find_encoder_family(config.text({"model_type"}));
   const model::EncoderShape shape = model::read_encoder_shape(config, file);
+  model::find_tensors(file, model::Encoder(shape, family.names));
   const TensorCounts counts = count_tensors(file);
   line("family", config.text({"model_type"}) + ", an encoder: a reward, no policy");
   line("parameters", message(static_cast<std::int64_t>(counts.parameters)));
@@ -253,11 +257,12 @@ void inspect_model_folder(const InspectOptions& o) {
   const auto architectures = config.texts({"architectures"});
   line("folder", o.what);
   line("architecture", architectures.empty() ? "not said" : architectures[0]);
-  const auto file = io::ShardedSafetensors::open(folder);
+  const auto weights = std::make_shared<const io::ShardedSafetensors>(io::ShardedSafetensors::open(folder));
+  const auto& file = *weights;
   if (config.has({"model_type"}) && has_entry<model::EncoderFamilies>(config.text({"model_type"})))
     inspect_encoder_folder(o, config, json, file);
   else
-    inspect_causal_folder(o, config, json, file);
+    inspect_causal_folder(o, config, json, weights);
   if (o.tensors) list_tensors(file);
 }
 }  // namespace vbon::program

@@ -41,7 +41,7 @@ void add_common(CLI::App& command, Common& common);
 /// Of the flag --recompute.
 inline constexpr const char* recompute_help =
     "compute the activations of each block again in the backward pass instead of keeping them: less memory, about a third "
-    "more time, the same bits; may be changed when a run is resumed";
+    "more time, the same bits; of causal language models; may be changed when a run is resumed";
 /// Beyond this many of anything memory ends; a larger number is a slip of the keyboard.
 inline constexpr Index most_of_anything = 1'000'000;
 /// @throws ConfigError unless `least` <= value <= most_of_anything, naming the flag

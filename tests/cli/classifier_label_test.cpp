@@ -4,6 +4,7 @@
 
 #include "cli/support.hpp"
 #include "support/tiny_encoder.hpp"
+#include "vbon/io/atomic_file.hpp"
 
 namespace vbon::test {
 namespace {
@@ -41,6 +42,28 @@ TEST_CASE("the label of a classifier is chosen by name or number, and its odds a
   refused(spec + ",label=glad", {place, "unknown label 'glad'", "0 (sad)"});
   refused(spec + ",label=3", {"unknown label '3'"});
   refused(spec + ",label=", {"label=", "a name or a number", "vbon inspect " + place});
+}
+
+TEST_CASE("a label is found by its name before its number, and a question of its own is its logit", "[cli][classifier]") {
+  const TemporaryFolder folder;
+  const std::string place = (folder / "model").string(), spec = "classifier:" + place + ",label=";
+  save_classifier(place);
+  const double by_place[] = {score(spec + "0"), score(spec + "1"), score(spec + "2")};
+  auto config = io::read_json(folder / "model/config.json");
+  config["id2label"] = {{"0", "3"}, {"1", "2"}, {"2", "1"}};
+  io::write_file_atomically(folder / "model/config.json", config.dump());
+  CHECK(score(spec + "3") == by_place[0]);
+  CHECK(score(spec + "2") == by_place[1]);
+  CHECK(score(spec + "1") == by_place[2]);
+  CHECK(score(spec + "0") == by_place[0]);  // no name: a number
+
+  config["problem_type"] = "multi_label_classification";
+  io::write_file_atomically(folder / "model/config.json", config.dump());
+  double logit[3];
+  for (int k = 0; k < 3; ++k) logit[k] = score(spec + std::to_string(3 - k));
+  for (int k = 0; k < 3; ++k)  // the softmax of these logits is what the labels were before
+    CHECK(by_place[k] ==
+          Approx(logit[k] - std::log(std::exp(logit[(k + 1) % 3]) + std::exp(logit[(k + 2) % 3]))).epsilon(1e-6));
 }
 
 TEST_CASE("a folder whose name looks like a label is a folder", "[cli][classifier]") {

@@ -2,9 +2,12 @@
 #include <random>
 
 #include "cli/support.hpp"
+#include "support/tiny_encoder.hpp"
 #include "vbon/io/gguf.hpp"
 #include "vbon/io/json.hpp"
 #include "vbon/io/sharded_safetensors.hpp"
+#include "vbon/model/load.hpp"
+#include "vbon/model/save.hpp"
 
 namespace vbon::test {
 namespace {
@@ -87,5 +90,40 @@ TEST_CASE("an export that cannot be is refused with the remedy", "[cli][export][
   refused({tiny_model, "--out", out}, {"is there already", "--overwrite"});
   refused({tiny_model, "--out", folder.path().string(), "--format", "gguf"}, {"is a folder"});
   check_refused(vbon(tiny_align(folder / "run", {"--save-dtype", "q8_0"})), "vbon align", {"--save-dtype q8_0"});
+}
+
+TEST_CASE("reward models go into folders of any type, with their tokenizer, and score the same", "[cli][export]") {
+  const TemporaryFolder folder;
+  tiny_encoder(tiny_encoder_config("bert", 2)).save(folder / "encoder");
+  save_tiny_tokenizer(folder / "encoder");
+  model::save_causal_lm(model::load_scorer(tiny_model, {.labels = 1}, 0), folder / "scorer");
+  for (const char* file : {"tokenizer.json", "tokenizer_config.json"})
+    std::filesystem::copy_file(tiny_model + "/" + file, folder / "scorer" / file);
+  for (const std::string name : {"encoder", "scorer"}) {
+    const std::string place = (folder / name).string(), out = (folder / (name + "-out")).string();
+    const auto reward = [&](const std::string& model) {
+      const auto run = vbon({"score", "--reward", "classifier:" + model, "--text", "the film is good", "--quiet"});
+      INFO(run.err);
+      REQUIRE(run.code == 0);
+      return rows(run.out).at(0).at("reward").get<double>();
+    };
+    INFO(name);
+    exported({place, "--out", out});
+    const bool equal = text_of(out + "/model.safetensors") == text_of(place + "/model.safetensors");
+    CHECK(equal);
+    CHECK(reward(out) == reward(place));
+    exported({place, "--out", out + "-bf16", "--dtype", "bf16", "--shard-size", "4KB"});
+    CHECK(std::filesystem::exists(out + "-bf16/model.safetensors.index.json"));
+    CHECK(reward(out + "-bf16") == Approx(reward(place)).margin(0.05));
+    exported({out + "-bf16", "--out", out + "-again", "--dtype", "bf16"});
+    exported({out + "-again", "--out", out + "-third", "--dtype", "bf16"});
+    const bool same = text_of(out + "-again/model.safetensors") == text_of(out + "-third/model.safetensors");
+    CHECK(same);
+    check_refused(vbon({"export", place, "--out", (folder / "m.gguf").string()}), "vbon export",
+                  {place, "give --out a folder"});
+    check_refused(vbon({"export", place, "--adapter", place, "--out", (folder / "x").string()}), "vbon export",
+                  {"--adapter", "reward model"});
+  }
+  exported({tiny_model, "--out", (folder / "new" / "m.gguf").string()});
 }
 }  // namespace vbon::test

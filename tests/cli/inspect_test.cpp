@@ -87,4 +87,31 @@ TEST_CASE("inspect says of an unknown family what is there and why it is no poli
   io::write_file_atomically(folder / "model/config.json", config.dump());
   inspected({place}, {"parameters", "no: ", "unknown model_type 'mamba'", "F32"});
 }
+
+TEST_CASE("inspect names what the weights contradict before it plans anything", "[cli][inspect][error]") {
+  const TemporaryFolder folder;
+  tiny_encoder(tiny_encoder_config("bert", 3)).save(folder / "encoder");
+  model::save_causal_lm(model::load_scorer(tiny_model, {.labels = 3}, 0), folder / "scorer");
+  model::save_causal_lm(model::load_causal_lm(tiny_model), folder / "policy");
+  const auto refused = [&](const std::string& name, const std::string& key, const io::Json& value, const Arguments& parts) {
+    const auto file = folder / name / "config.json";
+    const io::Json good = io::read_json(file);
+    io::Json config = good;
+    config.erase("id2label");
+    config[key] = value;
+    io::write_file_atomically(file, config.dump());
+    const auto run = vbon({"inspect", (folder / name).string()});
+    INFO(name << ' ' << key << '\n' << run.out);
+    CHECK(run.peak_megabytes < 200);
+    CHECK(run.code == 1);
+    for (const std::string& part : parts) CHECK(has(run.err, part));
+    io::write_file_atomically(file, good.dump());
+  };
+  refused("encoder", "num_labels", 1'000'000'000, {"classifier.weight", "[3, 12]", "[1000000000, 12]"});
+  refused("encoder", "num_labels", 1'000'000'000'000, {"2^31", "1000000000000"});
+  refused("encoder", "hidden_size", Index{1} << 62, {"2^31"});
+  refused("encoder", "vocab_size", 21, {"word_embeddings.weight", "[20, 12]", "[21, 12]"});
+  refused("scorer", "num_labels", 1'000'000'000, {"score.weight", "[3, 32]", "[1000000000, 32]"});
+  refused("policy", "intermediate_size", 65, {"mlp", "65"});
+}
 }  // namespace vbon::test

@@ -250,7 +250,8 @@ TEST_CASE("a checkpoint that contradicts itself is refused by name", "[model][en
   CHECK_THAT(failure("num_hidden_layers", 2), Catch::Contains("layer.2") && Catch::Contains("2"));
   CHECK_THAT(failure("layer_norm_eps", -1), Catch::Contains("epsilon > 0") && Catch::Contains("-1"));
   CHECK_THAT(failure("num_hidden_layers", 1000000000), Catch::Contains("layers promised"));
-  CHECK_THAT(failure("vocab_size", 1LL << 40), Catch::Contains("word_embeddings"));
+  CHECK_THAT(failure("vocab_size", 1LL << 30), Catch::Contains("word_embeddings"));
+  CHECK_THAT(failure("vocab_size", 1LL << 40), Catch::Contains("vocabulary size below 2^31"));
   CHECK_THAT(failure("num_attention_heads", 5), Catch::Contains("multiple of 5"));
   CHECK_THAT(failure("num_attention_heads", 0), Catch::Contains("heads 0"));
   CHECK_THAT(failure("hidden_act", "mish"), Catch::Contains("mish") && Catch::Contains("gelu"));

@@ -64,6 +64,31 @@ inline EncoderShape read_encoder_shape(const ConfigReader& config, const io::Sha
   return shape;
 }
 
+/// How a file names each tensor of an encoder, without reading any.
+/// @param new_head  the output map of the head, and an inner one that is not there, are not looked for: ""
+/// @throws FormatError naming a tensor that is missing or has another shape than the config says
+inline std::vector<std::string> find_tensors(const io::ShardedSafetensors& file, const Encoder& encoder,
+                                             bool new_head = false) {
+  const auto belongs_to = [&](const Parameter& p, EncoderSlot slot) {
+    return p.name.starts_with(encoder.names().tensor(slot, 0) + '.');
+  };
+  std::vector<std::string> stored;
+  for (const Parameter& p : encoder.parameters().list()) {
+    auto name = detail::stored_name(file, p.name, encoder.names().prefix);
+    if (new_head && (belongs_to(p, EncoderSlot::head_output) || (!name && belongs_to(p, EncoderSlot::head_dense)))) {
+      stored.emplace_back();
+      continue;
+    }
+    require<FormatError>(name.has_value(), file.path(), ": the tensor \"", p.name, "\" ", io::shape_text(p.shape),
+                         " is missing");
+    const auto& shape = file.info(*name).shape;
+    require<FormatError>(shape == p.shape, file.path(), ": tensor \"", *name, "\" has shape ", io::shape_text(shape),
+                         ", config.json asks for ", io::shape_text(p.shape));
+    stored.push_back(*name);
+  }
+  return stored;
+}
+
 struct EncoderCheckpoint {
   Encoder encoder;
   Json config;                       // as it was read
@@ -96,17 +121,18 @@ struct EncoderCheckpoint {
     return checkpoint;
   }
 
-  /// Writes FOLDER/config.json and FOLDER/model.safetensors.
+  /// Writes FOLDER/config.json and FOLDER/model.safetensors, or shards of it.
   /// @param dtype  f32, f16 or bf16
   /// @throws RunError when the folder cannot be written, ConfigError for another dtype
-  void save(const std::filesystem::path& folder, io::Dtype dtype = io::Dtype::f32) const {
+  void save(const std::filesystem::path& folder, io::Dtype dtype = io::Dtype::f32,
+            std::uint64_t shard_bytes = 5'000'000'000) const {
     io::make_folder(folder);
     std::vector<io::TensorToWrite> tensors;
     for (const Parameter& p : encoder.parameters().list())
       tensors.push_back(
           {p.name, p.shape, {encoder.parameters().data() + p.offset, static_cast<std::size_t>(p.size())}, dtype});
     for (const UnusedTensor& tensor : unused) tensors.push_back({tensor.name, tensor.shape, tensor.values, dtype});
-    io::write_safetensors_folder(folder, tensors);
+    io::write_safetensors_folder(folder, tensors, shard_bytes);
     Json written = config;
     const char* spelling = written.contains("torch_dtype") ? "torch_dtype" : "dtype";
     written[spelling] = dtype == io::Dtype::f32 ? "float32" : dtype == io::Dtype::f16 ? "float16" : "bfloat16";
@@ -116,24 +142,8 @@ struct EncoderCheckpoint {
  private:
   void read(const io::ShardedSafetensors& file, const ConfigReader& described, const NewHead* new_head) {
     Parameters& parameters = encoder.parameters();
-    const auto belongs_to = [&](const Parameter& p, EncoderSlot slot) {
-      return p.name.starts_with(encoder.names().tensor(slot, 0) + '.');
-    };
-    std::vector<std::string> stored;  // all shapes are right before any memory is taken; "": of the new head
-    for (const Parameter& p : parameters.list()) {
-      auto name = detail::stored_name(file, p.name, encoder.names().prefix);
-      const bool output = belongs_to(p, EncoderSlot::head_output);
-      if (new_head != nullptr && (output || (!name && belongs_to(p, EncoderSlot::head_dense)))) {
-        stored.emplace_back();
-        continue;
-      }
-      require<FormatError>(name.has_value(), file.path(), ": the tensor \"", p.name, "\" ", io::shape_text(p.shape),
-                           " is missing");
-      const auto& shape = file.info(*name).shape;
-      require<FormatError>(shape == p.shape, file.path(), ": tensor \"", *name, "\" has shape ", io::shape_text(shape),
-                           ", config.json asks for ", io::shape_text(p.shape));
-      stored.push_back(*name);
-    }
+    // All shapes are right before any memory is taken.
+    const std::vector<std::string> stored = find_tensors(file, encoder, new_head != nullptr);
     parameters.values();
     for (std::size_t i = 0; i < stored.size(); ++i) {
       const auto number = static_cast<Index>(i);
@@ -141,6 +151,7 @@ struct EncoderCheckpoint {
         initialize_head(described, parameters[number].name, new_head->key.fold(i), parameters.value(number));
       else
         file.read_f32(stored[i], parameters.value(number));
+      file.forget();  // the file must not stand in memory beside its copy
     }
     encoder.parameters_changed();
     if (encoder.shape().labels > 0) return;

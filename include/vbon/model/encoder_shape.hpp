@@ -6,6 +6,7 @@
 #include <cmath>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "vbon/core/error.hpp"
 #include "vbon/core/types.hpp"
@@ -43,6 +44,14 @@ inline void check(const EncoderShape& shape, std::string_view where = "encoder")
                        where, ": sizes > 0 expected, got vocabulary ", shape.vocabulary, ", width ", shape.width,
                        ", layers ", shape.layers, ", heads ", shape.heads, ", intermediate ", shape.intermediate,
                        ", positions ", shape.positions);
+  for (const auto& [name, size] : {std::pair{"vocabulary", shape.vocabulary},
+                                   {"positions", shape.positions},
+                                   {"types", shape.types},
+                                   {"width", shape.width},
+                                   {"layers", shape.layers},
+                                   {"intermediate", shape.intermediate},
+                                   {"labels", shape.labels}})
+    require<ConfigError>(size < (Index{1} << 31), where, ": a ", name, " size below 2^31 expected, got ", size);
   require<ConfigError>(shape.width % shape.heads == 0, where, ": width ", shape.width, " is not a multiple of ", shape.heads,
                        " heads");
   require<ConfigError>(shape.norm_epsilon > 0 && std::isfinite(shape.norm_epsilon), where,

@@ -136,19 +136,22 @@ inline void refuse_other_head(const TensorSource& source, const FamilyInfo& fami
 }
 }  // namespace detail
 
-/// Builds the network of a shape and fills its parameters.
+/// A network that is laid out, and how a source names its tensors.
+struct FoundTensors {
+  Network network;
+  std::vector<std::string> names;  // of each of network.stored
+};
+/// Lays the network of a shape out and looks its tensors up, without reading any.
 /// @throws FormatError naming the tensor that is missing, has another shape, or contradicts the config
-inline Network load_network(const TensorSource& source, const FamilyInfo& family, const Shape& shape,
-                            Parameters& parameters) {
+inline FoundTensors find_tensors(const TensorSource& source, const FamilyInfo& family, const Shape& shape,
+                                 Parameters& parameters) {
   // A layer has tensors of its own: more layers than tensors is refused before anything is laid out.
   require<FormatError>(shape.layers <= source.tensors, source.path, ": ", shape.layers, " layers in the config, but only ",
                        source.tensors, " tensors");
   detail::refuse_unused(source, family, shape);
-  detail::refuse_other_head(source, family, shape);
-  Network network = build_network(family, shape, parameters);
-  std::vector<std::string> names;
-  for (std::size_t i = 0; i < network.stored.size(); ++i) {
-    const StoredTensor& stored = network.stored[i];
+  FoundTensors found{.network = build_network(family, shape, parameters), .names = {}};
+  for (std::size_t i = 0; i < found.network.stored.size(); ++i) {
+    const StoredTensor& stored = found.network.stored[i];
     const Parameter& parameter = parameters.list()[i];
     const auto name = detail::find_name(source, family, stored.slot, stored.layer);
     std::vector<Index> expected = parameter.shape;
@@ -157,11 +160,22 @@ inline Network load_network(const TensorSource& source, const FamilyInfo& family
                          source.gguf ? gguf_tensor_name(stored.slot, stored.layer) : parameter.name, "\" of shape ",
                          io::shape_text(expected),
                          stored.slot == Slot::head ? "; where the head is the embedding, set tie_word_embeddings" : "");
-    const auto found = *source.shape(*name);
-    require<FormatError>(found == expected, source.path, ": tensor \"", *name, "\" has shape ", io::shape_text(found), ", ",
+    const auto there = *source.shape(*name);
+    require<FormatError>(there == expected, source.path, ": tensor \"", *name, "\" has shape ", io::shape_text(there), ", ",
                          io::shape_text(expected), " expected from the config");
-    names.push_back(*name);
+    found.names.push_back(*name);
   }
+  return found;
+}
+
+/// Builds the network of a shape and fills its parameters.
+/// @throws FormatError naming the tensor that is missing, has another shape, or contradicts the config
+inline Network load_network(const TensorSource& source, const FamilyInfo& family, const Shape& shape,
+                            Parameters& parameters) {
+  FoundTensors found = find_tensors(source, family, shape, parameters);
+  detail::refuse_other_head(source, family, shape);
+  Network& network = found.network;
+  const std::vector<std::string>& names = found.names;
   std::vector<Arrangement> form;
   for (const StoredTensor& stored : network.stored)
     form.push_back(source.gguf ? stored.gguf_arrangement : stored.arrangement);
@@ -190,6 +204,6 @@ inline Network load_network(const TensorSource& source, const FamilyInfo& family
     });
     source.forget();
   });
-  return network;
+  return std::move(found.network);
 }
 }  // namespace vbon::model

@@ -17,8 +17,8 @@ namespace vbon::policy {
 template <Device D = Cpu>
 CausalLmPolicy<D> load(const std::filesystem::path& path) {
   const auto predicts_tokens = [&](model::CausalLm model) {
-    require<ConfigError>(model.shape().labels == 0, path.string(), " is a reward model (", model.shape().labels,
-                         " label), not a policy; a causal language model is expected");
+    require<ConfigError>(model.shape().labels == 0, path.string(), " is a reward model with a score head of ",
+                         model.shape().labels, ", not a policy; a causal language model is expected");
     return model;
   };
   if (model::is_gguf(path)) {

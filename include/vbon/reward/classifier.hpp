@@ -49,6 +49,7 @@ class Classifier {
     else
       reward.read_causal(folder);
     reward.label_ = choose_label(config, reward.labels_, options.label, folder.string());
+    reward.alone_ = outputs_stand_alone(config);
     return reward;
   }
   /// @param place  "FOLDER" or "FOLDER,label=NAME_OR_NUMBER"
@@ -71,7 +72,8 @@ class Classifier {
   Array score(std::span<const std::string> texts) const {
     const Tensor<float> all = logits(texts);
     Array rewards(all.rows());
-    for (Index i = 0; i < all.rows(); ++i) rewards[i] = label_reward(all.row(i), label_);
+    for (Index i = 0; i < all.rows(); ++i)
+      rewards[i] = alone_ ? static_cast<double>(all(i, label_)) : label_reward(all.row(i), label_);
     return rewards;
   }
   /// @throws ConfigError when nothing was loaded, ShapeError for a batch without text
@@ -117,6 +119,7 @@ class Classifier {
 
   Logits logits_;  // [n] texts -> [n, labels]
   Index labels_ = 0, label_ = 0;
+  bool alone_ = false;  // the reward is the logit of the label itself
   TextInput input_ = TextInput::prompt_response;
 };
 }  // namespace vbon::reward

@@ -1,7 +1,9 @@
 // vbon/reward/label.hpp
 //
-// From the logits of a classifier to one reward: its one output as it stands, or the log-odds of one label against
-// the others, log p - log(1 - p) (with two labels the difference of the logits).
+// From the logits of a classifier to one reward: its one output as it stands, or the log-odds of one label,
+// log p - log(1 - p). Where labels exclude each other p is their softmax (with two labels the difference of the logits);
+// where each is a question of its own (problem_type multi_label_classification), p is a sigmoid and the log-odds are the
+// logit.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -13,6 +15,12 @@
 #include "vbon/io/json.hpp"
 
 namespace vbon::reward {
+/// True where problem_type of a config says that each output stands for itself.
+inline bool outputs_stand_alone(const io::Json& config) {
+  const io::Json* type = io::json_find(config, "problem_type");
+  return type != nullptr && (*type == "multi_label_classification" || *type == "regression");
+}
+
 inline double label_reward(View<const float> logit, Index label) {
   if (logit.cols() == 1) return static_cast<double>(logit[0]);
   double most = -INFINITY, rest = 0;
@@ -41,7 +49,7 @@ inline std::vector<std::string> label_names(const io::Json& config, Index labels
 }
 
 /// The number of the label whose log-odds are the reward.
-/// @param wanted  name or number; empty: the positive one of two (by its name, otherwise 1)
+/// @param wanted  name or, where no label has that name, number; empty: the positive one of two (by its name, otherwise 1)
 /// @param where   folder of the model, for messages
 /// @throws ConfigError for an unknown label, or several labels and none chosen
 inline Index choose_label(const io::Json& config, Index labels, const std::string& wanted, const std::string& where) {
@@ -52,9 +60,14 @@ inline Index choose_label(const io::Json& config, Index labels, const std::strin
   };
   const std::vector<std::string> names = label_names(config, labels);
   std::string known;
+  if (!wanted.empty()) {
+    for (Index k = 0; k < labels; ++k)
+      if (lower(names[static_cast<std::size_t>(k)]) == lower(wanted)) return k;
+    for (Index k = 0; k < labels; ++k)
+      if (std::to_string(k) == wanted) return k;
+  }
   for (Index k = 0; k < labels; ++k) {
     const std::string& label = names[static_cast<std::size_t>(k)];
-    if (!wanted.empty() && (lower(label) == lower(wanted) || std::to_string(k) == wanted)) return k;
     if (wanted.empty() && labels == 2 && lower(label).starts_with("pos")) return k;
     known += (k > 0 ? ", " : "") + std::to_string(k) + " (" + label + ')';
   }

@@ -5,13 +5,11 @@
 // trained, or the head alone on states that are computed once.
 #pragma once
 #include <algorithm>
-#include <array>
 #include <concepts>
 #include <filesystem>
 #include <span>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -27,6 +25,7 @@
 #include "vbon/reward/causal_scorer.hpp"
 #include "vbon/reward/encoder_text.hpp"
 #include "vbon/reward/label.hpp"
+#include "vbon/reward/text_files.hpp"
 
 namespace vbon::reward {
 /// The token ids of some sequences.
@@ -52,29 +51,11 @@ concept TrainableClassifier = requires(M& model, const M& same, const Sequences&
 };
 
 namespace detail {
-/// What transformers reads beside config.json and the weights, where it is there.
-inline constexpr std::array tokenizer_files = {"tokenizer.json",
-                                               "tokenizer_config.json",
-                                               "special_tokens_map.json",
-                                               "added_tokens.json",
-                                               "vocab.txt",
-                                               "vocab.json",
-                                               "merges.txt",
-                                               "tokenizer.model",
-                                               "spiece.model",
-                                               "chat_template.jinja",
-                                               "sentence_bert_config.json"};
-
 /// Puts the tokenizer's files and the kind of problem beside weights that were just saved.
 /// @param pad  the token that pads, named in tokenizer_config.json where it names none; empty: left as it is
 inline void complete_classifier(const std::filesystem::path& from, const std::filesystem::path& folder,
                                 std::string_view problem_type, std::string_view pad) {
-  std::error_code error;
-  for (const char* name : tokenizer_files)
-    if (std::filesystem::exists(from / name) && !error)
-      std::filesystem::copy_file(from / name, folder / name, std::filesystem::copy_options::overwrite_existing, error);
-  require<RunError>(!error, "cannot copy the tokenizer from ", from.string(), " to ", folder.string(), ": ",
-                    error.message());
+  copy_text_files(from, folder);
   const auto set = [&](const char* file, const char* key, std::string_view value, bool only_if_absent) {
     const auto path = folder / file;
     io::Json json = std::filesystem::exists(path) ? io::read_json(path) : io::Json::object();
