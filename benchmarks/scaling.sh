@@ -1,0 +1,39 @@
+#!/bin/sh
+# Runs benchmark.scaling and draws time against batch, response length, width, N and M, each axis a logarithm.
+#
+#   benchmarks/scaling.sh [PICTURE.svg]      (docs/scaling.svg)
+#
+# Needs a release build, and gnuplot. Nothing else may run meanwhile.
+set -eu
+cd "$(dirname "$0")/.."
+picture=${1:-docs/scaling.svg}
+folder=$(mktemp -d)
+trap 'rm -r "$folder"' EXIT
+"${VBON_BUILD:-build/release}/benchmarks/benchmark.scaling" --benchmark_format=csv 2>/dev/null >"$folder/all.csv"
+# name/SIZE/real_time,iterations,milliseconds,...: one file for each name
+sed -n 's|^"\{0,1\}\([a-z_]*\)/\([0-9]*\)/real_time"\{0,1\},[0-9]*,\([0-9.e+-]*\),.*|\1 \2 \3|p' "$folder/all.csv" |
+  while read -r name size time; do echo "$size $time" >>"$folder/$name"; done
+picture=$(realpath "$picture")
+cd "$folder"  # the picture names the files that it was drawn from
+gnuplot <<END
+set encoding utf8
+set terminal svg size 900,560 font 'sans-serif,12' background '#ffffff'
+set output '$picture'
+set multiplot layout 2,3
+set logscale xy
+set grid
+set format y '%g'
+set format x '10^{%T}'
+set key off
+set ylabel 'ms'
+set style data linespoints
+set pointsize 0.5
+set title 'sampling 24 tokens' ; set xlabel 'responses drawn together' ; plot 'sampling_by_batch' lc rgb '#3b6ea5'
+set title 'forward and backward, 16 responses' ; set xlabel 'tokens of a response' ; plot 'training_by_tokens' lc rgb '#3b6ea5'
+set title 'the same, 32 tokens' ; set xlabel 'width' ; plot 'training_by_width' lc rgb '#3b6ea5'
+set yrange [0.001:10]
+set title 'log π_{bon} of 4096 responses' ; set xlabel 'N' ; plot 'log_prob_by_n' lc rgb '#b5533c'
+set title 'F of 4096 rewards' ; set xlabel 'M' ; set yrange [*:*] ; plot 'cdf_by_m' lc rgb '#b5533c'
+unset multiplot
+END
+sed -n '/real_time"/p' all.csv | cut -d, -f1,3
