@@ -109,7 +109,7 @@ struct TensorCounts {
   double parameters = 0;
   std::map<std::string, int> types = {};
 
-  void add(std::string_view type, std::uint64_t size) {
+  void add(std::string_view type, Index size) {
     parameters += static_cast<double>(size);
     ++types[std::string(type)];
   }

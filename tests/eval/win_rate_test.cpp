@@ -39,7 +39,7 @@ TEST_CASE("the published pairing counts ties as losses", "[eval][win_rate]") {
 
 TEST_CASE("best-of-N and worst-of-N win rates are the averages over all pairs of subsets", "[eval][win_rate]") {
   const std::vector<double> a = {3, 1, 4, 1, 5}, b = {2, 3, 1, 4};
-  for (const std::size_t n : {1, 2, 3}) {
+  for (const std::size_t n : {1U, 2U, 3U}) {
     const auto over_subsets = [&](const std::vector<double>& group, auto&& visit) {
       for (unsigned chosen = 0; chosen < (1U << group.size()); ++chosen) {
         std::vector<double> subset;
