@@ -62,12 +62,10 @@ void print_plan(std::string_view name, const train::MemoryPlan& plan) {
 }
 /// What the commands sample and align will hold at most. Call it when the tokenizer is loaded: what this process holds
 /// then, those hold too.
-/// @param tensors  of the checkpoint
-void print_memory(const InspectOptions& o, const model::Shape& shape, std::size_t tensors, bool gguf) {
-  if (static_cast<std::size_t>(shape.layers) > tensors) return;  // damaged, and too large to be laid out
+void print_memory(const InspectOptions& o, const model::Shape& shape, const model::WeightSizes& weights) {
   const PlannedJob& job = o.job;
   const train::PlannedModel model{.shape = shape,
-                                  .gguf = gguf,
+                                  .weights = weights,
                                   .overhead = static_cast<Index>(train::resident_megabytes() * 1e6),
                                   .threads = o.common.threads > 0 ? o.common.threads : available_threads()};
   // As long as the context allows; what was asked for beyond it cannot be sampled.
@@ -171,12 +169,12 @@ void inspect_causal_folder(const InspectOptions& o, const model::ConfigReader& c
   }
   if (!readable) return;
   const model::Shape& shape = *readable;
-  model::Parameters layout;  // names and sizes only: what the weights contradict is told before anything is planned
-  model::find_tensors(model::tensor_source(weights), model::find_family(shape.family), shape, layout);
-  if (shape.labels == 0) return print_memory(o, shape, file.names().size(), false);
+  const model::TensorSource source = model::tensor_source(weights);
+  const model::WeightSizes sizes = model::weight_sizes(shape, source);  // or what the weights contradict
+  if (shape.labels == 0) return print_memory(o, shape, sizes);
   line("as a policy", "no: it gives scores");
   print_labels(json, shape.labels, o.what);
-  print_plan("memory to score", reward::plan_scoring(shape, planned_scoring(o, reward::CausalScorer::batch_tokens)));
+  print_plan("memory to score", reward::plan_scoring(shape, sizes, planned_scoring(o, reward::CausalScorer::batch_tokens)));
 }
 
 void inspect_encoder_folder(const InspectOptions& o, const model::ConfigReader& config, const io::Json& json,
@@ -233,18 +231,18 @@ void inspect_adapter(const InspectOptions& o) {
 }  // namespace
 
 void inspect_gguf(const InspectOptions& o) {
-  const auto file = io::GgufFile::open(o.what);
+  const auto file = std::make_shared<const io::GgufFile>(io::GgufFile::open(o.what));
   line("file", o.what + " (GGUF)");
-  const auto shape = model::read_shape(file);
+  const auto shape = model::read_shape(*file);
   TensorCounts counts;
-  for (const auto& tensor : file.tensors()) counts.add(block_format(tensor.type).name, tensor.size);
+  for (const auto& tensor : file->tensors()) counts.add(block_format(tensor.type).name, tensor.size);
   print_shape(shape, counts.parameters);
   line("tensors", counts.list());
-  const auto tokenizer = text::Tokenizer::from_gguf(file);
+  const auto tokenizer = text::Tokenizer::from_gguf(*file);
   print_tokenizer(tokenizer);
-  print_memory(o, shape, file.tensors().size(), true);
+  print_memory(o, shape, model::weight_sizes(shape, model::tensor_source(file)));
   if (o.tensors)
-    for (const auto& tensor : file.tensors())
+    for (const auto& tensor : file->tensors())
       line(block_format(tensor.type).name, tensor.name + "  " + dimensions(tensor.shape));
 }
 

@@ -45,7 +45,7 @@ void matmul(Cpu, View<const float> x, const PackedMatrix<float>& w, View<float> 
   require<ShapeError>(bias.empty() || bias.size() == w.rows(), "kernel::matmul: bias of ", w.rows(), " expected, got ",
                       bias.size());
   if (y.empty()) return;
-  const Index rows = detail::row_block(x.rows(), x.cols());
+  const Index rows = detail::row_block(x.rows(), detail::block_depth(x.cols(), w.format()));
   const Index row_blocks = (x.rows() + rows - 1) / rows;
   const Index group = detail::panel_group(rows, x.cols(), w.panels());
   const Index groups = (w.panels() + group - 1) / group;
@@ -63,7 +63,7 @@ void matmul(Cpu, View<const float> x, const PackedMatrix<float>& w, View<float> 
                                   .y_row = y.cols(),
                                   .bias = bias.empty() ? nullptr : bias.data() + column,
                                   .accumulate = accumulate},
-                                 std::min(rows, x.rows() - row), std::min(group * width, w.rows() - column));
+                                 std::min(rows, x.rows() - row), std::min(group * width, w.rows() - column), w.format());
   });
 }
 

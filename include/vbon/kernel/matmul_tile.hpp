@@ -32,21 +32,29 @@ struct TileOperands {
 template <class Arch>
 inline constexpr int tile_rows = (registers<Arch> - 4) / 2;
 
+/// Registers of columns of a tile: more where few rows would leave the multipliers waiting for each other. A panel is
+/// two registers wide on AVX-512, where several panels do the same.
+template <class Arch>
+constexpr int tile_columns(int rows) {
+  return !is_wide<Arch> && rows <= 2 ? 4 : 2;
+}
+
 /// `Rows` rows times `Panels` panels; `columns` <= 32 * Panels of them exist.
 template <class Arch, int Rows, int Panels>
 [[gnu::noinline]] void multiply_tile(const TileOperands& t, Index columns) {
   using B = Batch<Arch>;
   constexpr Index width = PackedMatrix<float>::width;
   constexpr Index L = lanes<Arch>;
-  constexpr Index parts = width / (2 * L);  // a panel is 2 registers wide on AVX-512, more elsewhere
+  constexpr int C = tile_columns<Arch>(Rows);
+  constexpr Index parts = width / (C * L);
   for (Index part = 0; part < parts; ++part) {
-    if (part * 2 * L >= columns) return;
-    B sum[Panels][Rows][2];
+    if (part * C * L >= columns) return;
+    B sum[Panels][Rows][C];
     VBON_UNROLL
     for (int p = 0; p < Panels; ++p) {
       VBON_UNROLL
-      for (int h = 0; h < 2; ++h) {
-        const Index c = p * width + (2 * part + h) * L;
+      for (int h = 0; h < C; ++h) {
+        const Index c = p * width + (C * part + h) * L;
         const Index count = std::clamp<Index>(columns - c, 0, L);
         const auto some = [count](const float* from) {  // partial loads go through memory where there are no masks
           return count == L ? load<Arch>(from) : load_partial<Arch>(from, count);
@@ -54,29 +62,34 @@ template <class Arch, int Rows, int Panels>
         B start(0.0f);
         if (t.bias != nullptr) start = some(t.bias + c);
         VBON_UNROLL
-        for (int r = 0; r < Rows; ++r) sum[p][r][h] = t.accumulate ? start + some(t.y + r * t.y_row + c) : start;
+        for (int r = 0; r < Rows; ++r) {
+          sum[p][r][h] = start;
+          if (!t.accumulate) continue;
+          const B before = some(t.y + r * t.y_row + c);
+          sum[p][r][h] = t.bias != nullptr ? before + start : before;
+        }
       }
     }
     const float* x = t.x;
-    const float* panel = t.panel + 2 * part * L;
+    const float* panel = t.panel + C * part * L;
     const Index x_row = t.x_row;
     const Index x_step = t.x_step;
     const float* ahead = t.ahead != nullptr ? t.ahead : t.panel;
     const Index ahead_step = t.ahead != nullptr ? t.ahead_step : 0;
     for (Index k = 0; k < t.depth; ++k) {
-      B w[Panels][2];
+      B w[Panels][C];
       VBON_UNROLL
       for (int p = 0; p < Panels; ++p) {
-        w[p][0] = B::load_aligned(panel + p * t.panel_stride);
-        w[p][1] = B::load_aligned(panel + p * t.panel_stride + L);
+        VBON_UNROLL
+        for (int h = 0; h < C; ++h) w[p][h] = B::load_aligned(panel + p * t.panel_stride + h * L);
       }
       VBON_UNROLL
       for (int r = 0; r < Rows; ++r) {
         const B value(x[r * x_row]);
         VBON_UNROLL
         for (int p = 0; p < Panels; ++p) {
-          sum[p][r][0] = fma<Arch>(value, w[p][0], sum[p][r][0]);
-          sum[p][r][1] = fma<Arch>(value, w[p][1], sum[p][r][1]);
+          VBON_UNROLL
+          for (int h = 0; h < C; ++h) sum[p][r][h] = fma<Arch>(value, w[p][h], sum[p][r][h]);
         }
       }
       __builtin_prefetch(ahead, 0, 2);
@@ -87,8 +100,8 @@ template <class Arch, int Rows, int Panels>
     VBON_UNROLL
     for (int p = 0; p < Panels; ++p) {
       VBON_UNROLL
-      for (int h = 0; h < 2; ++h) {
-        const Index c = p * width + (2 * part + h) * L;
+      for (int h = 0; h < C; ++h) {
+        const Index c = p * width + (C * part + h) * L;
         const Index count = std::clamp<Index>(columns - c, 0, L);
         VBON_UNROLL
         for (int r = 0; r < Rows; ++r) {
@@ -119,41 +132,93 @@ inline constexpr auto four_panel_tiles = make_tiles<Arch, is_wide<Arch> ? 4 : 1>
 template <class Arch>
 inline constexpr auto two_panel_tiles = make_tiles<Arch, is_wide<Arch> ? 2 : 1>(std::index_sequence<0, 1, 2>{});
 
-/// rows x columns outputs from panels that follow each other: panels outside, row tiles of nearly equal
-/// height inside, so that a panel stays in the cache while the rows pass.
+/// Steps of the reduction that pass through the first-level cache together, 24 KiB of a panel.
+inline constexpr Index depth_block = 192;
+/// The steps of one block of a product whose right operand is packed. A chain of sums goes on from block to block, so
+/// where it is cut changes no result.
+inline Index block_depth(Index depth, const PackedFormat* format) {
+  return format != nullptr || depth > 4 * depth_block ? depth_block : depth;
+}
+
+/// One row times a panel in a compact format.
 template <class Arch>
-void multiply_block(TileOperands t, Index rows, Index columns) {
+void multiply_row(const TileOperands& t, Index columns, const PackedFormat& format) {
   constexpr Index width = PackedMatrix<float>::width;
-  if (rows <= 0 || columns <= 0) return;
-  if constexpr (is_wide<Arch>) {
-    const auto several = [&](Index panels, TileFunction tile) {
-      while (columns > (panels - 1) * width) {
-        tile(t, std::min(columns, panels * width));
-        t.panel += panels * t.panel_stride;
-        t.y += panels * width;
-        if (t.bias != nullptr) t.bias += panels * width;
-        columns -= panels * width;
-      }
-    };
-    if (rows == 1) several(4, four_panel_tiles<Arch>[0]);
-    if (rows <= 3) several(2, two_panel_tiles<Arch>[size(rows - 1)]);
-  }
+  alignas(64) float y[width] = {};
+  if (t.bias != nullptr) std::copy_n(t.bias, columns, y);
+  if (t.accumulate)
+    for (Index c = 0; c < columns; ++c) y[c] = t.bias != nullptr ? t.y[c] + y[c] : t.y[c];
+  kernels_of<Arch>(format).multiply(t.x, t.panel, t.depth / format.depth, y);
+  std::copy_n(y, columns, t.y);
+}
+
+/// One panel, or few rows of several at once, by row tiles of nearly equal height.
+/// @param t  its panel is stored as `format` says; nullptr: as floats
+template <class Arch>
+void multiply_panels(const TileOperands& t, Index rows, Index columns, Index panels, const PackedFormat* format) {
+  constexpr Index width = PackedMatrix<float>::width;
   const Index tiles = (rows + tile_rows<Arch> - 1) / tile_rows<Arch>;
   const Index height = rows / tiles;
   const Index taller = rows % tiles;  // this many tiles have one row more
-  for (; columns > 0; columns -= width) {
+  const auto function = [panels](Index h) {
+    return panels == 4 ? four_panel_tiles<Arch>[0]
+                       : panels == 2 ? two_panel_tiles<Arch>[size(h - 1)] : one_panel_tiles<Arch>[size(h - 1)];
+  };
+  const Index together = (block_depth(t.depth, format) / panels + 31) / 32 * 32;  // whole groups of any format
+  const Index block = tiles > 1 || format != nullptr ? together : t.depth;
+  float* wide = format != nullptr ? scratch<struct WidePanels>(panels * block * width) : nullptr;
+  for (Index k = 0; k < t.depth; k += block) {
     TileOperands row = t;
+    row.depth = std::min(block, t.depth - k);
+    row.x += k * t.x_step;
+    if (k > 0) {
+      row.accumulate = true;
+      row.bias = nullptr;
+    }
+    if (format != nullptr) {
+      row.panel = wide;
+      row.panel_stride = row.depth * width;
+      for (Index p = 0; p < panels; ++p)
+        kernels_of<Arch>(*format).widen(t.panel + p * t.panel_stride + k / format->depth * format->words,
+                                        row.depth / format->depth, wide + p * row.panel_stride);
+    } else {
+      row.panel += k * width;
+    }
+    // The first two tiles fetch half of the next floats of this panel, or of the next one, each.
+    const bool more = format == nullptr && tiles > 1 && (k + block < t.depth || columns > width);
+    const float* next = k + block < t.depth ? row.panel + block * width : t.panel + t.panel_stride;
     for (Index i = 0; i < tiles; ++i) {
       const Index h = height + (i < taller ? 1 : 0);
-      // The first two tiles fetch half of the next panel each.
-      row.ahead = i < 2 && tiles > 1 && columns > width ? t.panel + t.panel_stride + i * t.depth * (width / 2) : nullptr;
-      one_panel_tiles<Arch>[size(h - 1)](row, std::min(columns, width));
+      row.ahead = more && i < 2 ? next + i * row.depth * (width / 2) : nullptr;
+      function(h)(row, std::min(columns, panels * width));
       row.x += h * t.x_row;
       row.y += h * t.y_row;
     }
-    t.panel += t.panel_stride;
-    t.y += width;
-    if (t.bias != nullptr) t.bias += width;
   }
+}
+
+/// rows x columns outputs from panels that follow each other: panels outside, rows inside, so that a panel stays in the
+/// cache while the rows pass.
+template <class Arch>
+void multiply_block(TileOperands t, Index rows, Index columns, const PackedFormat* format = nullptr) {
+  constexpr Index width = PackedMatrix<float>::width;
+  if (rows <= 0 || columns <= 0) return;
+  const auto panels_at_once = [&](Index panels) {
+    while (columns > (panels - 1) * width) {
+      if (rows == 1 && format != nullptr)
+        multiply_row<Arch>(t, std::min(columns, width), *format);
+      else
+        multiply_panels<Arch>(t, rows, columns, panels, format);
+      t.panel += panels * t.panel_stride;
+      t.y += panels * width;
+      if (t.bias != nullptr) t.bias += panels * width;
+      columns -= panels * width;
+    }
+  };
+  if constexpr (is_wide<Arch>) {
+    if (rows == 1 && format == nullptr) panels_at_once(4);
+    if (rows <= 3 && (rows > 1 || format == nullptr)) panels_at_once(2);
+  }
+  panels_at_once(1);
 }
 }  // namespace vbon::kernel::detail

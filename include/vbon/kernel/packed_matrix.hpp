@@ -1,12 +1,16 @@
 // vbon/kernel/packed_matrix.hpp
 //
 // A weight matrix laid out for matmul: panels of 32 output columns, in each panel the reduction index
-// runs slowest. So the inner loop reads memory forward, two cache lines a step, whatever the shape.
+// runs slowest. So the inner loop reads memory forward, whatever the shape. Panels hold floats, or what a
+// checkpoint stores of them (packed_format.hpp).
 #pragma once
 #include <cstring>
+#include <vector>
 
 #include "vbon/core/device.hpp"
+#include "vbon/core/error.hpp"
 #include "vbon/core/tensor.hpp"
+#include "vbon/kernel/packed_format.hpp"
 #include "vbon/kernel/simd.hpp"
 #include "vbon/parallel/parallel_for.hpp"
 
@@ -17,7 +21,7 @@ enum class Transpose { no, yes };
 template <class T = float, Device D = Cpu>
 class PackedMatrix {
  public:
-  static constexpr Index width = 32;  // columns of a panel
+  static constexpr Index width = panel_width;
 
   PackedMatrix() = default;
   PackedMatrix(Index rows, Index cols) { resize(rows, cols); }
@@ -26,20 +30,24 @@ class PackedMatrix {
   Index cols() const { return cols_; }  // K: length of the sums
   bool empty() const { return rows_ == 0; }
   Index panels() const { return (rows_ + width - 1) / width; }
-  Index panel_size() const { return cols_ * width; }
+  /// How panels are stored; nullptr: as floats [K][32].
+  const PackedFormat* format() const { return format_; }
+  Index panel_size() const { return format_ ? cols_ / format_->depth * format_->words : cols_ * width; }
   T* panel(Index i) { return values_.data() + i * panel_size(); }
   const T* panel(Index i) const { return values_.data() + i * panel_size(); }
 
   /// Takes a new shape; the storage is kept when it is of the right size.
-  void resize(Index rows, Index cols) {
-    const Index count = (rows + width - 1) / width * width * cols;
-    if (values_.size() != count) values_ = Tensor<T, D>(count);
+  void resize(Index rows, Index cols, const PackedFormat* format = nullptr) {
     rows_ = rows;
     cols_ = cols;
+    format_ = format;
+    const Index count = panels() * panel_size();
+    if (values_.size() != count) values_ = Tensor<T, D>(count);
   }
 
  private:
   Tensor<T, D> values_;
+  const PackedFormat* format_ = nullptr;
   Index rows_ = 0;
   Index cols_ = 0;
 };
@@ -107,6 +115,34 @@ void pack_from(Cpu, Index rows, Index cols, const Read& read, PackedMatrix<float
       const Index count = std::min(width, rows - p * width);
       read(p * width, count, held);
       detail::pack_rows(held, cols, 0, count, cols, out.panel(p));
+    }
+  });
+}
+
+/// The same from rows as a checkpoint stores them, kept in their own number of bits.
+/// @param format  of the rows; its depth divides cols
+/// @param row     row(i) is where the bytes of row i begin; called on any thread
+/// @throws ShapeError
+template <class Row>
+void pack_stored(Cpu, Index rows, Index cols, const PackedFormat& format, const Row& row, PackedMatrix<float>& out) {
+  constexpr Index width = PackedMatrix<float>::width;
+  const BlockFormat& stored = block_format(format.type);
+  const Index bytes = format.depth / static_cast<Index>(stored.elements) * static_cast<Index>(stored.bytes);
+  require<ShapeError>(cols % format.depth == 0, "kernel::pack_stored: rows of ", cols, " values of ", stored.name,
+                      " cannot be cut into groups of ", format.depth);
+  out.resize(rows, cols, &format);
+  parallel_for(out.panels(), std::max<Index>(1, 16384 / std::max<Index>(1, out.panel_size())), [&](Index begin, Index end) {
+    std::vector<std::uint32_t> group(detail::size(format.words));
+    for (Index p = begin; p < end; ++p) {
+      const std::uint8_t* column[width];
+      for (Index n = 0; n < width; ++n)
+        column[n] = p * width + n < rows ? reinterpret_cast<const std::uint8_t*>(row(p * width + n)) : nullptr;
+      float* to = out.panel(p);
+      for (Index k = 0; k < cols; k += format.depth, to += format.words) {
+        format.pack(column, group.data());
+        std::memcpy(to, group.data(), group.size() * sizeof(float));
+        for (const std::uint8_t*& c : column) c = c == nullptr ? c : c + bytes;
+      }
     }
   });
 }

@@ -19,6 +19,13 @@
 #define VBON_UNROLL
 #endif
 
+// For small functions and lambdas over registers, which a call would send through memory.
+#if defined(__GNUC__)
+#define VBON_INLINE __attribute__((always_inline))
+#else
+#define VBON_INLINE
+#endif
+
 namespace vbon::kernel::detail {
 template <class Arch>
 using Batch = xsimd::batch<float, Arch>;

@@ -47,7 +47,7 @@ void for_logits(View<const float> x, const PackedMatrix<float>& head, Index tile
                           .y_row = vocabulary_tile,
                           .bias = nullptr,
                           .accumulate = false},
-                         rows, width);
+                         rows, width, head.format());
     use(row, rows, logit, width);
   }
 }

@@ -87,7 +87,7 @@ class CausalLm {
       return copy;
     }
     CausalLm copy(shape_);
-    std::copy_n(parameters().data(), parameters().size(), copy.parameters().values().data());
+    parameters().copy_to(copy.parameters().values());
     copy.memory = memory;
     copy.config_ = config_;
     return copy;

@@ -52,6 +52,11 @@ class Linear {
   void pack_from(const Read& read) {
     kernel::pack_from(Cpu{}, outputs_, inputs_, read, *packed_);
   }
+  /// The same in the bits that the file has (kernel::pack_stored).
+  template <class Row>
+  void pack_stored(const kernel::PackedFormat& format, const Row& row) {
+    kernel::pack_stored(Cpu{}, outputs_, inputs_, format, row, *packed_);
+  }
   /// Gives the packed copy back; forward() then makes one for each use.
   void release() { *packed_ = {}; }
   /// y = x w^T + b (+ y) + branch(x).   x [T, inputs], y [T, outputs]

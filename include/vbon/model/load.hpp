@@ -86,6 +86,9 @@ inline CausalLm load_scorer(const std::filesystem::path& folder, const NewHead& 
     };
     Tensor<float> values(shape.labels, shape.width);
     initialize_head(described, name, head.key, values);
+    source.stored = [=, others = source.stored](const std::string& wanted, Index cols) {
+      return wanted == name ? std::nullopt : others(wanted, cols);
+    };
     source.read = [=, others = source.read](const std::string& wanted, View<float> out) {
       wanted == name ? void(std::copy_n(values.data(), values.size(), out.data())) : others(wanted, out);
     };

@@ -13,6 +13,7 @@
 #include "vbon/model/kv_cache.hpp"
 #include "vbon/model/network.hpp"
 #include "vbon/model/registry.hpp"
+#include "vbon/model/source.hpp"
 
 namespace vbon::model {
 /// What is held at once, taken apart.   [bytes]
@@ -30,29 +31,37 @@ namespace detail {
 constexpr Index float_bytes = static_cast<Index>(sizeof(float));
 }
 
-/// What does not depend on the use.
-struct WeightSizes {
-  Index values = 0;  // [bytes] all parameters
-  Index packed = 0;  // [bytes] the second copy of the linear maps, for the matrix kernel
-  Index early = 0;   // [bytes] the parameters that a forward pass needs beside that copy
-};
-
 /// A linear map as the matrix kernel keeps it.   [bytes]
-inline Index packed_bytes(Index outputs, Index inputs) {
+/// @param format  nullptr: as floats
+inline Index packed_bytes(Index outputs, Index inputs, const kernel::PackedFormat* format = nullptr) {
   constexpr Index panel = kernel::PackedMatrix<float>::width;
-  return (outputs + panel - 1) / panel * panel * inputs * detail::float_bytes;
+  const Index words = format != nullptr ? inputs / format->depth * format->words : inputs * panel;
+  return (outputs + panel - 1) / panel * words * detail::float_bytes;
 }
 
-/// @param gguf  of a model in a GGUF file
-inline WeightSizes weight_sizes(const Shape& shape, bool gguf) {
+/// What does not depend on the use.   [bytes]
+struct WeightSizes {
+  Index values = 0;  // all parameters
+  Index packed = 0;  // the second copy of the linear maps, for the matrix kernel, as floats
+  Index loaded = 0;  // the same in the bits of the file, which a model has until its weights change
+  Index early = 0;   // the parameters that a forward pass needs beside that copy
+};
+/// @throws FormatError as find_tensors()
+inline WeightSizes weight_sizes(const Shape& shape, const TensorSource& source) {
   Parameters parameters;  // laid out, never filled
-  Network network = build_network(find_family(shape.family), shape, parameters);
+  FoundTensors found = find_tensors(source, find_family(shape.family), shape, parameters);
+  const auto later = read_by_linear_maps_alone(found.network, source.gguf);
+  const auto compact = compact_rows(source, found, parameters);
   WeightSizes sizes;
   sizes.values = parameters.size() * detail::float_bytes;
-  const auto later = read_by_linear_maps_alone(network, gguf);
   for (std::size_t i = 0; i < later.size(); ++i)
     if (!later[i]) sizes.early += parameters.list()[i].size() * detail::float_bytes;
-  network.for_each_linear([&](const Linear& linear) { sizes.packed += packed_bytes(linear.outputs(), linear.inputs()); });
+  found.network.for_each_linear([&](const Linear& linear) {
+    const auto& rows = compact[static_cast<std::size_t>(parameters.number_at(linear.place()))];
+    const auto* format = rows ? kernel::find_packed_format(rows->type, linear.inputs()) : nullptr;
+    sizes.packed += packed_bytes(linear.outputs(), linear.inputs());
+    sizes.loaded += packed_bytes(linear.outputs(), linear.inputs(), format);
+  });
   return sizes;
 }
 

@@ -83,6 +83,14 @@ class Parameters {
     partial_ = std::move(part);
   }
 
+  /// Writes all values end to end [size()] without keeping what was left for later.
+  void copy_to(View<float> out) const {
+    if (partial_)
+      partial_->copy_to(*this, out);
+    else
+      std::copy_n(values_.data(), values_.size(), out.data());
+  }
+
   /// Whether nothing is left for later.
   bool is_complete() const { return !partial_; }
 
@@ -153,13 +161,7 @@ class Parameters {
   void complete() const {
     if (!partial_) return;
     Tensor<float> all(size());
-    for (std::size_t i = 0; i < list_.size(); ++i) {
-      const View<float> place = at(all.view(), list_[i]);
-      if (const Index early = partial_->place[i]; early >= 0)
-        std::copy_n(partial_->values.data() + early, list_[i].size(), place.data());
-      else
-        partial_->read(static_cast<Index>(i), place);
-    }
+    partial_->copy_to(*this, all);
     values_ = std::move(all);
     partial_.reset();
   }
@@ -174,6 +176,16 @@ class Parameters {
     std::vector<Index> place;  // of each tensor in `values`; -1: not read yet
     Tensor<float> values;
     Read read;
+
+    void copy_to(const Parameters& all, View<float> out) const {
+      for (std::size_t i = 0; i < place.size(); ++i) {
+        const View<float> to = at(out, all.list_[i]);
+        if (place[i] >= 0)
+          std::copy_n(values.data() + place[i], to.size(), to.data());
+        else
+          read(static_cast<Index>(i), to);
+      }
+    }
   };
 
   std::vector<Parameter> list_;

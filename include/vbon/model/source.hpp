@@ -2,8 +2,9 @@
 //
 // A checkpoint as this library loads it: named tensors behind one interface, whatever the file format.
 // Everything is checked against the shape before the flat buffer is taken. Then the weights of the linear maps are
-// packed for the matrix kernel straight from the mapped file, and what else a forward pass needs goes to its place;
-// the plain weights are read when they are asked for, as training does.
+// packed for the matrix kernel straight from the mapped file, in the bits that it stores them in where the kernel
+// knows them (kernel/packed_format.hpp), and what else a forward pass needs goes to its place; the plain weights are
+// read when they are asked for, as training does.
 #pragma once
 #include <functional>
 #include <memory>
@@ -19,6 +20,13 @@
 #include "vbon/model/network.hpp"
 
 namespace vbon::model {
+/// The rows of a matrix as a file holds them: whole blocks of one type, one row after the other.
+struct StoredRows {
+  BlockType type = BlockType::f32;
+  const std::byte* first = nullptr;
+  Index bytes = 0;  // of a row
+};
+
 /// The functions keep the file open.
 struct TensorSource {
   std::string path;
@@ -28,6 +36,8 @@ struct TensorSource {
   std::function<void(const std::string& name, View<float> out)> read;               // on all threads
   /// Whole rows of a matrix, from value `first` on; on any thread.
   std::function<void(const std::string& name, Index first, View<float> out)> read_part;
+  /// A matrix [.., cols] in the file; nothing where it is not there, or not of a type that holds weights.
+  std::function<std::optional<StoredRows>(const std::string& name, Index cols)> stored;
   std::function<void()> forget;  // gives back the memory of the pages that were read
 };
 
@@ -59,6 +69,14 @@ inline TensorSource tensor_source(std::shared_ptr<const io::ShardedSafetensors> 
                 detail::require_weights(*file, name);
                 file->read_f32(name, first, out);
               },
+          .stored = [file](const std::string& name, Index cols) -> std::optional<StoredRows> {
+            if (!file->contains(name)) return std::nullopt;
+            const io::TensorInfo& info = file->info(name);
+            for (const BlockFormat& format : block_formats)
+              if (format.name == io::dtype_format(info.dtype).name)
+                return StoredRows{format.type, info.bytes.data(), cols * static_cast<Index>(format.bytes)};
+            return std::nullopt;
+          },
           .forget = [file] { file->forget(); }};
 }
 inline TensorSource tensor_source(std::shared_ptr<const io::GgufFile> file) {
@@ -76,6 +94,13 @@ inline TensorSource tensor_source(std::shared_ptr<const io::GgufFile> file) {
               },
           .read_part = [file](const std::string& name, Index first,
                               View<float> out) { file->read_f32(name, first, out.span()); },
+          .stored = [file](const std::string& name, Index cols) -> std::optional<StoredRows> {
+            if (!file->contains(name)) return std::nullopt;
+            const io::GgufTensor& tensor = file->tensor(name);
+            const BlockFormat& format = block_format(tensor.type);
+            return StoredRows{tensor.type, tensor.bytes.data(),
+                              cols / static_cast<Index>(format.elements) * static_cast<Index>(format.bytes)};
+          },
           .forget = [file] { file->forget(); }};
 }
 
@@ -168,6 +193,21 @@ inline FoundTensors find_tensors(const TensorSource& source, const FamilyInfo& f
   return found;
 }
 
+/// Of each of network.stored: its rows in the file where a linear map can be packed as they are stored, nothing else.
+inline std::vector<std::optional<StoredRows>> compact_rows(const TensorSource& source, const FoundTensors& found,
+                                                           const Parameters& parameters) {
+  std::vector<std::optional<StoredRows>> rows(found.names.size());
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const StoredTensor& stored = found.network.stored[i];
+    const Arrange how = (source.gguf ? stored.gguf_arrangement : stored.arrangement).how;
+    const Index cols = parameters.list()[i].cols;
+    if (how == Arrange::transposed || how == Arrange::one_more) continue;
+    rows[i] = source.stored(found.names[i], cols);
+    if (rows[i] && kernel::find_packed_format(rows[i]->type, cols) == nullptr) rows[i].reset();
+  }
+  return rows;
+}
+
 /// Builds the network of a shape and fills its parameters.
 /// @throws FormatError naming the tensor that is missing, has another shape, or contradicts the config
 inline Network load_network(const TensorSource& source, const FamilyInfo& family, const Shape& shape,
@@ -192,11 +232,18 @@ inline Network load_network(const TensorSource& source, const FamilyInfo& family
     source.forget();
   };
   parameters.fill(read, later);
+  const auto compact = compact_rows(source, found, parameters);
   network.for_each_linear([&](Linear& linear) {
     const Index number = parameters.number_at(linear.place());
     const auto i = static_cast<std::size_t>(number);
-    if (!later[i]) return linear.pack(parameters);
     const Index first_row = (linear.place() - parameters[number].offset) / linear.inputs(), cols = linear.inputs();
+    if (compact[i]) {
+      linear.pack_stored(*kernel::find_packed_format(compact[i]->type, cols), [&](Index row) {
+        return compact[i]->first + form[i].stored_row(first_row + row) * compact[i]->bytes;
+      });
+      return source.forget();
+    }
+    if (!later[i]) return linear.pack(parameters);
     linear.pack_from([&](Index first, Index count, float* out) {
       if (form[i].how == Arrange::plain) return source.read_part(names[i], (first_row + first) * cols, {out, count, cols});
       for (Index r = 0; r < count; ++r)

@@ -35,12 +35,11 @@ inline model::MemoryPlan plan_scoring(const model::EncoderShape& s, const model:
 }
 
 /// A causal language model with a score head, in a Hugging Face folder.
-inline model::MemoryPlan plan_scoring(const model::Shape& s, const PlannedScoring& job) {
-  const auto weights = model::weight_sizes(s, false);
+inline model::MemoryPlan plan_scoring(const model::Shape& s, const model::WeightSizes& weights, const PlannedScoring& job) {
   const Index rows = std::max(job.tokens, s.context);
   return {"score",
           {{"program and tokenizer", job.overhead},
-           {"packed weights", weights.packed},
+           {"packed weights", weights.loaded},
            {"other weights", weights.early},
            {"activations", model::forward_bytes(s, rows, 1) + model::kernel_bytes(s, job.threads)}}};
 }

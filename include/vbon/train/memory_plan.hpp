@@ -17,7 +17,7 @@ using model::MemoryPlan;
 /// What a plan starts from.
 struct PlannedModel {
   model::Shape shape;
-  bool gguf = false;   // in a GGUF file
+  model::WeightSizes weights;
   Index overhead = 0;  // [bytes] of the program and the tokenizer
   Index threads = 1;
 };
@@ -75,12 +75,11 @@ inline Index rotary_bytes(const model::Shape& s) {
 
 /// `vbon sample`, and any other use that samples alone.
 inline MemoryPlan plan_sampling(const PlannedModel& m, const PlannedSampling& job) {
-  const auto weights = model::weight_sizes(m.shape, m.gguf);
   const auto sampling = detail::sampling_bytes(m.shape, job);
   return {"sample",
           {{"program and tokenizer", m.overhead},
-           {"packed weights", weights.packed},
-           {"other weights", weights.early},
+           {"packed weights", m.weights.loaded},
+           {"other weights", m.weights.early},
            {"KV cache", sampling.cache},
            {"responses", sampling.responses},
            {"activations", sampling.activations + model::forward_bytes(m.shape, sampling.rows, 0) +
@@ -90,7 +89,7 @@ inline MemoryPlan plan_sampling(const PlannedModel& m, const PlannedSampling& jo
 /// `vbon align`.
 inline MemoryPlan plan_alignment(const PlannedModel& m, const PlannedAlignment& job) {
   const model::Shape& s = m.shape;
-  const auto weights = model::weight_sizes(s, m.gguf);
+  const auto& weights = m.weights;
   const bool adapted = !job.adapted.empty();
   Index trained = weights.values, adapter = 0;
   if (adapted) {
@@ -98,7 +97,9 @@ inline MemoryPlan plan_alignment(const PlannedModel& m, const PlannedAlignment& 
     for (const auto& module : job.adapted) trained += job.lora_rank * (module.inputs + module.outputs) * 4;
     adapter = 2 * trained;  // and packed
   }
-  const Index copies = adapted ? 1 : 2;  // of the weights: the reference shares those of an adapted policy
+  // The reference shares the weights of an adapted policy; otherwise it keeps what it loaded.
+  const Index plain = weights.values + (adapted ? adapter : weights.early);
+  const Index packed = weights.loaded + (adapted ? 0 : weights.packed);
 
   const policy::PassOptions passes;
   const Index scored =
@@ -118,19 +119,19 @@ inline MemoryPlan plan_alignment(const PlannedModel& m, const PlannedAlignment& 
   return detail::largest({{"load",  // the plain weights are read while those needed before are still there
                            {{"program and tokenizer", m.overhead},
                             {"weights", weights.values + weights.early},
-                            {"packed copy", weights.packed}}},
+                            {"packed copy", weights.loaded}}},
                           {"references",
                            {{"program and tokenizer", m.overhead},
-                            {"weights", copies * weights.values + adapter},
-                            {"packed copies", copies * weights.packed},
+                            {"weights", plain},
+                            {"packed copies", packed},
                             {"KV cache", references.cache},
                             {"responses", references.responses},
                             {"activations", references.activations + model::forward_bytes(s, references.rows, 0) +
                                                 model::kernel_bytes(s, m.threads) + fixed}}},
                           {"train",
                            {{"program and tokenizer", m.overhead},
-                            {"weights", copies * weights.values + adapter},
-                            {"packed copies", copies * weights.packed},
+                            {"weights", plain},
+                            {"packed copies", packed},
                             {"gradients", trained},
                             {"optimiser moments", 2 * trained},
                             {"KV cache", drawn.cache},
