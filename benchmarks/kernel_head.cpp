@@ -1,4 +1,6 @@
 // The fused head (C = 576, V = 49,152): log-probs, their gradient, and draws of tokens.
+#include <limits>
+
 #include "kernel_support.hpp"
 #include "vbon/kernel/sample_token.hpp"
 #include "vbon/kernel/token_log_prob.hpp"
@@ -59,6 +61,19 @@ void log_prob_backward(benchmark::State& state) {
                                     dweight);
   set_flops(state, 3 * product(state.range(0)));
 }
+/// Both passes where the first keeps its logits for the second, and where it does not.
+void log_prob_both(benchmark::State& state, bool keep) {
+  Rows r(state.range(0));
+  Tensor<float> dx(state.range(0), cols), dweight(vocabulary, cols);
+  const Index values = keep ? kernel::kept_logits(state.range(0), vocabulary, std::numeric_limits<Index>::max()) : 0;
+  std::vector<float> kept(static_cast<std::size_t>(values));
+  for (auto _ : state) {
+    kernel::token_log_prob(Cpu{}, r.x, head().packed, r.target, {}, r.log_prob, r.log_sum_exp, {}, kept);
+    kernel::token_log_prob_backward(Cpu{}, r.x, head().packed, head().weight, r.target, {}, r.log_sum_exp, r.gradient, dx,
+                                    dweight, kept);
+  }
+  set_flops(state, (keep ? 3 : 4) * product(state.range(0)));
+}
 void kl(benchmark::State& state) {
   Rows r(state.range(0));
   for (auto _ : state) kernel::token_kl(Cpu{}, r.x, head().packed, r.x, head().packed, {}, r.log_prob);
@@ -82,6 +97,8 @@ void draw_from_head(benchmark::State& state) {
 BENCHMARK(log_prob)->ArgName("rows")->UseRealTime()->Unit(benchmark::kMillisecond)->Arg(16)->Arg(128)->Arg(1536);
 BENCHMARK(log_prob_entropy)->ArgName("rows")->UseRealTime()->Unit(benchmark::kMillisecond)->Arg(128);
 BENCHMARK(log_prob_backward)->ArgName("rows")->UseRealTime()->Unit(benchmark::kMillisecond)->Arg(128)->Arg(1536);
+BENCHMARK_CAPTURE(log_prob_both, made_twice, false)->ArgName("rows")->UseRealTime()->Unit(benchmark::kMillisecond)->Arg(1536);
+BENCHMARK_CAPTURE(log_prob_both, kept, true)->ArgName("rows")->UseRealTime()->Unit(benchmark::kMillisecond)->Arg(1536);
 BENCHMARK(kl)->ArgName("rows")->UseRealTime()->Unit(benchmark::kMillisecond)->Arg(128);
 BENCHMARK(draw_from_logits)->ArgName("rows")->UseRealTime()->Unit(benchmark::kMillisecond)->Arg(1)->Arg(128);
 BENCHMARK(draw_from_head)->ArgName("rows")->UseRealTime()->Unit(benchmark::kMillisecond)->Arg(1)->Arg(16)->Arg(128);

@@ -27,6 +27,28 @@ void forward(benchmark::State& state) {
   set_flops(state, flops(state));
   set_bytes(state, 4 * static_cast<double>(n * k));
 }
+/// The same from a weight in the bits of a checkpoint: rival storages behind one product, equal bits (test.kernel).
+void forward_compact(benchmark::State& state, BlockType type) {
+  const Index m = state.range(0), n = state.range(1), k = state.range(2);
+  const BlockFormat& stored = block_format(type);
+  const Index row = k / static_cast<Index>(stored.elements) * static_cast<Index>(stored.bytes);
+  const auto x = random_tensor(m, k, 1);
+  std::vector<std::byte> bytes(static_cast<std::size_t>(n * row));
+  const RngKey key{2, 2};
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(key.below(i, 60));  // small scales
+  const kernel::PackedFormat& format = *kernel::find_packed_format(type, k);
+  std::vector<kernel::PackedMatrix<float>> panels(
+      static_cast<std::size_t>(std::max<Index>(1, 64 * 1024 * 1024 / (n * k * 4))));
+  for (auto& p : panels) kernel::pack_stored(Cpu{}, n, k, format, [&](Index i) { return bytes.data() + i * row; }, p);
+  Tensor<float> y(m, n);
+  std::size_t next = 0;
+  for (auto _ : state) {
+    kernel::matmul(Cpu{}, x, panels[next], y);
+    next = (next + 1) % panels.size();
+  }
+  set_flops(state, flops(state));
+  set_bytes(state, 4 * static_cast<double>(panels[0].panels() * panels[0].panel_size()));
+}
 void grad_input(benchmark::State& state) {
   const Index m = state.range(0), n = state.range(1), k = state.range(2);
   const auto dy = random_tensor(m, n, 1), w = random_tensor(n, k, 2);
@@ -55,6 +77,10 @@ void forward_sizes(benchmark::internal::Benchmark* b) {
     for (const auto& [n, k] : {std::pair<std::int64_t, std::int64_t>{576, 576}, {1536, 576}, {576, 1536}, {49152, 576}})
       if (m <= 128 || n < 49152) b->Args({m, n, k});
 }
+void compact_sizes(benchmark::internal::Benchmark* b) {
+  b->ArgNames({"M", "N", "K"})->UseRealTime();
+  for (const std::int64_t m : {1, 2, 4, 16, 128}) b->Args({m, 1536, 576});
+}
 void backward_sizes(benchmark::internal::Benchmark* b) {
   b->ArgNames({"M", "N", "K"})->UseRealTime();
   for (const std::int64_t m : {64, 128, 512, 1632, 2048})
@@ -64,6 +90,10 @@ void backward_sizes(benchmark::internal::Benchmark* b) {
 }  // namespace
 
 BENCHMARK(forward)->Apply(forward_sizes);
+BENCHMARK_CAPTURE(forward_compact, bf16, BlockType::bf16)->Apply(compact_sizes);
+BENCHMARK_CAPTURE(forward_compact, f16, BlockType::f16)->Apply(compact_sizes);
+BENCHMARK_CAPTURE(forward_compact, q8_0, BlockType::q8_0)->Apply(compact_sizes);
+BENCHMARK_CAPTURE(forward_compact, q4_1, BlockType::q4_1)->Apply(compact_sizes);
 BENCHMARK(grad_input)->Apply(backward_sizes);
 BENCHMARK(grad_weight)->Apply(backward_sizes);
 BENCHMARK(pack_weight)->ArgNames({"N", "K"})->UseRealTime()->Args({1536, 576})->Args({49152, 576});

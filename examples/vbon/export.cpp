@@ -114,7 +114,7 @@ void add_export(CLI::App& program, Job& job) {
   c->add_option("--adapter", o->adapter, "LoRA adapter of that model, a peft folder; it is merged into the weights");
   c->add_option("--out", o->out, "where to write: a path that ends with .gguf, or a folder");
   c->add_option("--format", o->format, "folder or gguf; by default as the ending of --out says");
-  c->add_option("--dtype", o->dtype, "type of the numbers: f32, f16, bf16; q8_0 in a GGUF file")->capture_default_str();
+  c->add_option("--dtype", o->dtype, "type of the numbers: f32, f16, bf16; q8_0 or q4_0 in a GGUF file")->capture_default_str();
   c->add_option("--shard-size", o->shard_size, "a folder's weights are split into files of this size at most")
       ->capture_default_str();
   c->add_flag("--overwrite", o->overwrite, "write over what is there");

@@ -20,14 +20,15 @@ struct SavedType {
 inline constexpr SavedType saved_types[] = {{"f32", BlockType::f32, io::Dtype::f32},
                                             {"f16", BlockType::f16, io::Dtype::f16},
                                             {"bf16", BlockType::bf16, io::Dtype::bf16},
-                                            {"q8_0", BlockType::q8_0, std::nullopt}};
+                                            {"q8_0", BlockType::q8_0, std::nullopt},
+                                            {"q4_0", BlockType::q4_0, std::nullopt}};
 
 /// @throws ConfigError naming the flag and the known types
 inline const SavedType& saved_type(std::string_view flag, std::string name) {
   for (char& c : name) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
   for (const SavedType& type : saved_types)
     if (type.name == name) return type;
-  throw ConfigError(message("unknown ", flag, " '", name, "'; known: f32, f16, bf16, and q8_0 for GGUF files"));
+  throw ConfigError(message("unknown ", flag, " '", name, "'; known: f32, f16, bf16, and q8_0, q4_0 for GGUF files"));
 }
 /// The type as a Hugging Face folder has it.
 /// @throws ConfigError as saved_type, and for a type of GGUF files only

@@ -37,7 +37,7 @@ TEST_CASE("a model goes from folder to GGUF file to folder and says the same", "
   const bool equal = text_of(again + "/model.safetensors") == text_of(copy + "/model.safetensors");
   CHECK(equal);
   CHECK(greedy(again) == greedy(tiny_model));
-  for (const char* type : {"f16", "bf16", "q8_0"}) {
+  for (const char* type : {"f16", "bf16", "q8_0", "q4_0"}) {
     exported({tiny_model, "--out", gguf, "--dtype", type, "--overwrite"});
     CHECK(greedy(gguf).size() > 20);
   }
@@ -80,7 +80,7 @@ TEST_CASE("an export that cannot be is refused with the remedy", "[cli][export][
     check_refused(vbon(Arguments{"export"} + arguments), "vbon export", parts);
   };
   refused({tiny_model}, {"--out is missing"});
-  refused({tiny_model, "--out", out, "--dtype", "q4_0"}, {"unknown --dtype 'q4_0'", "bf16"});
+  refused({tiny_model, "--out", out, "--dtype", "q4_1"}, {"unknown --dtype 'q4_1'", "bf16"});
   refused({tiny_model, "--out", (folder / "f").string(), "--dtype", "q8_0"}, {"--dtype q8_0 is for GGUF files", "f32"});
   refused({tiny_model, "--out", out, "--format", "onnx"}, {"unknown --format 'onnx'", "folder, gguf"});
   refused({tiny_model, "--out", (folder / "f").string(), "--shard-size", "5 parsecs"}, {"--shard-size", "5GB", "5 parsecs"});

@@ -97,12 +97,35 @@ TEST_CASE("tensors come back bit for bit, or as near as their type allows", "[io
   CHECK_THROWS_AS(kernel::dequantize(Cpu{}, BlockType::q8_0, file.tensor("q8_0").bytes, std::span<float>(wrong)),
                   ShapeError);
 }
+TEST_CASE("blocks are written with the bits that ggml gives them", "[io][gguf][known_answer]") {
+  const TemporaryFolder folder;
+  std::vector<float> values(96);
+  for (int i = 0; i < 96; ++i) values[static_cast<std::size_t>(i)] = static_cast<float>(i * 37 % 64 - 32) / 16;
+  const io::GgufTensorToWrite tensors[] = {{"q4_0", {1, 96}, values, BlockType::q4_0},
+                                           {"q8_0", {1, 96}, values, BlockType::q8_0}};
+  io::write_gguf(folder / "m.gguf", {}, tensors);
+  const auto file = io::GgufFile::open(folder / "m.gguf");
+  const auto hex = [&](const char* name) {
+    std::string text;
+    for (const std::byte b : file.tensor(name).bytes)
+      for (const int digit : {static_cast<int>(b) >> 4, static_cast<int>(b) & 15}) text += "0123456789abcdef"[digit];
+    return text;
+  };
+  // From gguf-py's quantize().
+  CHECK(hex("q4_0") ==
+        "003440d973fc952ec851ea731da63fc862fbc033c851fb841da63fd962fb942eb740ea73003440d973fc952ec851ea731da63fc862fb");
+  CHECK(hex("q8_0") ==
+        "08248114a93cd063f88d20b547dc6f04992cc053e87b10a538cc5ff4891cb143d86b"
+        "d023009129ba52e37b0c9e35c75ef08119aa42d36bfc8d25b64edf77089a31c35aec"
+        "08248114a93cd063f88d20b547dc6f04992cc053e87b10a538cc5ff4891cb143d86b");
+}
 TEST_CASE("tensors that cannot be written are named", "[io][gguf][error]") {
   const TemporaryFolder folder;
   const auto values = wave(66);
   const auto write = [&](std::vector<io::GgufTensorToWrite> tensors) { io::write_gguf(folder / "m.gguf", {}, tensors); };
   CHECK_THROWS_WITH(write({{"x", {2, 33}, values, BlockType::q8_0}}), Contains("\"x\": rows of 33"));
-  CHECK_THROWS_WITH(write({{"x", {66}, values, BlockType::q4_0}}), Contains("Q4_0 cannot be written"));
+  CHECK_THROWS_WITH(write({{"x", {66}, values, BlockType::q4_1}}),
+                    Contains("Q4_1 cannot be written; known: F32, F16, BF16, Q4_0, Q8_0"));
   CHECK_THROWS_AS(write({{"x", {65}, values}}), ShapeError);
   CHECK_THROWS_AS(write({{"x", {66}, values}, {"x", {66}, values}}), ConfigError);
 }

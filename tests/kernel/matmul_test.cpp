@@ -122,6 +122,19 @@ TEMPLATE_LIST_TEST_CASE("the gradient of the weight adds dy^T x", "[kernel][matm
   }
 }
 
+TEST_CASE("the gradient of the weight is one chain over any number of rows", "[kernel][matmul][gradient][invariance]") {
+  constexpr Index rows = 2500, outputs = 50, depth = 41;  // more rows than are packed at a time
+  const auto dy = random_tensor(rows, outputs, 1), x = random_tensor(rows, depth, 2);
+  Tensor<float> whole(outputs, depth), parts(outputs, depth);
+  matmul_grad_weight(Cpu{}, dy, x, whole);
+  for (Index first = 0; first < rows; first += 613) {
+    const Index count = std::min<Index>(613, rows - first);
+    matmul_grad_weight(Cpu{}, dy.view().middle_rows(first, count), x.view().middle_rows(first, count), parts);
+  }
+  CHECK(same_bits(whole, parts));
+  CHECK(distance(whole, product(transposed(dy), transposed(x), {})) < 3e-6 * std::sqrt(2500.0));
+}
+
 TEMPLATE_LIST_TEST_CASE("the gradient of the bias adds the rows", "[kernel][matmul][gradient]", Archs) {
   for (const auto& [rows, outputs, depth] : odd_sizes) {
     const auto dy = random_tensor(rows, outputs, 1), start = random_tensor(1, outputs, 2);

@@ -42,7 +42,8 @@ Tensor<float> decoded(const Stored& stored) {
 }
 PackedMatrix<float> compact(const Stored& stored) {
   PackedMatrix<float> out;
-  pack_stored(Cpu{}, stored.rows, stored.cols, stored.format, [&](Index i) { return stored.row(i); }, out);
+  pack_stored(
+      Cpu{}, stored.rows, stored.cols, stored.format, [&](Index i) { return stored.row(i); }, out);
   return out;
 }
 PackedMatrix<float> as_floats(const Stored& stored) {
@@ -130,8 +131,8 @@ TEST_CASE("rows that are no whole groups are not packed as stored", "[kernel][pa
   CHECK(find_packed_format(BlockType::q6_k, 256) == nullptr);
   PackedMatrix<float> out;
   const std::vector<std::byte> bytes(64);
-  CHECK_THROWS_WITH(pack_stored(Cpu{}, 1, 48, *find_packed_format(BlockType::q8_0, 64), [&](Index) { return bytes.data(); },
-                                out),
+  CHECK_THROWS_WITH(pack_stored(
+                        Cpu{}, 1, 48, *find_packed_format(BlockType::q8_0, 64), [&](Index) { return bytes.data(); }, out),
                     Catch::Contains("48") && Catch::Contains("Q8_0"));
 }
 }  // namespace vbon::test

@@ -144,6 +144,26 @@ TEST_CASE("the head's gradient agrees with the products over materialised logits
     token_log_prob_backward(Cpu{}, x, head.packed, head.weight, target, {}, lse, gradient, {}, weight_only);
     CHECK(same_bits(weight_only, dw));
   }
+  SECTION("kept logits, all or some of them, do not change it") {
+    const Index all = kept_logits(rows, vocabulary, std::numeric_limits<Index>::max());
+    const Index some = kept_logits(rows, vocabulary, all - 1);
+    CHECK(some < all);
+    CHECK(some > 0);
+    CHECK(kept_logits(rows, vocabulary, 0) == 0);
+    for (const Index count : {some, all}) {
+      std::vector<float> kept(static_cast<std::size_t>(count)), sums(lse.size());
+      std::vector<double> again(target.size());
+      token_log_prob(Cpu{}, x, head.packed, target, {}, again, sums, {}, kept);
+      CHECK(again == log_prob);
+      CHECK(sums == lse);
+      Tensor<float> a(rows, cols), b(vocabulary, cols);
+      token_log_prob_backward(Cpu{}, x, head.packed, head.weight, target, {}, lse, gradient, a, b, kept);
+      CHECK(same_bits(a, dx));
+      CHECK(same_bits(b, dw));
+    }
+    std::vector<float> odd(static_cast<std::size_t>(all + 1));
+    CHECK_THROWS_AS(token_log_prob(Cpu{}, x, head.packed, target, {}, log_prob, lse, {}, odd), ShapeError);
+  }
   SECTION("threads do not change it") {
     CHECK(same_on_any_threads([&] {
       Tensor<float> a(rows, cols), b(vocabulary, cols);

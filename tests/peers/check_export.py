@@ -72,7 +72,7 @@ failures = 0
 def check(name, source, folder):
     global failures
     prompt = "the film is"
-    for kind, dtype in [("folder", d) for d in ("f32", "bf16", "f16")] + [("GGUF", d) for d in ("f32", "f16", "bf16", "q8_0")]:
+    for kind, dtype in [("folder", d) for d in ("f32", "bf16", "f16")] + [("GGUF", d) for d in ("f32", "f16", "bf16", "q8_0", "q4_0")]:
         out = folder / (f"{dtype}.gguf" if kind == "GGUF" else dtype)
         run("export", source, "--out", out, "--dtype", dtype, "--overwrite")
         own = json.loads(run("sample", "--model", out, "--prompt", prompt, "--greedy", "--max-new-tokens", new_tokens, "--json", "--quiet"))

@@ -2,7 +2,7 @@
 //
 // How GGUF files store weights: plain numbers, or blocks of 32 or 256 that share scales. One decoder per
 // type, bit-exact: each product d * q fits the 24 bits of a float, so only the last addition rounds and
-// fused arithmetic changes nothing.
+// fused arithmetic changes nothing. The types that are written have an encoder as well, which gives the bits of ggml's.
 // Source: the block layouts of ggml (ggml-common.h) as documented by the gguf format.
 #pragma once
 #include <algorithm>
@@ -164,25 +164,56 @@ inline void iq4_xs(const std::uint8_t* b, float* y) {  // d, high scales u16, lo
     }
   }
 }
+
+using Encode = void (*)(const float* values, std::uint8_t* block);
+
+inline void put_u16(std::uint8_t* at, std::uint16_t bits) {
+  at[0] = static_cast<std::uint8_t>(bits & 255u);
+  at[1] = static_cast<std::uint8_t>(bits >> 8);
+}
+inline void encode_f32(const float* x, std::uint8_t* b) { std::memcpy(b, x, sizeof *x); }
+inline void encode_f16(const float* x, std::uint8_t* b) { put_u16(b, float_to_half(*x)); }
+inline void encode_bf16(const float* x, std::uint8_t* b) { put_u16(b, float_to_bfloat16(*x)); }
+/// d = max |x| / 127 as F16, then round(x / d).
+inline void encode_q8_0(const float* x, std::uint8_t* b) {
+  float largest = 0;
+  for (int i = 0; i < 32; ++i) largest = std::max(largest, std::abs(x[i]));
+  const float d = largest / 127.0f;
+  const float inverse = d != 0 ? 1.0f / d : 0.0f;
+  put_u16(b, float_to_half(d));
+  for (int i = 0; i < 32; ++i) b[2 + i] = static_cast<std::uint8_t>(static_cast<std::int8_t>(std::round(x[i] * inverse)));
+}
+/// d so that the value of the largest size becomes -8, then x / d to the nearest of -8 to 7.
+inline void encode_q4_0(const float* x, std::uint8_t* b) {
+  float extreme = 0;
+  for (int i = 0; i < 32; ++i)
+    if (std::abs(x[i]) > std::abs(extreme)) extreme = x[i];
+  const float d = extreme / -8.0f;
+  const float inverse = d != 0 ? 1.0f / d : 0.0f;
+  put_u16(b, float_to_half(d));
+  const auto nibble = [&](float value) { return std::min(15, static_cast<int>(value * inverse + 8.5f)); };
+  for (int i = 0; i < 16; ++i) b[2 + i] = static_cast<std::uint8_t>(nibble(x[i]) | nibble(x[i + 16]) << 4);
+}
 }  // namespace block
 
 struct BlockFormat {
   BlockType type;
   std::string_view name;
-  std::uint32_t elements;  // per block
-  std::uint32_t bytes;     // per block
-  block::Decode decode;    // one block to floats
+  std::uint32_t elements;          // per block
+  std::uint32_t bytes;             // per block
+  block::Decode decode;            // one block to floats
+  block::Encode encode = nullptr;  // floats to one block; nullptr: such files are read only
 };
 inline constexpr BlockFormat block_formats[] = {
-    {BlockType::f32, "F32", 1, 4, block::plain<float>},
-    {BlockType::f16, "F16", 1, 2, block::f16},
-    {BlockType::bf16, "BF16", 1, 2, block::bf16},
+    {BlockType::f32, "F32", 1, 4, block::plain<float>, block::encode_f32},
+    {BlockType::f16, "F16", 1, 2, block::f16, block::encode_f16},
+    {BlockType::bf16, "BF16", 1, 2, block::bf16, block::encode_bf16},
     {BlockType::f64, "F64", 1, 8, block::plain<double>},
-    {BlockType::q4_0, "Q4_0", 32, 18, block::q4_0},
+    {BlockType::q4_0, "Q4_0", 32, 18, block::q4_0, block::encode_q4_0},
     {BlockType::q4_1, "Q4_1", 32, 20, block::q4_1},
     {BlockType::q5_0, "Q5_0", 32, 22, block::q5_0},
     {BlockType::q5_1, "Q5_1", 32, 24, block::q5_1},
-    {BlockType::q8_0, "Q8_0", 32, 34, block::q8_0},
+    {BlockType::q8_0, "Q8_0", 32, 34, block::q8_0, block::encode_q8_0},
     {BlockType::q2_k, "Q2_K", 256, 84, block::q2_k},
     {BlockType::q3_k, "Q3_K", 256, 110, block::q3_k},
     {BlockType::q4_k, "Q4_K", 256, 144, block::q4_k},
@@ -213,16 +244,5 @@ inline void decode_blocks(const BlockFormat& format, const std::byte* from, std:
     return;
   }
   for (std::size_t i = 0; i < blocks; ++i, at += format.bytes, out += format.elements) format.decode(at, out);
-}
-
-/// Encodes 32 floats as one Q8_0 block of 34 bytes: d = max |x| / 127 as F16, then round(x / d).
-inline void encode_q8_0(const float* x, std::byte* block) {
-  float largest = 0;
-  for (int i = 0; i < 32; ++i) largest = std::max(largest, std::abs(x[i]));
-  const float d = largest / 127.0f;
-  const float inverse = d != 0 ? 1.0f / d : 0.0f;
-  const std::uint16_t bits = float_to_half(d);
-  std::memcpy(block, &bits, 2);
-  for (int i = 0; i < 32; ++i) block[2 + i] = static_cast<std::byte>(static_cast<std::int8_t>(std::round(x[i] * inverse)));
 }
 }  // namespace vbon

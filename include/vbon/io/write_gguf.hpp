@@ -90,11 +90,17 @@ struct GgufTensorToWrite {
   std::string name;
   std::vector<Index> shape;  // row-major
   std::span<const float> values = {};
-  BlockType type = BlockType::f32;                  // f32, f16, bf16 or q8_0
+  BlockType type = BlockType::f32;                  // one with an encoder
   std::function<void(std::span<float>)> make = {};  // used instead of values: fills what is kept while it is written
 };
 
 namespace detail {
+inline std::string writable_types() {
+  std::string names;
+  for (const BlockFormat& format : block_formats)
+    if (format.encode != nullptr) names += (names.empty() ? "" : ", ") + std::string(format.name);
+  return names;
+}
 inline std::uint64_t stored_bytes(const GgufTensorToWrite& tensor) {
   CheckedSize size = 1;
   for (const Index n : tensor.shape) size = size * n;
@@ -102,11 +108,9 @@ inline std::uint64_t stored_bytes(const GgufTensorToWrite& tensor) {
                           (tensor.make ? tensor.values.empty() : size.value() == tensor.values.size()),
                       "write_gguf: tensor \"", tensor.name, "\": shape ", shape_text(tensor.shape), " does not fit its ",
                       tensor.values.size(), " values");
-  const BlockType t = tensor.type;
-  const BlockFormat& format = block_format(t);
-  require<ConfigError>(t == BlockType::f32 || t == BlockType::f16 || t == BlockType::bf16 || t == BlockType::q8_0,
-                       "write_gguf: tensor \"", tensor.name, "\": the type ", format.name,
-                       " cannot be written; known: F32, F16, BF16, Q8_0");
+  const BlockFormat& format = block_format(tensor.type);
+  require<ConfigError>(format.encode != nullptr, "write_gguf: tensor \"", tensor.name, "\": the type ", format.name,
+                       " cannot be written; known: ", writable_types());
   require<ShapeError>(tensor.shape.empty() || tensor.shape.back() % static_cast<Index>(format.elements) == 0,
                       "write_gguf: tensor \"", tensor.name, "\": rows of ", tensor.shape.empty() ? 0 : tensor.shape.back(),
                       " values are no multiple of the ", format.elements, " of a ", format.name, " block");
@@ -122,10 +126,11 @@ inline void write_values(AtomicFile& file, const GgufTensorToWrite& tensor) {
   if (tensor.type == BlockType::f32) return file.write(std::as_bytes(tensor.values));
   if (tensor.type == BlockType::f16) return write_narrow(file, tensor.values, float_to_half);
   if (tensor.type == BlockType::bf16) return write_narrow(file, tensor.values, float_to_bfloat16);
-  std::byte block[34];
-  for (std::size_t at = 0; at < tensor.values.size(); at += 32) {
-    encode_q8_0(tensor.values.data() + at, block);
-    file.write(block);
+  const BlockFormat& format = block_format(tensor.type);
+  std::vector<std::uint8_t> block(format.bytes);
+  for (std::size_t at = 0; at < tensor.values.size(); at += format.elements) {
+    format.encode(tensor.values.data() + at, block.data());
+    file.write(std::as_bytes(std::span(block)));
   }
 }
 }  // namespace detail

@@ -106,88 +106,129 @@ void matmul_grad_input(Cpu, View<const float> dy, View<const float> w, View<floa
 
 namespace detail {
 /// Rows of the batch that pass through the caches together in a weight gradient.
-inline constexpr Index grad_depth = 192;
+inline constexpr Index grad_depth = 256;
+/// Rows that are packed at a time.
+inline constexpr Index grad_slice = 2048;
 
-/// dw(n, k) += sum_t dy(t, n) x(t, k) for n < `rows`, k < `columns`. Blocks of `grad_depth` rows t are packed,
-/// x into panels and dy into columns of a tile; the tiles of one block fetch the next one into the
-/// cache, a column of cache lines each, because rows far apart are more than the hardware foresees.
-template <class Arch>
-void grad_weight_block(const float* dy, Index dy_row, const float* x, Index x_row, Index depth, float* dw, Index dw_row,
-                       Index rows, Index columns) {
-  constexpr Index width = PackedMatrix<float>::width;
-  constexpr Index line = 16;
-  const Index panels = (columns + width - 1) / width;
-  const Index tiles = (rows + tile_rows<Arch> - 1) / tile_rows<Arch>;
-  constexpr Index height = (tile_rows<Arch> + lanes<Arch> - 1) / lanes<Arch> * lanes<Arch>;  // whole registers
-  const Index left_lines = (rows + line - 1) / line;
-  const Index right_lines = (columns + line - 1) / line;
-  float* right = scratch<struct GradWeightRight>(panels * width * grad_depth);
-  float* left = scratch<struct GradWeightLeft>(tiles * height * grad_depth);
-  for (Index t = 0; t < depth; t += grad_depth) {
-    const Index steps = std::min(grad_depth, depth - t);
-    const Index next = std::min(depth - steps, t + grad_depth);  // first row to fetch; some may be there already
-    for (Index p = 0; p < panels; ++p)
-      pack_columns(x + t * x_row, x_row, p * width, std::min(width, columns - p * width), steps, right + p * width * steps);
-    for (Index i = 0; i < tiles; ++i) {
-      const Index n = i * rows / tiles;
-      const float* from = dy + t * dy_row + n;
-      float* to = left + i * steps * height;
-      for (Index s = 0; s < steps; ++s, from += dy_row, to += height)  // values of the next tile may follow: harmless
-        for_lanes<Arch>(0, std::min(height, rows - n),
-                        [&](Index r, auto some) { store<Arch>(to + r, load_some<Arch>(from + r, some)); });
-    }
-    Index call = 0;
-    for (Index i = 0; i < tiles; ++i) {
-      const Index n = i * rows / tiles;
-      const TileFunction tile = one_panel_tiles<Arch>[size((i + 1) * rows / tiles - n - 1)];
-      for (Index p = 0; p < panels; ++p, ++call) {
-        TileOperands operands{.x = left + i * steps * height,
-                              .x_row = 1,
-                              .x_step = height,
-                              .panel = right + p * width * steps,
-                              .panel_stride = 0,
-                              .depth = steps,
-                              .y = dw + n * dw_row + p * width,
-                              .y_row = dw_row,
-                              .bias = nullptr,
-                              .accumulate = true};
-        if (next > t && call < left_lines) {
-          operands.ahead = dy + next * dy_row + call * line;
-          operands.ahead_step = dy_row;
-        } else if (next > t && call < left_lines + right_lines) {
-          operands.ahead = x + next * x_row + (call - left_lines) * line;
-          operands.ahead_step = x_row;
-        }
-        tile(operands, std::min(width, columns - p * width));
-      }
-    }
+/// The rows of a matrix as right operands of weight gradients: blocks of `block` rows, each as panels [panels][rows][32].
+class RowPanels {
+ public:
+  static constexpr Index width = PackedMatrix<float>::width;
+  RowPanels(float* memory, Index rows, Index cols, Index block) : memory_(memory), rows_(rows), cols_(cols), block_(block) {}
+  static Index floats(Index rows, Index cols) { return rows * ((cols + width - 1) / width * width); }
+
+  Index panels() const { return (cols_ + width - 1) / width; }
+  Index blocks() const { return (rows_ + block_ - 1) / block_; }
+  Index first(Index i) const { return i * block_; }
+  Index length(Index i) const { return std::min(block_, rows_ - first(i)); }
+  float* panel(Index i, Index p) const { return memory_ + (first(i) * panels() + p * length(i)) * width; }
+  /// Lays out one panel of a block from the matrix.
+  void pack(const float* x, Index x_row, Index i, Index p) const {
+    pack_columns(x + first(i) * x_row, x_row, p * width, std::min(width, cols_ - p * width), length(i), panel(i, p));
   }
+
+ private:
+  float* memory_;
+  Index rows_, cols_, block_;
+};
+
+/// Row tiles of a block of dy^T: tile i has rows [tile_begin(i), tile_begin(i + 1)), nearly equal heights.
+template <class Arch>
+struct GradTiles {
+  Index rows;
+  Index count() const { return (rows + tile_rows<Arch> - 1) / tile_rows<Arch>; }
+  Index begin(Index i) const { return i * rows / count(); }
+  Index height(Index i) const { return begin(i + 1) - begin(i); }
+  /// Floats of one tile of `steps` rows of dy: whole registers are written.
+  static Index tile_floats(Index steps) { return tile_rows<Arch> * steps + lanes<Arch>; }
+  Index floats(Index steps) const { return count() * tile_floats(steps); }
+  float* tile(float* left, Index i, Index steps) const { return left + i * tile_floats(steps); }
+  /// One tile of dy [steps, rows] as [steps][tile_rows].
+  void pack(const float* dy, Index dy_row, Index i, Index steps, float* left) const {
+    const float* from = dy + begin(i);
+    float* to = tile(left, i, steps);
+    const Index left_over = rows - begin(i);  // what follows in the row may be taken along: it is written over
+    for (Index s = 0; s < steps; ++s, from += dy_row, to += tile_rows<Arch>)
+      for_lanes<Arch>(0, std::min<Index>(tile_rows<Arch>, left_over), [&](Index r, auto) {
+        const Index some = std::min(lanes<Arch>, left_over - r);
+        store<Arch>(to + r, some == lanes<Arch> ? load<Arch>(from + r) : load_partial<Arch>(from + r, some));
+      });
+  }
+};
+
+/// dw(n, k) += sum_t dy(t, n) x(t, k) over one block of rows, for the row tiles [tile, tile_end) and panels
+/// [panel, panel_end): a panel stays in the cache while the tiles pass.
+/// @param left  packed by GradTiles
+/// @param dw    [tiles.rows, columns]
+template <class Arch>
+void grad_weight_block(const GradTiles<Arch>& tiles, float* left, const RowPanels& x, Index block, float* dw, Index columns,
+                       Index tile, Index tile_end, Index panel, Index panel_end) {
+  constexpr Index width = RowPanels::width;
+  const Index steps = x.length(block);
+  for (Index p = panel; p < panel_end; ++p)
+    for (Index i = tile; i < tile_end; ++i)
+      one_panel_tiles<Arch>[size(tiles.height(i) - 1)]({.x = tiles.tile(left, i, steps),
+                                                        .x_row = 1,
+                                                        .x_step = tile_rows<Arch>,
+                                                        .panel = x.panel(block, p),
+                                                        .panel_stride = 0,
+                                                        .depth = steps,
+                                                        .y = dw + tiles.begin(i) * columns + p * width,
+                                                        .y_row = columns,
+                                                        .bias = nullptr,
+                                                        .accumulate = true,
+                                                        .ahead = dw + tiles.begin(i + 1) * columns + p * width,
+                                                        .ahead_step = columns},
+                                                       std::min(width, columns - p * width));
 }
 }  // namespace detail
 
-/// dw += dy^T x: the gradient of matmul's weight. The sum over rows runs in their order.
+/// dw += dy^T x: the gradient of matmul's weight. The sum over rows runs in their order. Both operands are packed once.
 /// @param dy  [T, N]
 /// @param x   [T, K]
 /// @param dw  [N, K]
 /// @throws ShapeError
 template <class Arch = xsimd::default_arch>
 void matmul_grad_weight(Cpu, View<const float> dy, View<const float> x, View<float> dw) {
+  using namespace detail;
   require<ShapeError>(dy.rows() == x.rows() && dw.rows() == dy.cols() && dw.cols() == x.cols(),
                       "kernel::matmul_grad_weight: dy [", dy.rows(), ", ", dy.cols(), "], x [", x.rows(), ", ", x.cols(),
                       "] into dw [", dw.rows(), ", ", dw.cols(), "]");
   if (dw.empty() || dy.rows() == 0) return;
-  // Nearly equal blocks of dw of at most 24 tiles by 10 panels: the larger, the less is packed.
-  constexpr Index width = PackedMatrix<float>::width;
-  const Index panels = (dw.cols() + width - 1) / width;
-  const Index across = (panels + 9) / 10;
-  const Index down = (dw.rows() + 24 * detail::tile_rows<Arch> - 1) / (24 * detail::tile_rows<Arch>);
-  parallel_for(across * down, 1, [&](Index chunk, Index) {
-    const Index n = chunk / across * dw.rows() / down, n_end = (chunk / across + 1) * dw.rows() / down;
-    const Index k = chunk % across * panels / across * width;
-    const Index k_end = std::min(dw.cols(), (chunk % across + 1) * panels / across * width);
-    detail::grad_weight_block<Arch>(dy.data() + n, dy.cols(), x.data() + k, x.cols(), dy.rows(),
-                                    dw.data() + n * dw.cols() + k, dw.cols(), n_end - n, k_end - k);
-  });
+  const GradTiles<Arch> tiles{dw.rows()};
+  const Index rows = std::min(grad_slice, dy.rows());
+  const Index left_block = tiles.floats(std::min(grad_depth, rows));
+  float* left = scratch<struct GradWeightLeft>((rows + grad_depth - 1) / grad_depth * left_block);
+  float* right = scratch<struct GradWeightRight>(RowPanels::floats(rows, x.cols()));
+  for (Index first = 0; first < dy.rows(); first += grad_slice) {
+    const View<const float> dy_slice = dy.middle_rows(first, std::min(grad_slice, dy.rows() - first));
+    const View<const float> x_slice = x.middle_rows(first, dy_slice.rows());
+    const RowPanels panels(right, x_slice.rows(), x.cols(), grad_depth);
+    const Index packed_tiles = 16, packed_panels = 4;  // a chunk of packing
+    const Index left_chunks = (tiles.count() + packed_tiles - 1) / packed_tiles;
+    const Index chunks = left_chunks + (panels.panels() + packed_panels - 1) / packed_panels;
+    parallel_for(panels.blocks() * chunks, 1, [&](Index chunk, Index) {
+      const Index block = chunk / chunks, part = chunk % chunks;
+      if (part < left_chunks) {
+        for (Index i = part * packed_tiles; i < std::min(tiles.count(), (part + 1) * packed_tiles); ++i)
+          tiles.pack(dy_slice.row(panels.first(block)).data(), dy.cols(), i, panels.length(block),
+                     left + block * left_block);
+      } else {
+        const Index p = (part - left_chunks) * packed_panels;
+        for (Index i = p; i < std::min(panels.panels(), p + packed_panels); ++i)
+          panels.pack(x_slice.data(), x.cols(), block, i);
+      }
+    });
+    // Nearly equal blocks of dw of at most 24 tiles by 10 panels, which stay in the second-level cache.
+    const Index across = (panels.panels() + 9) / 10, down = (tiles.count() + 23) / 24;
+    parallel_for(across * down, 1, [&](Index chunk, Index) {
+      const Index i = chunk / across, p = chunk % across;
+      for (Index block = 0; block < panels.blocks(); ++block)
+        grad_weight_block<Arch>(tiles, left + block * left_block, panels, block, dw.data(), dw.cols(),
+                                i * tiles.count() / down, (i + 1) * tiles.count() / down, p * panels.panels() / across,
+                                (p + 1) * panels.panels() / across);
+    });
+  }
 }
 
 /// db += sum of the rows of dy, in their order.

@@ -74,7 +74,7 @@ template <class Arch, int Rows, int Panels>
     const float* panel = t.panel + C * part * L;
     const Index x_row = t.x_row;
     const Index x_step = t.x_step;
-    const float* ahead = t.ahead != nullptr ? t.ahead : t.panel;
+    const float* ahead = t.ahead != nullptr ? t.ahead + C * part * L : t.panel;
     const Index ahead_step = t.ahead != nullptr ? t.ahead_step : 0;
     for (Index k = 0; k < t.depth; ++k) {
       B w[Panels][C];
@@ -161,8 +161,9 @@ void multiply_panels(const TileOperands& t, Index rows, Index columns, Index pan
   const Index height = rows / tiles;
   const Index taller = rows % tiles;  // this many tiles have one row more
   const auto function = [panels](Index h) {
-    return panels == 4 ? four_panel_tiles<Arch>[0]
-                       : panels == 2 ? two_panel_tiles<Arch>[size(h - 1)] : one_panel_tiles<Arch>[size(h - 1)];
+    return panels == 4   ? four_panel_tiles<Arch>[0]
+           : panels == 2 ? two_panel_tiles<Arch>[size(h - 1)]
+                         : one_panel_tiles<Arch>[size(h - 1)];
   };
   const Index together = (block_depth(t.depth, format) / panels + 31) / 32 * 32;  // whole groups of any format
   const Index block = tiles > 1 || format != nullptr ? together : t.depth;

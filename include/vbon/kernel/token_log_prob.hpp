@@ -29,14 +29,17 @@ inline void check_head(const char* name, View<const float> x, const PackedMatrix
                       " and one target each expected, got [", x.rows(), ", ", x.cols(), "] and ", rows, " targets");
 }
 
-/// Calls use(tile, first row, rows, logits [rows, 512], width) for one tile and all rows of x, block by block.
+/// Calls use(first row, rows, logits [rows, 512], width) for one tile and all rows of x, block by block.
+/// @param keep  memory for the logits of the tile [T, 512]; nullptr: they last as long as the call
 template <class Arch, class Tag, class Use>
-void for_logits(View<const float> x, const PackedMatrix<float>& head, Index tile, Index block, const Use& use) {
+void for_logits(View<const float> x, const PackedMatrix<float>& head, Index tile, Index block, const Use& use,
+                float* keep = nullptr) {
   const Index first = tile * vocabulary_tile;
   const Index width = std::min(vocabulary_tile, head.rows() - first);
-  float* logit = scratch<Tag>(block * vocabulary_tile);
+  float* once = keep == nullptr ? scratch<Tag>(block * vocabulary_tile) : nullptr;
   for (Index row = 0; row < x.rows(); row += block) {
     const Index rows = std::min(block, x.rows() - row);
+    float* logit = keep == nullptr ? once : keep + row * vocabulary_tile;
     multiply_block<Arch>({.x = x.data() + row * x.cols(),
                           .x_row = x.cols(),
                           .x_step = 1,
@@ -50,6 +53,15 @@ void for_logits(View<const float> x, const PackedMatrix<float>& head, Index tile
                          rows, width, head.format());
     use(row, rows, logit, width);
   }
+}
+/// The number of tiles whose logits are kept.
+inline Index kept_tiles(const char* name, View<const float> x, const PackedMatrix<float>& head, std::size_t kept) {
+  if (kept == 0) return 0;
+  const Index values = static_cast<Index>(kept), tile = x.rows() * vocabulary_tile;
+  require<ShapeError>(values % tile == 0 && values / tile <= vocabulary_tiles(head.rows()), name,
+                      ": memory for whole tiles of ", tile, " logits expected, at most ", vocabulary_tiles(head.rows()),
+                      ", got ", kept, " values");
+  return values / tile;
 }
 inline constexpr Index head_rows = 112;  // rows of a block: its logits and inputs fit the second-level cache
 
@@ -66,18 +78,22 @@ template <class Arch>
 }
 
 /// Tile sums of all rows: out[tile * T + t]. `extra(tile, t, logits, width, sum)` sees every row of every tile.
+/// @param keep  memory for the logits of the first `kept` tiles [kept, T, 512]
 template <class Arch, class Extra>
-void head_sums(View<const float> x, const PackedMatrix<float>& head, float scale, TileSum* out, const Extra& extra) {
+void head_sums(View<const float> x, const PackedMatrix<float>& head, float scale, TileSum* out, const Extra& extra,
+               float* keep = nullptr, Index kept = 0) {
   parallel_for(vocabulary_tiles(head.rows()), 1, [&](Index tile, Index) {
-    for_logits<Arch, struct HeadLogits>(x, head, tile, head_rows,
-                                        [&](Index row, Index rows, const float* logit, Index width) {
-                                          for (Index r = 0; r < rows; ++r) {
-                                            const float* z = logit + r * vocabulary_tile;
-                                            TileSum& s = out[tile * x.rows() + row + r];
-                                            s = tile_sum<Arch>(z, width, scale);
-                                            extra(tile, row + r, z, width, s);
-                                          }
-                                        });
+    for_logits<Arch, struct HeadLogits>(
+        x, head, tile, head_rows,
+        [&](Index row, Index rows, const float* logit, Index width) {
+          for (Index r = 0; r < rows; ++r) {
+            const float* z = logit + r * vocabulary_tile;
+            TileSum& s = out[tile * x.rows() + row + r];
+            s = tile_sum<Arch>(z, width, scale);
+            extra(tile, row + r, z, width, s);
+          }
+        },
+        tile < kept ? keep + tile * x.rows() * vocabulary_tile : nullptr);
   });
 }
 }  // namespace detail
@@ -89,11 +105,12 @@ void head_sums(View<const float> x, const PackedMatrix<float>& head, float scale
 /// @param log_prob     [T] nats
 /// @param log_sum_exp  [T] of the scaled logits, kept for the backward pass; may be empty
 /// @param entropy      [T] nats; may be empty
+/// @param kept         takes logits for the backward pass, as many as kept_logits() says; may be empty
 /// @throws ShapeError, DomainError
 template <class Arch = xsimd::default_arch>
 void token_log_prob(Cpu, View<const float> x, const PackedMatrix<float>& head, std::span<const TokenId> target,
                     HeadOptions options, std::span<double> log_prob, std::span<float> log_sum_exp = {},
-                    std::span<double> entropy = {}) {
+                    std::span<double> entropy = {}, std::span<float> kept = {}) {
   using namespace detail;
   check_head("kernel::token_log_prob", x, head, target.size());
   require<ShapeError>(log_prob.size() == target.size() && (log_sum_exp.empty() || log_sum_exp.size() == target.size()) &&
@@ -105,14 +122,16 @@ void token_log_prob(Cpu, View<const float> x, const PackedMatrix<float>& head, s
   const Index rows = x.rows();
   const Index tiles = vocabulary_tiles(head.rows());
   const float scale = options.scale();
+  const Index tiles_kept = kept_tiles("kernel::token_log_prob", x, head, kept.size());
   TileSum* sums = scratch<struct HeadSums, TileSum>(tiles * rows);
   float* chosen = scratch<struct HeadChosen>(rows);
   float* moment = scratch<struct HeadMoment>(entropy.empty() ? 0 : tiles * rows);
-  head_sums<Arch>(x, head, scale, sums, [&](Index tile, Index t, const float* logit, Index width, const TileSum& s) {
+  const auto read = [&](Index tile, Index t, const float* logit, Index width, const TileSum& s) {
     const Index at = target[size(t)] - tile * vocabulary_tile;
     if (at >= 0 && at < width) chosen[t] = logit[at] * scale;
     if (!entropy.empty()) moment[tile * rows + t] = s.sum == 0 ? 0.0f : tile_moment<Arch>(logit, width, scale, s.max);
-  });
+  };
+  head_sums<Arch>(x, head, scale, sums, read, kept.data(), tiles_kept);
   parallel_for(rows, 16, [&](Index begin, Index end) {
     for (Index t = begin; t < end; ++t) {
       const RowSum row = join(sums + t, tiles, rows);
@@ -130,6 +149,14 @@ void token_log_prob(Cpu, View<const float> x, const PackedMatrix<float>& head, s
       entropy[size(t)] = std::log(row.sum) - mean / row.sum;
     }
   });
+}
+
+/// How many logits of T rows token_log_prob() can hand to token_log_prob_backward() in so much memory: whole tiles of the
+/// vocabulary. What is not kept is made again.
+/// @param most  values
+inline Index kept_logits(Index rows, Index vocabulary, Index most) {
+  const Index tile = std::max<Index>(1, rows) * detail::vocabulary_tile;
+  return std::min(detail::vocabulary_tiles(vocabulary), most / tile) * tile;
 }
 
 namespace detail {
@@ -150,19 +177,21 @@ template <class Arch>
 }
 }  // namespace detail
 
-/// Gradient of token_log_prob(). Logits are made once more, tile by tile; both products use the tile while
-/// it is in the cache.
+/// Gradient of token_log_prob(). Logits that were not kept are made once more, tile by tile; both products use the tile
+/// while it is in the cache.
 /// @param x, head, target, options  as given to token_log_prob()
 /// @param weight       [V, C] the head's weight, row-major (not packed)
 /// @param log_sum_exp  [T] its result
 /// @param dlog_prob    [T] d loss / d log_prob
 /// @param dx           [T, C], overwritten; may be empty
 /// @param dweight      [V, C], added to; may be empty
+/// @param kept         the logits that token_log_prob() kept, which are overwritten; may be empty
 /// @throws ShapeError
 template <class Arch = xsimd::default_arch>
 void token_log_prob_backward(Cpu, View<const float> x, const PackedMatrix<float>& head, View<const float> weight,
                              std::span<const TokenId> target, HeadOptions options, std::span<const float> log_sum_exp,
-                             std::span<const double> dlog_prob, View<float> dx, View<float> dweight) {
+                             std::span<const double> dlog_prob, View<float> dx, View<float> dweight,
+                             std::span<float> kept = {}) {
   using namespace detail;
   constexpr Index width_of_panel = PackedMatrix<float>::width;
   check_head("kernel::token_log_prob_backward", x, head, target.size());
@@ -172,6 +201,7 @@ void token_log_prob_backward(Cpu, View<const float> x, const PackedMatrix<float>
                           (dweight.empty() || (dweight.rows() == head.rows() && dweight.cols() == head.cols())),
                       "kernel::token_log_prob_backward: shapes of x [", x.rows(), ", ", x.cols(), "] and head [",
                       head.rows(), ", ", head.cols(), "] expected");
+  const Index tiles_kept = kept_tiles("kernel::token_log_prob_backward", x, head, kept.size());
   const Index cols = x.cols();
   const Index tiles = vocabulary_tiles(head.rows());
   const Index groups = std::min(backward_groups, tiles);
@@ -180,6 +210,12 @@ void token_log_prob_backward(Cpu, View<const float> x, const PackedMatrix<float>
   for (Index slice = 0; slice < x.rows(); slice += backward_slice) {
     const View<const float> part = x.middle_rows(slice, std::min(backward_slice, x.rows() - slice));
     float* partial = scratch<struct HeadPartial>(dx.empty() ? 0 : groups * part.size());
+    const Index right = dweight.empty() ? 0 : RowPanels::floats(part.rows(), cols);
+    const RowPanels part_panels(scratch<struct HeadRight>(right), part.rows(), cols, backward_rows);
+    if (!dweight.empty())
+      parallel_for(part_panels.blocks() * panels, 4, [&](Index begin, Index end) {
+        for (Index i = begin; i < end; ++i) part_panels.pack(part.data(), cols, i / panels, i % panels);
+      });
     parallel_for(groups, 1, [&](Index group, Index) {
       float* sum_x = dx.empty() ? nullptr : partial + group * part.size();
       if (!dx.empty()) std::fill(sum_x, sum_x + part.size(), 0.0f);
@@ -192,29 +228,38 @@ void token_log_prob_backward(Cpu, View<const float> x, const PackedMatrix<float>
             pack_columns(weight.data() + first * cols, cols, p * width_of_panel,
                          std::min(width_of_panel, cols - p * width_of_panel), tile_width,
                          turned + p * width_of_panel * tile_width);
-        for_logits<Arch, struct HeadGradient>(
-            part, head, tile, backward_rows, [&](Index row, Index rows, float* logit, Index width) {
-              for (Index r = 0; r < rows; ++r) {
-                const auto t = size(slice + row + r);
-                logit_gradient<Arch>(logit + r * vocabulary_tile, width, scale, log_sum_exp[t],
-                                     static_cast<float>(dlog_prob[t]) * scale, target[t] - first);
-              }
-              if (!dx.empty())
-                multiply_block<Arch>({.x = logit,
-                                      .x_row = vocabulary_tile,
-                                      .x_step = 1,
-                                      .panel = turned,
-                                      .panel_stride = width * width_of_panel,
-                                      .depth = width,
-                                      .y = sum_x + row * cols,
-                                      .y_row = cols,
-                                      .bias = nullptr,
-                                      .accumulate = true},
-                                     rows, cols);
-              if (!dweight.empty())
-                grad_weight_block<Arch>(logit, vocabulary_tile, part.data() + row * cols, cols, rows,
-                                        dweight.data() + first * cols, cols, width, cols);
-            });
+        const GradTiles<Arch> left_tiles{tile_width};
+        float* left = scratch<struct HeadLeft>(dweight.empty() ? 0 : left_tiles.floats(backward_rows));
+        const auto use = [&](Index row, Index rows, float* logit, Index width) {
+          for (Index r = 0; r < rows; ++r) {
+            const auto t = size(slice + row + r);
+            logit_gradient<Arch>(logit + r * vocabulary_tile, width, scale, log_sum_exp[t],
+                                 static_cast<float>(dlog_prob[t]) * scale, target[t] - first);
+          }
+          if (!dx.empty())
+            multiply_block<Arch>({.x = logit,
+                                  .x_row = vocabulary_tile,
+                                  .x_step = 1,
+                                  .panel = turned,
+                                  .panel_stride = width * width_of_panel,
+                                  .depth = width,
+                                  .y = sum_x + row * cols,
+                                  .y_row = cols,
+                                  .bias = nullptr,
+                                  .accumulate = true},
+                                 rows, cols);
+          if (dweight.empty()) return;
+          for (Index i = 0; i < left_tiles.count(); ++i) left_tiles.pack(logit, vocabulary_tile, i, rows, left);
+          grad_weight_block<Arch>(left_tiles, left, part_panels, row / backward_rows, dweight.data() + first * cols, cols, 0,
+                                  left_tiles.count(), 0, panels);
+        };
+        if (tile >= tiles_kept) {
+          for_logits<Arch, struct HeadGradient>(part, head, tile, backward_rows, use);
+        } else {
+          for (Index row = 0; row < part.rows(); row += backward_rows)
+            use(row, std::min(backward_rows, part.rows() - row),
+                kept.data() + (tile * x.rows() + slice + row) * vocabulary_tile, tile_width);
+        }
       }
     });
     if (dx.empty()) continue;

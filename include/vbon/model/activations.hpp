@@ -4,6 +4,7 @@
 // computed again there: they cost a pass over memory and would take a third of the space.
 #pragma once
 #include "vbon/core/tensor.hpp"
+#include "vbon/kernel/token_log_prob.hpp"
 #include "vbon/model/shape.hpp"
 #include "vbon/model/workspace.hpp"
 
@@ -36,9 +37,15 @@ struct BlockActivations {
 
 /// What a model may hold on to. No choice changes a result.
 struct MemoryOptions {
-  bool recompute = false;   // backward: keep the input of each block only, compute the rest of it again
-  bool keep_packed = true;  // a second, packed copy of the weights: needed for speed in sampling, not where
-                            // every pass has many rows (a frozen reference that only scores)
+  bool recompute = false;                 // backward: keep the input of each block only, compute the rest of it again
+  bool keep_packed = true;                // a second, packed copy of the weights: needed for speed in sampling, not where
+                                          // every pass has many rows (a frozen reference that only scores)
+  Index logit_bytes = 320 * 1024 * 1024;  // backward: keep as many logits, make the others again; 0 where it recomputes
+
+  /// Values of logits that a backward pass over so many read rows keeps.
+  Index kept_logits(Index reads, Index vocabulary) const {
+    return recompute ? 0 : kernel::kept_logits(reads, vocabulary, logit_bytes / static_cast<Index>(sizeof(float)));
+  }
 };
 
 /// What a forward pass keeps for one row [bytes].

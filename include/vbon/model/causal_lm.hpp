@@ -211,14 +211,17 @@ class CausalLm {
     const View<const float> rows = gather(hidden_.view(), forest.read_row, read_rows_);
     std::vector<float> log_sum_exp(forest.read_row.size());
     std::vector<double> log_prob(forest.read_row.size());
-    kernel::token_log_prob(Cpu{}, rows, network_.head.packed(), forest.read_token, options, log_prob, log_sum_exp, {});
+    const View<float> kept = logits_.shaped(1, memory.kept_logits(rows.rows(), shape_.vocab));
+    kernel::token_log_prob(Cpu{}, rows, network_.head.packed(), forest.read_token, options, log_prob, log_sum_exp, {},
+                           kept.span());
     const std::span<const double> dlog_prob = loss(std::span<const double>(log_prob));
     require<ShapeError>(static_cast<Index>(dlog_prob.size()) == forest.reads(), "CausalLm::backward: ", forest.reads(),
                         " values expected, got ", dlog_prob.size());
     const View<float> drows = d_read_rows_.shaped(rows.rows(), rows.cols());
     kernel::token_log_prob_backward(Cpu{}, rows, network_.head.packed(), network_.head.weight(parameters()),
                                     forest.read_token, options, log_sum_exp, dlog_prob, drows,
-                                    network_.head.weight_gradient(parameters()));
+                                    network_.head.weight_gradient(parameters()), kept.span());
+    logits_.release();  // as large as all that is kept of the blocks: sampling needs its memory next
     backward_from_reads(forest, drows);
   }
 
@@ -480,7 +483,7 @@ class CausalLm {
   std::unique_ptr<LoraAdapter> adapter_;  // its branches stand beside the maps of network_
   kernel::Rotary rotary_;
 
-  Buffer stream_, hidden_, read_rows_, scores_, d_read_rows_, d_out_, d_stream_;
+  Buffer stream_, hidden_, read_rows_, scores_, logits_, d_read_rows_, d_out_, d_stream_;
   NormStatistics final_statistics_;
   Scratch scratch_;
   BlockActivations one_block_;          // of the block at work, where nothing is kept

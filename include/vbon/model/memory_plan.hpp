@@ -74,7 +74,8 @@ inline Index forward_bytes(const Shape& s, Index rows, Index reads) {
   return (rows * (block + stream + scratch) + reads * s.width) * detail::float_bytes;
 }
 
-/// What a backward pass holds beside what forward_bytes() counts of the same rows.
+/// What a backward pass holds beside what forward_bytes() counts of the same rows, but for the logits it keeps, which are
+/// given back before it ends.
 inline Index backward_bytes(const Shape& s, Index rows, Index reads, const MemoryOptions& memory = {}) {
   const Index gated = s.mlp == Mlp::gated ? 1 : 0;
   const Index scratch = (2 + gated) * s.inner + 2 * s.width + 2 * s.q_width() + 2 * s.kv_width();
@@ -91,14 +92,18 @@ inline Index cache_bytes(const Shape& s, Index prompts, Index prompt_tokens, Ind
 }
 
 /// What the threads keep between calls of the head and the matrix kernels.
-/// @param trained_reads  rows that the head is trained on at once; 0: none
-inline Index kernel_bytes(const Shape& s, Index threads, Index trained_reads = 0) {
+/// @param trained_reads  rows that a loss is computed on at once; 0: none
+/// @param trains_head    whether the head's weight has a gradient
+inline Index kernel_bytes(const Shape& s, Index threads, Index trained_reads = 0, bool trains_head = true) {
   const Index width = kernel::PackedMatrix<float>::width, tile = kernel::detail::vocabulary_tile;
   const Index padded = (s.width + width - 1) / width * width;
   const Index logits = 2 * kernel::detail::head_rows * tile;
-  const Index turned = trained_reads > 0 ? padded * tile + std::max({s.inner, s.q_width(), s.width}) * width : 0;
+  if (trained_reads == 0) return threads * logits * detail::float_bytes;
+  const Index turned = padded * tile + std::max({s.inner, s.q_width(), s.width}) * width;
+  const Index gradient = trains_head ? tile * kernel::detail::backward_rows : 0;  // of the logits, packed
   const Index slice = std::min(kernel::detail::backward_slice, trained_reads);
-  const Index partial = kernel::detail::backward_groups * slice * s.width;
-  return (threads * (logits + turned) + partial) * detail::float_bytes;
+  const Index partial = kernel::detail::backward_groups * slice * s.width + (trains_head ? slice * padded : 0);
+  const Index weights = std::min<Index>(kernel::detail::grad_slice, trained_reads) * (s.inner + padded);  // packed dy and x
+  return (threads * (logits + turned + gradient) + partial + weights) * detail::float_bytes;
 }
 }  // namespace vbon::model

@@ -38,13 +38,15 @@ inline std::uint32_t gguf_file_type(BlockType type) {
       return 0;
     case BlockType::f16:
       return 1;
+    case BlockType::q4_0:
+      return 2;
     case BlockType::q8_0:
       return 7;
     case BlockType::bf16:
       return 32;
     default:
-      throw ConfigError(
-          message("save_gguf: the type ", block_format(type).name, " cannot be written; known: F32, F16, BF16, Q8_0"));
+      throw ConfigError(message("save_gguf: the type ", block_format(type).name,
+                                " cannot be written; known: ", io::detail::writable_types()));
   }
 }
 
@@ -57,7 +59,7 @@ inline BlockType gguf_type_of(const StoredTensor& stored, const Parameter& p, Bl
 }  // namespace detail
 
 /// Adds what read_shape() asks for.
-/// @throws ConfigError for what GGUF files of the family cannot say, naming it, or another type than F32, F16, BF16, Q8_0
+/// @throws ConfigError for what GGUF files of the family cannot say, naming it, or a type that cannot be written
 inline void add_gguf_shape(io::GgufMetadata& metadata, const Shape& s, BlockType type) {
   const FamilyInfo family = find_family(s.family);
   detail::require_gguf_says(s, family);

@@ -9,7 +9,7 @@
 #include "vbon/text/write_gguf_tokenizer.hpp"
 
 namespace vbon::policy {
-/// @param type  of the matrices: f32, f16, bf16 or q8_0; vectors stay F32
+/// @param type  of the matrices: f32, f16, bf16, q8_0 or q4_0; vectors stay F32
 /// @throws ConfigError for what GGUF files cannot say of this model or tokenizer (more than three ends, say), RunError when
 /// the disk is full
 template <Device D>
