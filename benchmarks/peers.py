@@ -1,21 +1,28 @@
-"""The phases of the main job by vbon and by PyTorch, transformers and llama.cpp, back to back on the same weights and texts.
+"""The main job and its phases by vbon and by PyTorch, transformers, TRL and llama.cpp, in turn on the same weights and texts.
 
     sh benchmarks/peers.sh                     # installs the peers into a folder of their own and runs this
-    PYTHON benchmarks/peers.py build/release   # with a Python that has torch, transformers, numpy and xllamacpp
+    PYTHON benchmarks/peers.py build/release   # with a Python that has what peers.sh installs
 
 Each phase runs in rounds, vbon and its peers in turn; the table has the median (and the least) of each and the ratio of the
-medians, in which more than 1 means that vbon is faster. What is compared is checked first: log-probabilities of the same
-tokens, and the law of sampled first tokens by chi-square. Nothing else may run meanwhile.
+medians, in which more than 1 means that vbon is faster. What is compared is checked: log-probabilities of the same tokens
+and the law of sampled first tokens (by chi-square) before anything is timed, what the whole job did before its row is
+printed. Nothing else may run meanwhile. The phases stand in peers_torch.py, the whole job in peers_job.py.
 """
-import argparse, json, math, os, pathlib, statistics, subprocess, sys, tempfile, time
+import argparse, copy, functools, json, math, os, pathlib, re, statistics, subprocess, sys, tempfile, time
 
-import numpy, torch, transformers
+import numpy, tokenizers, torch, transformers
+
+import peers_job
+from peers_torch import SentenceEncoder, padded, response_log_probs, sample
 
 arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 arguments.add_argument("build", type=pathlib.Path, help="build folder with examples/vbon and benchmarks/benchmark.model")
 arguments.add_argument("--rounds", type=int, default=3, help="of each phase (3)")
-arguments.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of PyTorch and llama.cpp (all)")
+arguments.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of the peers, and of vbon in the whole job (all)")
 arguments.add_argument("--only", default="", help="phases whose names hold this")
+arguments.add_argument("--job-rounds", type=int, default=1, help="of the whole job (1)")
+arguments.add_argument("--job-prompts", type=int, default=64, help="prompts of the whole job, with 32 references each (64)")
+arguments.add_argument("--job-steps", type=int, default=20, help="steps of the whole job (20)")
 options = arguments.parse_args()
 torch.set_num_threads(options.threads)
 
@@ -29,20 +36,23 @@ for needed in (fetched, minilm):
 
 starts = ["The film is a slow and", "A wonderful cast, but the story", "It never quite knows what", "Few comedies are this"]
 new_tokens = 24
+program = options.build / "examples" / "vbon"
+notes = []  # printed below the table
 
 
 def vbon(*words):
-    done = subprocess.run([options.build / "examples" / "vbon", *map(str, words)], capture_output=True, text=True)
+    done = subprocess.run([program, *map(str, words)], capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"vbon {' '.join(map(str, words))} ended with {done.returncode}:\n{done.stderr}")
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
-def by_vbon(program, case, share=1):
+def by_vbon(program, case, share=1, model=None):
     """Seconds of one iteration of a case of Google Benchmark, or of a share of it."""
     words = [options.build / "benchmarks" / program, f"--benchmark_filter=^{case}$", "--benchmark_format=json",
              "--benchmark_min_time=2"]
-    case = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)["benchmarks"][0]
+    named = os.environ | ({"VBON_BENCHMARK_MODEL": str(model())} if model else {})
+    case = json.loads(subprocess.run(words, check=True, capture_output=True, text=True, env=named).stdout)["benchmarks"][0]
     if case.get("error_occurred"):
         sys.exit(f"{words[0]}: {case['error_message']}")
     return share * case["real_time"] * {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1}[case["time_unit"]]
@@ -63,30 +73,10 @@ model = transformers.AutoModelForCausalLM.from_pretrained(place, dtype=torch.flo
 vocabulary = model.config.vocab_size
 
 
-@torch.no_grad()
-def sample(sequences):
-    """A hand-written loop: prompts padded on the left and computed once, then a token of every sequence at a time."""
+def sampling(network, sequences):
+    """A hand-written loop."""
     group = min(sequences, 32)
-    ids = [tokenizer(start)["input_ids"] for start in starts[: sequences // group]]
-    longest = max(map(len, ids))
-    pad = [longest - len(one) for one in ids]
-    tokens = torch.tensor([[0] * p + one for p, one in zip(pad, ids)])
-    mask = torch.tensor([[0] * p + [1] * len(one) for p, one in zip(pad, ids)])
-    position = (mask.cumsum(1) - 1).clamp(min=0)
-    kept = model(tokens, attention_mask=mask, position_ids=position, use_cache=True, logits_to_keep=1)
-    past = kept.past_key_values
-    past.batch_repeat_interleave(group)
-    mask, position = mask.repeat_interleave(group, 0), position[:, -1:].repeat_interleave(group, 0)
-    logits, drawn = kept.logits[:, -1].repeat_interleave(group, 0), []
-    for step in range(new_tokens):
-        token = torch.multinomial(logits.softmax(-1), 1)
-        drawn.append(token)
-        if step + 1 == new_tokens:
-            break
-        mask, position = torch.cat([mask, mask.new_ones(len(mask), 1)], 1), position + 1
-        out = model(token, attention_mask=mask, position_ids=position, past_key_values=past, use_cache=True)
-        past, logits = out.past_key_values, out.logits[:, -1]
-    return torch.cat(drawn, 1)
+    sample(network, [tokenizer(start)["input_ids"] for start in starts[: sequences // group]], group, new_tokens)
 
 
 def generate(sequences):
@@ -99,61 +89,42 @@ def generate(sequences):
 
 
 def step_batch():
-    """16 prompts with four responses of 24 tokens each, padded on the right: tokens, mask, and where responses stand."""
+    """16 prompts with four responses of 24 tokens each."""
     torch.manual_seed(1)
-    rows, begins = [], []
-    for number in range(16):
-        prompt = tokenizer(starts[number % 4])["input_ids"]
-        for _ in range(4):
-            rows.append(prompt + torch.randint(0, vocabulary, (new_tokens,)).tolist())
-            begins.append(len(prompt))
-    longest = max(map(len, rows))
-    tokens = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
-    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
-    wanted = torch.zeros(mask.shape, dtype=torch.bool)
-    for row, begin in enumerate(begins):
-        wanted[row, begin : len(rows[row])] = True
-    return tokens, mask, wanted[:, 1:]
-
-
-def response_log_probs(batch):
-    tokens, mask, wanted = batch
-    hidden = model.model(tokens, attention_mask=mask).last_hidden_state[:, :-1][wanted]
-    logits = model.lm_head(hidden)  # of the responses alone
-    return torch.nn.functional.cross_entropy(logits, tokens[:, 1:][wanted], reduction="none").neg()
+    prompts = [tokenizer(starts[number % 4])["input_ids"] for number in range(16) for _ in range(4)]
+    return padded(prompts, torch.randint(0, vocabulary, (len(prompts), new_tokens)).tolist())
 
 
 @torch.no_grad()
-def log_prob():
-    response_log_probs(step_batch())
+def log_prob(network):
+    response_log_probs(network, step_batch())
 
 
 class Training:
-    def __init__(self):
-        self.optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, weight_decay=0.0, fused=True)
+    """Forward, backward and AdamW; in bf16 the network computes in it and the weights stay fp32."""
+
+    def __init__(self, network, batch, bf16=False):
+        self.network, self.batch, self.bf16 = network, batch, bf16
+        self.optimizer = torch.optim.AdamW(network.parameters(), lr=0.0, weight_decay=0.0, fused=True)
 
     def __call__(self):
         self.optimizer.zero_grad(set_to_none=False)
-        response_log_probs(step_batch()).mean().neg().backward()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.bf16):
+            loss = response_log_probs(self.network, self.batch()).mean().neg()
+        loss.backward()
         self.optimizer.step()
 
 
 class Scoring:
-    """Mean-pooled embeddings of 512 texts, those of like length together."""
+    """512 texts."""
 
-    def __init__(self):
-        self.tokenizer = transformers.AutoTokenizer.from_pretrained(minilm)
-        self.encoder = transformers.AutoModel.from_pretrained(minilm).eval()
+    def __init__(self, dtype=torch.float32):
+        self.encoder = SentenceEncoder(minilm, dtype)
         self.texts = ["A slow and thoughtful film about a family that never quite says what it means, with a cast that carries "
                       f"every scene. Take {i}." for i in range(512)]
 
-    @torch.no_grad()
     def __call__(self):
-        for begin in range(0, len(self.texts), 32):
-            batch = self.tokenizer(self.texts[begin : begin + 32], return_tensors="pt", padding=True, truncation=True)
-            hidden = self.encoder(**batch).last_hidden_state
-            weight = batch["attention_mask"].unsqueeze(-1).float()
-            torch.nn.functional.normalize((hidden * weight).sum(1) / weight.sum(1))
+        self.encoder(self.texts)
 
 
 class OneStream:
@@ -225,25 +196,138 @@ def check_law():
         sys.exit("vbon and PyTorch do not sample the same law")
 
 
+@functools.cache
+def gpt2():
+    """GPT-2 124M with random weights, no dropout, and a byte-level tokenizer of as many tokens (pairs of bytes)."""
+    place = pathlib.Path(folder.name) / "gpt2"
+    torch.manual_seed(1)
+    network = transformers.GPT2LMHeadModel(transformers.GPT2Config(bos_token_id=None, eos_token_id=None)).eval()
+    network.save_pretrained(place)
+    letters = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    merges = [(a, b) for a in letters for b in letters][: network.config.vocab_size - len(letters)]
+    words = letters + [a + b for a, b in merges]
+    whole = tokenizers.Tokenizer(tokenizers.models.BPE({word: number for number, word in enumerate(words)}, merges))
+    whole.pre_tokenizer, whole.decoder = tokenizers.pre_tokenizers.ByteLevel(False), tokenizers.decoders.ByteLevel()
+    whole.save(str(place / "tokenizer.json"))
+    # Both judge the same 4 x 63 tokens, sampled by vbon.
+    prompts, held_out = place / "prompts.jsonl", place / "held_out.jsonl"
+    prompts.write_text("".join(json.dumps({"prompt": letter}) + "\n" for letter in "abcd"))
+    held_out.write_text(json.dumps({"prompt": "e"}) + "\n")
+    vbon("align", "--quiet", "--model", place, "--reward", "length", "--prompts", prompts, "--evaluation-prompts", held_out,
+         "--references", 4, "--evaluation-references", 2, "--evaluation-samples", 1, "--max-new-tokens", 63, "--warm-steps", 0,
+         "--steps", 0, "--out", place / "run")
+    rows = [json.loads(line) for line in (place / "run" / "references.jsonl").read_text().splitlines()]
+    batch = padded([[words.index(row["prompt"])] for row in rows], [row["tokens"][0] for row in rows])
+    with torch.no_grad():
+        theirs = response_log_probs(network, batch).double()
+    ours = torch.tensor([row["log_probs"][0] for row in rows], dtype=torch.float64).flatten()
+    most, losses = (ours - theirs).abs().max().item(), (-ours.mean().item(), -theirs.mean().item())
+    notes.append(f"GPT-2, {len(ours)} tokens: loss by vbon {losses[0]:.6f}, by PyTorch {losses[1]:.6f}; largest difference of a "
+                 f"log-prob {most:.1e} nats")
+    if not (abs(losses[0] - losses[1]) < 1e-4 and most < 1e-3):
+        sys.exit("vbon and PyTorch do not compute the same")
+    return place, network
+
+
+def sequences():
+    """4 x 64 tokens, all but the first of each learnt."""
+    rows = torch.randint(0, gpt2()[1].config.vocab_size, (4, 64)).tolist()
+    return padded([row[:1] for row in rows], [row[1:] for row in rows])
+
+
+bf16 = bool(re.search(r"avx512_bf16|amx_bf16|\bbf16\b", pathlib.Path("/proc/cpuinfo").read_text()))
+half = functools.cache(lambda: copy.deepcopy(model).to(torch.bfloat16))
+
+
 def phases():
     """Name, case of vbon, peers: what each runs is made when its turn comes."""
+    also = lambda peers: peers if bf16 else {}
     yield ("sampling, 128 sequences", ("benchmark.model", "sample/sequences:128/real_time"),
-           {"PyTorch, hand-written loop": lambda: (lambda: sample(128)), "transformers, generate": lambda: (lambda: generate(128))})
+           {"PyTorch, hand-written loop": lambda: (lambda: sampling(model, 128)),
+            "transformers, generate": lambda: (lambda: generate(128)),
+            **also({"PyTorch, hand-written loop, bf16": lambda: (lambda: sampling(half(), 128))})})
     yield ("sampling, one stream", ("benchmark.model", "sample/sequences:1/real_time"),
-           {"PyTorch, hand-written loop": lambda: (lambda: sample(1)),
+           {"PyTorch, hand-written loop": lambda: (lambda: sampling(model, 1)),
             "llama.cpp, F32": lambda: OneStream(pathlib.Path(folder.name) / "f32.gguf"),
-            "llama.cpp, Q4_1": lambda: OneStream(fetched)})
-    yield ("scoring, 512 texts", ("benchmark.model", "score/real_time"), {"PyTorch": Scoring})
-    yield ("log-probs, 64 responses", ("benchmark.model", "log_prob/real_time"), {"PyTorch": lambda: log_prob})
-    yield ("training step, 64 responses", ("benchmark.model", "train/real_time"), {"PyTorch, fused AdamW": Training})
+            "llama.cpp, Q4_1": lambda: OneStream(fetched),
+            **also({"PyTorch, hand-written loop, bf16": lambda: (lambda: sampling(half(), 1))})})
+    yield ("scoring, 512 texts", ("benchmark.model", "score/real_time"),
+           {"PyTorch": Scoring, **also({"PyTorch, bf16": lambda: Scoring(torch.bfloat16)})})
+    yield ("log-probs, 64 responses", ("benchmark.model", "log_prob/real_time"),
+           {"PyTorch": lambda: (lambda: log_prob(model)), **also({"PyTorch, bf16": lambda: (lambda: log_prob(half()))})})
+    yield ("training step, 64 responses", ("benchmark.model", "train/real_time"),
+           {"PyTorch, fused AdamW": lambda: Training(model, step_batch),
+            **also({"PyTorch, fused AdamW, bf16": lambda: Training(model, step_batch, True)})})
+    yield ("training step, GPT-2 124M, 4 x 64 tokens",
+           ("benchmark.model", "train_sequences/sequences:4/length:64/real_time", 1, lambda: gpt2()[0]),
+           {"PyTorch, fused AdamW": lambda: Training(gpt2()[1], sequences),
+            **also({"PyTorch, fused AdamW, bf16": lambda: Training(gpt2()[1], sequences, True)})})
     for n in (64, 1024):
         yield (f"log pi_bon, 128 responses, N = {n}", ("benchmark.bon_log_prob", f"time_rival/vector_registers/kind:3/N:{n}", 128 / 4096),
                {"numpy": lambda: LogBon(n)})
 
 
+def job_settings(**sizes):
+    """Of the whole job: beginnings of film reviews, and the sentiment head that `vbon align` trains by default."""
+    place, head = pathlib.Path(folder.name) / "endless", pathlib.Path(folder.name) / "head"
+    if not place.exists():
+        place.mkdir()
+        for file in (pathlib.Path(folder.name) / "hf").iterdir():
+            if file.name in ("config.json", "generation_config.json"):
+                said = json.loads(file.read_text())
+                (place / file.name).write_text(json.dumps({key: said[key] for key in said if key != "eos_token_id"}))
+            else:
+                (place / file.name).symlink_to(file)
+        vbon("align", "--quiet", "--training-prompts", 1, "--references", 2, "--evaluation-count", 1, "--evaluation-samples", 1,
+             "--evaluation-references", 2, "--max-new-tokens", 1, "--warm-steps", 0, "--steps", 0, "--out", head)
+    snippets = (cache / "snippets" / "movieReviewSnippets_GroundTruth.txt").read_text().splitlines()
+    beginnings = dict.fromkeys(" ".join(line.split("\t")[2].split()[:5]) for line in snippets)
+    prompts = list(beginnings)[: options.job_prompts + 1]
+    return peers_job.Settings(model=str(place), reward=str(head / "reward"), prompts=prompts[:-1], held_out=prompts[-1],
+                              threads=options.threads, new_tokens=new_tokens, **sizes)
+
+
+def row(name, peer, ours, theirs):
+    both = lambda times: f"{statistics.median(times):.3g} ({min(times):.3g})"
+    ratio = statistics.median(theirs) / statistics.median(ours)
+    print(f"| {name} | {peer} | {both(ours)} | {both(theirs)} | {ratio:.2f} |", flush=True)
+
+
+def whole_job():
+    """Peak memory, and where the time went, go into lines of their own below the table."""
+    settings, ours, theirs = job_settings(steps=options.job_steps), [], []
+    for number in range(options.job_rounds):
+        ours.append(peers_job.by_vbon(program, settings, pathlib.Path(folder.name) / f"job{number}"))
+        theirs.append(peers_job.by_other("by_torch", settings))
+        notes.append(peers_job.check_same_work(settings, ours[-1], theirs[-1]))
+        notes.append(peers_job.check_rewards(settings, pathlib.Path(folder.name) / f"job{number}"))
+    row(job, "PyTorch, hand-written", [done.seconds for done in ours], [done.seconds for done in theirs])
+    for who, done in (("vbon", ours[-1]), ("PyTorch", theirs[-1])):
+        notes.append(f"whole job by {who}: {done.gigabytes:.2f} GB at most; references {done.references:.0f} s, a step "
+                     f"{statistics.median(done.steps):.2f} s; mean reward of the first and last five steps "
+                     f"{statistics.mean(done.step_mean[:5]):.2f} and {statistics.mean(done.step_mean[-5:]):.2f}")
+
+
+def whole_step():
+    """The first step, in which memory is taken, is not counted."""
+    settings = job_settings(steps=options.rounds + 1, references=2)
+    ours = peers_job.by_vbon(program, settings, pathlib.Path(folder.name) / "step")
+    theirs = peers_job.by_other("by_trl", settings)
+    wanted = settings.steps * settings.step_responses()
+    if (theirs.rewards, theirs.tokens, len(theirs.steps)) != (wanted, wanted * new_tokens, settings.steps):
+        sys.exit(f"TRL: {wanted} responses expected, got {theirs.rewards} rewards, {theirs.tokens} tokens, {len(theirs.steps)} steps")
+    row(step, "TRL, RLOOTrainer", ours.steps[1:], theirs.steps[1:])
+    notes.append(f"the process of TRL held {theirs.gigabytes:.2f} GB at most, that of vbon {ours.gigabytes:.2f}; mean reward of "
+                 f"the samples {statistics.mean(theirs.step_mean):.2f} and {statistics.mean(ours.step_mean):.2f}")
+
+
 check_log_probs()
 check_law()
-print(f"\n| phase | peer | vbon, s | peer, s | ratio |\n|---|---|---|---|---|", flush=True)
+if not bf16:
+    print("no rows of bf16: this processor has no instructions for it", flush=True)
+job = f"whole job, {options.job_prompts} prompts x 32 references, {options.job_steps} steps"
+step = "whole step, 64 responses"
+print("\n| phase | peer | vbon, s | peer, s | ratio |\n|---|---|---|---|---|", flush=True)
 for name, case, peers in phases():
     if options.only not in name:
         continue
@@ -255,6 +339,11 @@ for name, case, peers in phases():
         ours.append(by_vbon(*case))
         for peer, work in made.items():
             theirs[peer].append(seconds(work))
-    both = lambda times: f"{statistics.median(times):.3g} ({min(times):.3g})"
     for peer, times in theirs.items():
-        print(f"| {name} | {peer} | {both(ours)} | {both(times)} | {statistics.median(times) / statistics.median(ours):.2f} |", flush=True)
+        row(name, peer, ours, times)
+if options.only in step:
+    whole_step()
+if options.only in job:
+    whole_job()
+for note in notes:
+    print("\n" + note, flush=True)

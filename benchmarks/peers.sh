@@ -1,16 +1,15 @@
 #!/bin/sh
-# vbon and its peers on the same machine: installs PyTorch, transformers and llama.cpp's Python binding into a folder of
-# their own ($VBON_PEERS, default $XDG_CACHE_HOME/vbon-peers or ~/.cache/vbon-peers) and runs peers.py, which says what it
-# measures. The release build must be there.
+# vbon and its peers on the same machine: installs PyTorch, transformers, TRL and llama.cpp's Python binding into a folder
+# of their own ($VBON_PEERS, default $XDG_CACHE_HOME/vbon-peers or ~/.cache/vbon-peers) and runs peers.py, which says what
+# it measures. The release build must be there.
 #
 #   benchmarks/peers.sh [options of peers.py]
 set -eu
 cd "$(dirname "$0")/.."
 peers=${VBON_PEERS:-${XDG_CACHE_HOME:-$HOME/.cache}/vbon-peers}
-if [ ! -x "$peers/bin/python" ]; then
-  python3 -m venv "$peers"
-  "$peers/bin/pip" install --quiet numpy torch transformers xllamacpp gguf
-fi
+[ -x "$peers/bin/python" ] || python3 -m venv "$peers"
+# What is there already is neither fetched nor changed.
+"$peers/bin/pip" install --quiet numpy torch transformers xllamacpp gguf trl datasets accelerate
 VBON_CACHE=$(sh examples/setup/fetch_data.sh)
 export VBON_CACHE
 exec "$peers/bin/python" benchmarks/peers.py build/release "$@"

@@ -64,21 +64,40 @@ void log_prob(benchmark::State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(policy->log_prob(batch).data());
   set_tokens(state, batch.tokens());
 }
-void train(benchmark::State& state) {  // forward, backward and AdamW
-  Policy* policy = shared_policy(state);
-  if (policy == nullptr) return;
-  const auto batch = step_batch(*policy);
+/// Forward, backward and AdamW.
+void train_on(benchmark::State& state, Policy& policy, const RolloutBatch& batch) {
   const Array slope = Array::Constant(batch.tokens(), 1.0 / static_cast<double>(batch.tokens()));
   optim::AdamW optimizer{.rate = 0};  // the weights stay as they are, so that other phases measure the same model
   const auto step = [&] {
-    policy->zero_gradients();
-    policy->backward(batch, slope);
-    optimizer.step(policy->parameters(), policy->gradients());
-    policy->parameters_changed();
+    policy.zero_gradients();
+    policy.backward(batch, slope);
+    optimizer.step(policy.parameters(), policy.gradients());
+    policy.parameters_changed();
   };
   step();  // the moments and the buffers of the backward pass come into being
   for (auto _ : state) step();
   set_tokens(state, batch.tokens());
+}
+void train(benchmark::State& state) {
+  if (Policy* policy = shared_policy(state)) train_on(state, *policy, step_batch(*policy));
+}
+/// Whole sequences, as language models are pre-trained: every token but the first is learnt.
+void train_sequences(benchmark::State& state) {
+  Policy* policy = shared_policy(state);
+  if (policy == nullptr) return;
+  const Index sequences = state.range(0), length = state.range(1);
+  const RngKey key{1, 3};
+  const auto token = [&](Index at) {
+    return static_cast<TokenId>(key.uniform(static_cast<std::uint64_t>(at)) * static_cast<double>(policy->shape().vocab));
+  };
+  RolloutBatch batch;
+  for (Index s = 0; s < sequences; ++s) {
+    std::vector<TokenId> tokens;
+    for (Index t = 0; t < length; ++t) tokens.push_back(token(s * length + t));
+    batch.add_prompt({.id = static_cast<std::uint64_t>(s), .text = {}, .tokens = {tokens.front()}});
+    batch.add_response(std::span(tokens).subspan(1), false);
+  }
+  train_on(state, *policy, batch);
 }
 void score(benchmark::State& state) {
   const auto path = from_cache("VBON_BENCHMARK_ENCODER", "minilm");
@@ -121,5 +140,6 @@ void objective_gradient(benchmark::State& state) {
 BENCHMARK(sample)->ArgName("sequences")->Arg(1)->Arg(32)->Arg(128)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(log_prob)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(train)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(train_sequences)->ArgNames({"sequences", "length"})->Args({4, 64})->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(score)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(objective_gradient)->ArgName("prompts")->Arg(16)->Arg(1024)->Unit(benchmark::kMicrosecond);
