@@ -66,7 +66,8 @@ def seconds(work):
 
 folder = tempfile.TemporaryDirectory()
 vbon("export", fetched, "--out", pathlib.Path(folder.name) / "hf", "--quiet")
-vbon("export", fetched, "--out", pathlib.Path(folder.name) / "f32.gguf", "--dtype", "f32", "--quiet")
+for dtype in ("f32", "q8_0"):
+    vbon("export", fetched, "--out", pathlib.Path(folder.name) / f"{dtype}.gguf", "--dtype", dtype, "--quiet")
 place = str(pathlib.Path(folder.name) / "hf")
 tokenizer = transformers.AutoTokenizer.from_pretrained(place)
 model = transformers.AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32).eval()
@@ -242,20 +243,24 @@ half = functools.cache(lambda: copy.deepcopy(model).to(torch.bfloat16))
 def phases():
     """Name, case of vbon, peers: what each runs is made when its turn comes."""
     also = lambda peers: peers if bf16 else {}
-    yield ("sampling, 128 sequences", ("benchmark.model", "sample/sequences:128/real_time"),
+    f32, q8_0 = (lambda: pathlib.Path(folder.name) / "f32.gguf"), (lambda: pathlib.Path(folder.name) / "q8_0.gguf")
+    yield ("sampling, 128 sequences", ("benchmark.model", "sample/sequences:128/real_time", 1, f32),
            {"PyTorch, hand-written loop": lambda: (lambda: sampling(model, 128)),
             "transformers, generate": lambda: (lambda: generate(128)),
             **also({"PyTorch, hand-written loop, bf16": lambda: (lambda: sampling(half(), 128))})})
-    yield ("sampling, one stream", ("benchmark.model", "sample/sequences:1/real_time"),
+    yield ("sampling, one stream", ("benchmark.model", "sample/sequences:1/real_time", 1, f32),
            {"PyTorch, hand-written loop": lambda: (lambda: sampling(model, 1)),
-            "llama.cpp, F32": lambda: OneStream(pathlib.Path(folder.name) / "f32.gguf"),
-            "llama.cpp, Q4_1": lambda: OneStream(fetched),
+            "llama.cpp, F32": lambda: OneStream(f32()),
             **also({"PyTorch, hand-written loop, bf16": lambda: (lambda: sampling(half(), 1))})})
+    yield ("sampling, one stream, Q8_0 weights", ("benchmark.model", "sample/sequences:1/real_time", 1, q8_0),
+           {"llama.cpp, Q8_0": lambda: OneStream(q8_0())})
+    yield ("sampling, one stream, Q4_1 weights", ("benchmark.model", "sample/sequences:1/real_time", 1, lambda: fetched),
+           {"llama.cpp, Q4_1": lambda: OneStream(fetched)})
     yield ("scoring, 512 texts", ("benchmark.model", "score/real_time"),
            {"PyTorch": Scoring, **also({"PyTorch, bf16": lambda: Scoring(torch.bfloat16)})})
-    yield ("log-probs, 64 responses", ("benchmark.model", "log_prob/real_time"),
+    yield ("log-probs, 64 responses", ("benchmark.model", "log_prob/real_time", 1, f32),
            {"PyTorch": lambda: (lambda: log_prob(model)), **also({"PyTorch, bf16": lambda: (lambda: log_prob(half()))})})
-    yield ("training step, 64 responses", ("benchmark.model", "train/real_time"),
+    yield ("training step, 64 responses", ("benchmark.model", "train/real_time", 1, f32),
            {"PyTorch, fused AdamW": lambda: Training(model, step_batch),
             **also({"PyTorch, fused AdamW, bf16": lambda: Training(model, step_batch, True)})})
     yield ("training step, GPT-2 124M, 4 x 64 tokens",

@@ -221,7 +221,6 @@ class CausalLm {
     kernel::token_log_prob_backward(Cpu{}, rows, network_.head.packed(), network_.head.weight(parameters()),
                                     forest.read_token, options, log_sum_exp, dlog_prob, drows,
                                     network_.head.weight_gradient(parameters()), kept.span());
-    logits_.release();  // as large as all that is kept of the blocks: sampling needs its memory next
     backward_from_reads(forest, drows);
   }
 

@@ -74,13 +74,13 @@ inline Index forward_bytes(const Shape& s, Index rows, Index reads) {
   return (rows * (block + stream + scratch) + reads * s.width) * detail::float_bytes;
 }
 
-/// What a backward pass holds beside what forward_bytes() counts of the same rows, but for the logits it keeps, which are
-/// given back before it ends.
+/// What a backward pass holds beside what forward_bytes() counts of the same rows.
 inline Index backward_bytes(const Shape& s, Index rows, Index reads, const MemoryOptions& memory = {}) {
   const Index gated = s.mlp == Mlp::gated ? 1 : 0;
   const Index scratch = (2 + gated) * s.inner + 2 * s.width + 2 * s.q_width() + 2 * s.kv_width();
   const Index streams = 2 * s.width;
-  return rows * kept_bytes_per_row(s, memory) + (rows * (scratch + streams) + reads * s.width) * detail::float_bytes;
+  const Index head = reads * s.width + memory.kept_logits(reads, s.vocab);
+  return rows * kept_bytes_per_row(s, memory) + (rows * (scratch + streams) + head) * detail::float_bytes;
 }
 
 /// Keys and values of `sequences` responses of `tokens` tokens that grow together from `prompts` prompts.

@@ -116,32 +116,29 @@ inline MemoryPlan plan_alignment(const PlannedModel& m, const PlannedAlignment& 
   const Index policy_rows = std::max({step.rows, evaluation.rows, forward, backward});
   const Index fixed = detail::rotary_bytes(s) * 2;
   const model::MemoryOptions memory{.recompute = job.recompute};
-  // What sampling held is given back before a backward pass keeps logits.
-  const Index logits = memory.kept_logits(backward, s.vocab) * model::detail::float_bytes;
-  const Index in_turn = std::max(drawn.cache + drawn.activations, logits);
 
-  return detail::largest(
-      {{"load",  // the plain weights are read while those needed before are still there
-        {{"program and tokenizer", m.overhead},
-         {"weights", weights.values + weights.early},
-         {"packed copy", weights.loaded}}},
-       {"references",
-        {{"program and tokenizer", m.overhead},
-         {"weights", plain},
-         {"packed copies", packed},
-         {"KV cache", references.cache},
-         {"responses", references.responses},
-         {"activations", references.activations + model::forward_bytes(s, references.rows, 0) +
-                             model::kernel_bytes(s, m.threads) + fixed}}},
-       {"train",
-        {{"program and tokenizer", m.overhead},
-         {"weights", plain},
-         {"packed copies", packed},
-         {"gradients", trained},
-         {"optimiser moments", 2 * trained},
-         {"KV cache or logits", in_turn},
-         {"activations", model::forward_bytes(s, policy_rows, forward) + model::forward_bytes(s, reference_rows, forward) +
-                             model::backward_bytes(s, backward, backward, memory) +
-                             model::kernel_bytes(s, m.threads, backward, !adapted) + fixed}}}});
+  return detail::largest({{"load",  // the plain weights are read while those needed before are still there
+                           {{"program and tokenizer", m.overhead},
+                            {"weights", weights.values + weights.early},
+                            {"packed copy", weights.loaded}}},
+                          {"references",
+                           {{"program and tokenizer", m.overhead},
+                            {"weights", plain},
+                            {"packed copies", packed},
+                            {"KV cache", references.cache},
+                            {"responses", references.responses},
+                            {"activations", references.activations + model::forward_bytes(s, references.rows, 0) +
+                                                model::kernel_bytes(s, m.threads) + fixed}}},
+                          {"train",
+                           {{"program and tokenizer", m.overhead},
+                            {"weights", plain},
+                            {"packed copies", packed},
+                            {"gradients", trained},
+                            {"optimiser moments", 2 * trained},
+                            {"KV cache", drawn.cache},
+                            {"activations", drawn.activations + model::forward_bytes(s, policy_rows, forward) +
+                                                model::forward_bytes(s, reference_rows, forward) +
+                                                model::backward_bytes(s, backward, backward, memory) +
+                                                model::kernel_bytes(s, m.threads, backward, !adapted) + fixed}}}});
 }
 }  // namespace vbon::train
