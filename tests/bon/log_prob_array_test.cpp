@@ -94,6 +94,14 @@ TEST_CASE("arguments that only rounding pushed out of range are clamped in array
   CHECK(out[20] == -inf);
 }
 
+TEST_CASE("a response beyond the law's support needs no bad neighbour to be seen", "[bon][simd]") {
+  std::vector<double> p(40, -1.0), a(40, -2.0), t(40, -1.0), out(40);
+  p[20] = a[20] = t[20] = -inf;
+  bon::log_prob(p, a, t, 5, out);
+  CHECK(out[19] == out[21]);
+  CHECK(out[20] == -inf);
+}
+
 TEST_CASE("a bad response in an array is named, wherever it stands", "[bon][error]") {
   const std::size_t place = GENERATE(std::size_t{0}, std::size_t{33}, std::size_t{99});
   const auto code_with = [place](double p, double a, double t) {

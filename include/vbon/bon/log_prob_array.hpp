@@ -53,9 +53,10 @@ template <bool top_given, std::size_t K, class B>
     store(first_order);
     return !all_of(fine);
   }
-  // Below -75 the first-order value is selected at any N <= 2^53: stop there, before anything underflows.
+  // Below -75 the first-order value is selected at any N <= 2^53: stop there, before anything underflows. In this order the
+  // NaN of F = tau = 0 passes through.
   const auto rest = vector_math::log1p_unit(
-      vector_math::exp_nonpositive(each<K>([&](auto i) { return xsimd::max(-xsimd::abs(gap[i]), B(-75.0)); })));
+      vector_math::exp_nonpositive(each<K>([&](auto i) { return xsimd::max(B(-75.0), -xsimd::abs(gap[i])); })));
   const auto draws = each<K>([&](auto i) { return law.n * (xsimd::max(gap[i], zero) + rest[i]); });
   const auto hit = vector_math::log_positive(vector_math::one_minus_exp_neg(draws));
   const auto derived = each<K>([&](auto i) { return high[i] + rest[i]; });

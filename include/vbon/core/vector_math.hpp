@@ -13,7 +13,8 @@
 #include <cstdint>
 #include <type_traits>
 #include <utility>
-#include <xsimd/xsimd.hpp>
+
+#include "vbon/core/simd.hpp"
 
 namespace vbon::vector_math {
 template <class B, std::size_t K>

@@ -71,11 +71,11 @@ struct DecodeHalf {
   template <class Arch>
   static Batch<Arch> apply(Words<Arch> bits) {
     using B = Batch<Arch>;
-    const B sign(-0.0f);
-    const B rest = xsimd::bitwise_cast<B>((bits >> 3) & Words<Arch>(0x0fffe000));
-    const B value = rest * B(0x1p112f);  // right for subnormal numbers too
+    using W = Words<Arch>;
+    const B value = xsimd::bitwise_cast<B>((bits >> 3) & W(0x0fffe000)) * B(0x1p112f);  // right for subnormal numbers too
     const B special = xsimd::select(value >= B(65536.0f), B(std::numeric_limits<float>::infinity()), B(0.0f));
-    return xsimd::bitwise_or(xsimd::bitwise_or(value, special), xsimd::bitwise_and(xsimd::bitwise_cast<B>(bits), sign));
+    const W sign = bits & W(std::numeric_limits<std::int32_t>::min());
+    return xsimd::bitwise_cast<B>(xsimd::bitwise_cast<W>(value) | xsimd::bitwise_cast<W>(special) | sign);
   }
 };
 

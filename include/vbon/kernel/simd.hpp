@@ -6,8 +6,8 @@
 #pragma once
 #include <algorithm>
 #include <type_traits>
-#include <xsimd/xsimd.hpp>
 
+#include "vbon/core/simd.hpp"
 #include "vbon/core/tensor.hpp"
 
 // Loops over registers must be unrolled completely, or g++ 12 keeps the accumulators in memory at -O2.
@@ -76,12 +76,14 @@ inline void store_partial(float* to, Batch<Arch> value, Index count) {
   for (Index i = 0; i < count; ++i) to[i] = values[i];
 }
 
+#if XSIMD_WITH_SSE2
 /// Instruction sets without a fused multiply-add.
 template <class Arch, class... Plain>
 inline constexpr bool is_one_of = (std::is_same_v<Arch, Plain> || ...);
 template <class Arch>
 inline constexpr bool rounds_twice =
     is_one_of<Arch, xsimd::sse2, xsimd::sse3, xsimd::ssse3, xsimd::sse4_1, xsimd::sse4_2, xsimd::avx, xsimd::avx2>;
+#endif
 
 /// a b + c, rounded once where the instruction set can.
 template <class Arch>
@@ -89,7 +91,7 @@ inline Batch<Arch> fma(Batch<Arch> a, Batch<Arch> b, Batch<Arch> c) {
 #if XSIMD_WITH_AVX512F
   if constexpr (is_wide<Arch>) return _mm512_fmadd_ps(a, b, c);
 #endif
-#if defined(__x86_64__) && defined(__GNUC__)
+#if XSIMD_WITH_SSE2 && defined(__GNUC__)
   if constexpr (rounds_twice<Arch>) {
     // In a build for a newer processor the compiler may fuse some of these and not others, and a result
     // would depend on its place in a loop. It may not look through this.

@@ -6,8 +6,8 @@
 #pragma once
 #include <cmath>
 #include <vector>
-#include <xsimd/xsimd.hpp>
 
+#include "vbon/core/simd.hpp"
 #include "vbon/core/tensor.hpp"
 #include "vbon/optim/concept.hpp"
 #include "vbon/optim/parameter_range.hpp"
