@@ -116,6 +116,18 @@ class Training:
         self.optimizer.step()
 
 
+class Optimizer:
+    """A step of fused AdamW on as many numbers as SmolLM2 has, in one tensor."""
+
+    def __init__(self):
+        weights = torch.nn.Parameter(torch.zeros(134_515_008))
+        weights.grad = (torch.arange(len(weights)) % 7 - 3) * 1e-3
+        self.optimizer = torch.optim.AdamW([weights], lr=1e-5, weight_decay=0.01, fused=True)
+
+    def __call__(self):
+        self.optimizer.step()
+
+
 class Scoring:
     """512 texts."""
 
@@ -267,6 +279,8 @@ def phases():
            ("benchmark.model", "train_sequences/sequences:4/length:64/real_time", 1, lambda: gpt2()[0]),
            {"PyTorch, fused AdamW": lambda: Training(gpt2()[1], sequences),
             **also({"PyTorch, fused AdamW, bf16": lambda: Training(gpt2()[1], sequences, True)})})
+    yield ("AdamW, 134.5 million parameters", ("benchmark.model", "adamw/parameters:134515008/real_time"),
+           {"PyTorch, fused": Optimizer})
     for n in (64, 1024):
         yield (f"log pi_bon, 128 responses, N = {n}", ("benchmark.bon_log_prob", f"time_rival/vector_registers/kind:3/N:{n}", 128 / 4096),
                {"numpy": lambda: LogBon(n)})

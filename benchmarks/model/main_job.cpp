@@ -99,6 +99,16 @@ void train_sequences(benchmark::State& state) {
   }
   train_on(state, *policy, batch);
 }
+/// The optimiser alone: four arrays pass through memory, three of them both ways.
+void adamw(benchmark::State& state) {
+  const Index count = state.range(0);
+  Tensor<float> parameters(count), gradients(count);
+  for (Index i = 0; i < count; ++i) gradients[i] = static_cast<float>(i % 7 - 3) * 1e-3f;
+  optim::AdamW optimizer{.rate = 1e-5};
+  optimizer.step(parameters, gradients);  // the moments come into being
+  for (auto _ : state) optimizer.step(parameters, gradients);
+  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations()) * count * 7 * 4);
+}
 void score(benchmark::State& state) {
   const auto path = from_cache("VBON_BENCHMARK_ENCODER", "minilm");
   if (!std::filesystem::exists(path))
@@ -141,5 +151,6 @@ BENCHMARK(sample)->ArgName("sequences")->Arg(1)->Arg(32)->Arg(128)->UseRealTime(
 BENCHMARK(log_prob)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(train)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(train_sequences)->ArgNames({"sequences", "length"})->Args({4, 64})->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(adamw)->ArgName("parameters")->Arg(134'515'008)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(score)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(objective_gradient)->ArgName("prompts")->Arg(16)->Arg(1024)->Unit(benchmark::kMicrosecond);

@@ -1,0 +1,52 @@
+#!/bin/sh
+# What including the library costs: seconds of processor time to compile a file that holds nothing else, and one that calls
+# the law of best-of-N for arrays. The least of five; other programs should be idle meanwhile.
+#
+#   benchmarks/include_cost.sh      (CXX=clang++-16 for another compiler)
+set -eu
+cd "$(dirname "$0")/.."
+compiler=${CXX:-g++}
+eigen=${EIGEN:-/usr/include/eigen3}  # the folder that holds Eigen/Core
+folder=$(mktemp -d)
+trap 'rm -r "$folder"' EXIT
+file=$folder/file.cpp
+
+# Reads a program, prints a row.
+row() {
+  cat >"$file"
+  for _ in 1 2 3 4 5; do
+    (
+      # shellcheck disable=SC2086  # CXX may hold options
+      $compiler -std=c++20 -O2 -march=native -I include -I "$eigen" -c "$file" -o "$folder/file.o"
+      times
+    ) >"$folder/times"
+    # The second line is the children's: 0m1.234s 0m0.056s
+    sed -n '2{s/[ms]/ /g;p;}' "$folder/times"
+  done | awk -v what="$1" '{ s = 60 * ($1 + $3) + $2 + $4; if (NR == 1 || s < least) least = s }
+    END { printf "| %s | %.2f |\n", what, least }'
+}
+
+echo '| file | seconds |'
+echo '|---|---|'
+row 'Eigen/Core and xsimd alone' <<END
+#include <Eigen/Core>
+#include <xsimd/xsimd.hpp>
+END
+row 'vbon/bon.hpp' <<END
+#include "vbon/bon.hpp"
+END
+row 'the same, and a call of log_prob for arrays and of an estimator' <<END
+#include "vbon/bon.hpp"
+
+void law(std::span<const double> sorted, std::span<const double> reward, std::span<double> log_ref, std::span<double> out) {
+  std::vector<double> log_cdf(reward.size());
+  for (std::size_t i = 0; i < reward.size(); ++i) log_cdf[i] = vbon::bon::estimate_cdf(sorted, reward[i]).log_cdf;
+  vbon::bon::log_prob(log_ref, log_cdf, log_ref, 64, out);
+}
+END
+row 'vbon/objective.hpp' <<END
+#include "vbon/objective.hpp"
+END
+row 'vbon/vbon.hpp' <<END
+#include "vbon/vbon.hpp"
+END
