@@ -11,35 +11,15 @@ double flops(const benchmark::State& state) {
          static_cast<double>(state.range(2));
 }
 
-void forward(benchmark::State& state) {
+/// Times products with a weight that pack(copy) lays out: many copies of it, taken in turn, so that it comes from memory
+/// as in a real model.
+template <class Pack>
+void multiply(benchmark::State& state, const Pack& pack) {
   const Index m = state.range(0), n = state.range(1), k = state.range(2);
-  // Many copies of the weight, taken in turn, so that it comes from memory as in a real model.
-  const Index copies = std::max<Index>(1, 64 * 1024 * 1024 / (n * k * 4));
-  const auto x = random_tensor(m, k, 1), w = random_tensor(n, k, 2);
-  std::vector<kernel::PackedMatrix<float>> panels(static_cast<std::size_t>(copies));
-  for (auto& p : panels) kernel::pack(Cpu{}, w, kernel::Transpose::no, p);
-  Tensor<float> y(m, n);
-  std::size_t next = 0;
-  for (auto _ : state) {
-    kernel::matmul(Cpu{}, x, panels[next], y);
-    next = (next + 1) % panels.size();
-  }
-  set_flops(state, flops(state));
-  set_bytes(state, 4 * static_cast<double>(n * k));
-}
-/// The same from a weight in the bits of a checkpoint: rival storages behind one product, equal bits (test.kernel).
-void forward_compact(benchmark::State& state, BlockType type) {
-  const Index m = state.range(0), n = state.range(1), k = state.range(2);
-  const BlockFormat& stored = block_format(type);
-  const Index row = k / static_cast<Index>(stored.elements) * static_cast<Index>(stored.bytes);
-  const auto x = random_tensor(m, k, 1);
-  std::vector<std::byte> bytes(static_cast<std::size_t>(n * row));
-  const RngKey key{2, 2};
-  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(key.below(i, 60));  // small scales
-  const kernel::PackedFormat& format = *kernel::find_packed_format(type, k);
   std::vector<kernel::PackedMatrix<float>> panels(
       static_cast<std::size_t>(std::max<Index>(1, 64 * 1024 * 1024 / (n * k * 4))));
-  for (auto& p : panels) kernel::pack_stored(Cpu{}, n, k, format, [&](Index i) { return bytes.data() + i * row; }, p);
+  for (auto& copy : panels) pack(copy);
+  const auto x = random_tensor(m, k, 1);
   Tensor<float> y(m, n);
   std::size_t next = 0;
   for (auto _ : state) {
@@ -48,6 +28,24 @@ void forward_compact(benchmark::State& state, BlockType type) {
   }
   set_flops(state, flops(state));
   set_bytes(state, 4 * static_cast<double>(panels[0].panels() * panels[0].panel_size()));
+}
+void forward(benchmark::State& state) {
+  const auto w = random_tensor(state.range(1), state.range(2), 2);
+  multiply(state, [&](auto& copy) { kernel::pack(Cpu{}, w, kernel::Transpose::no, copy); });
+}
+/// The same from a weight in the bits of a checkpoint: rival storages behind one product, equal bits (test.kernel).
+void forward_compact(benchmark::State& state, BlockType type) {
+  const Index n = state.range(1), k = state.range(2);
+  const BlockFormat& stored = block_format(type);
+  const Index row = k / static_cast<Index>(stored.elements) * static_cast<Index>(stored.bytes);
+  std::vector<std::byte> bytes(static_cast<std::size_t>(n * row));
+  const RngKey key{2, 2};
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(key.below(i, 60));  // small scales
+  const kernel::PackedFormat& format = *kernel::find_packed_format(type, k);
+  multiply(state, [&](auto& copy) {
+    kernel::pack_stored(
+        Cpu{}, n, k, format, [&](Index i) { return bytes.data() + i * row; }, copy);
+  });
 }
 void grad_input(benchmark::State& state) {
   const Index m = state.range(0), n = state.range(1), k = state.range(2);

@@ -60,10 +60,14 @@ int align(const AlignOptions& o) {
   Stages stages(o.common);
 
   stages.begin("load model");
-  Policy policy = starting_policy(o);
-  const AlignData data = prepare_data(o, run, policy, [&](const std::string& stage) { stages.begin(stage); });
+  Policy loaded = starting_policy(o);
+  const AlignData data = prepare_data(o, run, loaded, [&](const std::string& stage) { stages.begin(stage); });
   remark(o.common, data.summary);
-  Policy reference = policy.reference();
+  // An adapter is trained where it was put, on weights that both have in common. Of weights that move the reference keeps
+  // what was loaded, in the bits of its file, and a copy moves.
+  Policy second = loaded.reference();
+  Policy& policy = o.lora.rank > 0 ? loaded : second;
+  Policy& reference = o.lora.rank > 0 ? second : loaded;
 
   const RngKey seed{o.common.seed, 0};
   rollout::ReferenceCache cache;

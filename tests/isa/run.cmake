@@ -1,13 +1,7 @@
 # Builds the tests of the numbers for the instruction set that -DISA names, with -DFLAGS, in a folder of its own, and runs
 # them where the processor can.
 cmake_minimum_required(VERSION 3.23)
-function(must)
-  execute_process(COMMAND ${ARGN} RESULT_VARIABLE status OUTPUT_VARIABLE output ERROR_VARIABLE output)
-  if(NOT status EQUAL 0)
-    list(JOIN ARGN " " command)
-    message(FATAL_ERROR "failed: ${command}\n${output}")
-  endif()
-endfunction()
+include(${CMAKE_CURRENT_LIST_DIR}/../support/must.cmake)
 
 # -O1: half the time to compile, and the same vector instructions, which the kernels choose and not the optimiser.
 must(${CMAKE_COMMAND} -S ${SOURCE} -B ${WORK} -G ${GENERATOR} -DCMAKE_CXX_COMPILER=${COMPILER} -DCMAKE_BUILD_TYPE=Release

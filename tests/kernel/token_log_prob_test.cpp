@@ -150,6 +150,8 @@ TEST_CASE("the head's gradient agrees with the products over materialised logits
     CHECK(some < all);
     CHECK(some > 0);
     CHECK(kept_logits(rows, vocabulary, 0) == 0);
+    CHECK(kept_logits(0, vocabulary, all) == 0);
+    token_log_prob_backward(Cpu{}, x.view().middle_rows(0, 0), head.packed, head.weight, {}, {}, {}, {}, {}, dw);
     for (const Index count : {some, all}) {
       std::vector<float> kept(static_cast<std::size_t>(count)), sums(lse.size());
       std::vector<double> again(target.size());

@@ -73,7 +73,7 @@ TEST_CASE("a loaded model samples without its plain linear weights and trains wi
   }
 }
 
-TEST_CASE("clones, models that pack for each use and adapters ask for the plain weights", "[model][load]") {
+TEST_CASE("clones, models that pack for each use and adapters have the plain weights", "[model][load]") {
   const auto kind = GENERATE(from_range(tiny_kinds()));
   auto original = tiny_model(kind);
   for (auto& [from, model] : loaded_from_files(kind, original)) {
@@ -111,6 +111,7 @@ TEST_CASE("a model keeps the bits of its file and computes as its clone does in 
     const bool transposed = loaded.family().conv1d && name.ends_with("folder");
     CHECK((loaded.network().block[0].up.packed().format() != nullptr) == !transposed);
     auto floats = loaded.clone();
+    CHECK(loaded.parameters().is_complete() == transposed);
     const auto want = log_probs(floats, one_response());
     CHECK(floats.network().head.packed().format() == nullptr);
     CHECK(log_probs(loaded, one_response()) == want);
@@ -126,7 +127,7 @@ TEST_CASE("a model keeps the bits of its file and computes as its clone does in 
   }
   const model::Shape plain = tiny_shape(kind);
   if (plain.scale_by_layer || kind == "llama_gelu") return;
-  for (const BlockType type : {BlockType::bf16, BlockType::f16, BlockType::q8_0}) {
+  for (const BlockType type : {BlockType::bf16, BlockType::f16, BlockType::q8_0, BlockType::q4_0}) {
     const std::string name = std::string(block_format(type).name) + ".gguf";
     model::save_gguf(original, folder / name, type);
     check(name, model::load_causal_lm(folder / name));

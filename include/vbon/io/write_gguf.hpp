@@ -1,6 +1,6 @@
 // vbon/io/write_gguf.hpp
 //
-// Writes GGUF version 3: metadata, then tensors as F32, F16, BF16 or Q8_0, converted on the way to disk. A
+// Writes GGUF version 3: metadata, then tensors as F32, F16, BF16, Q8_0 or Q4_0, converted on the way to disk. A
 // crash leaves no half-written file.
 #pragma once
 #include <algorithm>

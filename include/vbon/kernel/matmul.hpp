@@ -132,7 +132,7 @@ class RowPanels {
   Index rows_, cols_, block_;
 };
 
-/// Row tiles of a block of dy^T: tile i has rows [tile_begin(i), tile_begin(i + 1)), nearly equal heights.
+/// Row tiles of a block of dy^T: tile i has rows [begin(i), begin(i + 1)), nearly equal heights.
 template <class Arch>
 struct GradTiles {
   Index rows;

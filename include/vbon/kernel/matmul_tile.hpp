@@ -140,7 +140,7 @@ inline Index block_depth(Index depth, const PackedFormat* format) {
   return format != nullptr || depth > 4 * depth_block ? depth_block : depth;
 }
 
-/// One row times a panel in a compact format.
+/// One row times a panel in a compact format; the row's values follow each other (x_step 1).
 template <class Arch>
 void multiply_row(const TileOperands& t, Index columns, const PackedFormat& format) {
   constexpr Index width = PackedMatrix<float>::width;
@@ -165,10 +165,10 @@ void multiply_panels(const TileOperands& t, Index rows, Index columns, Index pan
            : panels == 2 ? two_panel_tiles<Arch>[size(h - 1)]
                          : one_panel_tiles<Arch>[size(h - 1)];
   };
-  const Index together = (block_depth(t.depth, format) / panels + 31) / 32 * 32;  // whole groups of any format
-  const Index block = tiles > 1 || format != nullptr ? together : t.depth;
+  const Index together = std::max<Index>(32, (block_depth(t.depth, format) / panels + 31) / 32 * 32);  // whole groups
+  const Index block = tiles > 1 || format != nullptr ? together : std::max<Index>(1, t.depth);
   float* wide = format != nullptr ? scratch<struct WidePanels>(panels * block * width) : nullptr;
-  for (Index k = 0; k < t.depth; k += block) {
+  for (Index k = 0; k == 0 || k < t.depth; k += block) {  // once for a depth of 0: y is then what it starts from
     TileOperands row = t;
     row.depth = std::min(block, t.depth - k);
     row.x += k * t.x_step;

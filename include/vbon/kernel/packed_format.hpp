@@ -19,10 +19,10 @@ namespace vbon::kernel {
 /// Columns of a panel.
 inline constexpr Index panel_width = 32;
 
-/// A way to store a panel [depth][32] other than as floats. The depth is cut into groups of `depth` steps, each
-/// of `words` 32-bit words, [words / 32][32].
+/// A way to store a panel [depth][32] other than as floats; one of packed_formats. The depth is cut into groups of `depth`
+/// steps, each of `words` 32-bit words, [words / 32][32].
 struct PackedFormat {
-  BlockType type;  // of the stored rows that it holds, value for value
+  BlockType type;  // of the stored rows that it holds, value for value; a zero of Q4_0 may lose its sign
   Index depth;
   Index words;
   /// One group from what is stored of it in each of its 32 columns; null columns are zeros.

@@ -56,7 +56,7 @@ void for_logits(View<const float> x, const PackedMatrix<float>& head, Index tile
 }
 /// The number of tiles whose logits are kept.
 inline Index kept_tiles(const char* name, View<const float> x, const PackedMatrix<float>& head, std::size_t kept) {
-  if (kept == 0) return 0;
+  if (kept == 0 || x.rows() == 0) return 0;
   const Index values = static_cast<Index>(kept), tile = x.rows() * vocabulary_tile;
   require<ShapeError>(values % tile == 0 && values / tile <= vocabulary_tiles(head.rows()), name,
                       ": memory for whole tiles of ", tile, " logits expected, at most ", vocabulary_tiles(head.rows()),
@@ -155,7 +155,8 @@ void token_log_prob(Cpu, View<const float> x, const PackedMatrix<float>& head, s
 /// vocabulary. What is not kept is made again.
 /// @param most  values
 inline Index kept_logits(Index rows, Index vocabulary, Index most) {
-  const Index tile = std::max<Index>(1, rows) * detail::vocabulary_tile;
+  if (rows == 0) return 0;
+  const Index tile = rows * detail::vocabulary_tile;
   return std::min(detail::vocabulary_tiles(vocabulary), most / tile) * tile;
 }
 

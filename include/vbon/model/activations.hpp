@@ -37,9 +37,9 @@ struct BlockActivations {
 
 /// What a model may hold on to. No choice changes a result.
 struct MemoryOptions {
-  bool recompute = false;                 // backward: keep the input of each block only, compute the rest of it again
-  bool keep_packed = true;                // a second, packed copy of the weights: needed for speed in sampling, not where
-                                          // every pass has many rows (a frozen reference that only scores)
+  bool recompute = false;   // backward: keep the input of each block only, compute the rest of it again
+  bool keep_packed = true;  // a second, packed copy of the weights, for speed in sampling; without it each use packs the
+                            // plain ones, which costs little where every pass has many rows
   Index logit_bytes = 320 * 1024 * 1024;  // backward: keep as many logits, make the others again; 0 where it recomputes
 
   /// Values of logits that a backward pass over so many read rows keeps.

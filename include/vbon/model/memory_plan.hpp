@@ -103,7 +103,8 @@ inline Index kernel_bytes(const Shape& s, Index threads, Index trained_reads = 0
   const Index gradient = trains_head ? tile * kernel::detail::backward_rows : 0;  // of the logits, packed
   const Index slice = std::min(kernel::detail::backward_slice, trained_reads);
   const Index partial = kernel::detail::backward_groups * slice * s.width + (trains_head ? slice * padded : 0);
-  const Index weights = std::min<Index>(kernel::detail::grad_slice, trained_reads) * (s.inner + padded);  // packed dy and x
+  const Index weights = std::min<Index>(kernel::detail::grad_slice, trained_reads) * 2 *
+                        std::max({s.inner, s.q_width(), padded});  // packed dy and x
   return (threads * (logits + turned + gradient) + partial + weights) * detail::float_bytes;
 }
 }  // namespace vbon::model

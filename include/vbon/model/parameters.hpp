@@ -62,7 +62,7 @@ class Parameters {
   using Read = std::function<void(Index number, View<float> place)>;
   /// Reads every tensor but those that `later` marks. These are read when they are first asked for, so that a model
   /// whose linear maps are packed already never holds them twice. Add every tensor before.
-  /// @param read   called now and, where something is left for later, once more
+  /// @param read   called now; for what is left for later once more, and for each copy_to() before
   /// @param later  one flag for each tensor
   void fill(Read read, const std::vector<bool>& later) {
     if (std::find(later.begin(), later.end(), true) == later.end()) {
