@@ -86,6 +86,7 @@ void AlignOptions::add_to(CLI::App& c) {
       "(gradients then agree to rounding)",
       training);
   c.add_flag("--recompute", recompute, recompute_help)->group(training);
+  add("--keep-sampled", keep_sampled, keep_sampled_help, training);
   add("--checkpoint-every", checkpoint_every, "steps between checkpoints", training);
   add("--evaluate-every", evaluate_every, "steps between glances at 32 held-out prompts; 0: none", training);
   const char* adapter = "LoRA (train a small adapter instead of all weights)";
@@ -124,7 +125,8 @@ void AlignOptions::check() const {
                                     {"--warm-steps", warm_steps},
                                     {"--warmup", warmup},
                                     {"--checkpoint-every", checkpoint_every},
-                                    {"--evaluate-every", evaluate_every}})
+                                    {"--evaluate-every", evaluate_every},
+                                    {"--keep-sampled", keep_sampled}})
     check_count(name, value, 0);
   check_count("--references", references, 2);
   check_count("--evaluation-references", evaluation_references, 2);

@@ -40,7 +40,9 @@ struct AlignOptions {
   Index warmup = 2;
   double weight_decay = 0, clip = 1;
   Index micro_batch = 64, checkpoint_every = 10, evaluate_every = 0;
-  bool recompute = false;  // changes no bit of the result, as Policy::recompute() says: no setting of the run
+  // These change no bit of the result, as Policy::recompute() says: no settings of the run.
+  bool recompute = false;
+  Index keep_sampled = 2048;  // MB
   // what of the model is trained
   LoraSettings lora;
 

@@ -73,6 +73,8 @@ int inspect(const InspectOptions& o) {
                                     {"--micro-batch", planned.micro_batch}})
     check_count(flag, value, 1);
   check_count("--lora-rank", planned.lora.rank, 0);
+  check_count("--keep-sampled", planned.keep_sampled, 0);
+  check_count("--warm-steps", planned.warm_steps, 0);
   if (same_name(o.what, "objectives")) return print_line(list_objectives()), 0;
   if (same_name(o.what, "decoders")) return print_line(list_decoders()), 0;
   if (same_name(o.what, "estimators")) return print_line(list_estimators()), 0;
@@ -118,9 +120,12 @@ void add_inspect(CLI::App& program, Job& job) {
   plan("--step-prompts", o->job.align.step_prompts, "prompts per step")->capture_default_str();
   plan("--references", o->job.align.references, "responses of the reference per prompt")->capture_default_str();
   plan("--evaluation-samples", o->job.align.evaluation_samples, "responses per held-out prompt")->capture_default_str();
+  plan("--warm-steps", o->job.align.warm_steps, "optimiser steps on cached responses; 0: none")->capture_default_str();
   plan("--micro-batch", o->job.align.micro_batch, "responses per backward pass at most")->capture_default_str();
   c->add_flag("--recompute", o->job.align.recompute, "compute activations again in the backward pass, as of align")
       ->group("The job whose memory is planned (defaults: of sample and align)");
+  plan("--keep-sampled", o->job.align.keep_sampled, "megabytes at most for the activations of what a step has drawn")
+      ->capture_default_str();
   plan("--lora-rank", o->job.align.lora.rank, "rank of an adapter; 0: 8 is shown")->capture_default_str();
   plan("--lora-targets", o->job.align.lora.targets, "linear maps to adapt")->capture_default_str();
   add_common(*c, o->common);

@@ -92,7 +92,9 @@ void print_memory(const InspectOptions& o, const model::Shape& shape, const mode
       .step = sampling(a.step_prompts, job.samples.value_or(a.samples), a.max_new_tokens),
       .evaluation = sampling(eval::EvaluationOptions{}.batch, a.evaluation_samples, a.max_new_tokens),
       .micro_batch = a.micro_batch,
-      .recompute = a.recompute};
+      .from_cache = a.warm_steps > 0,
+      .recompute = a.recompute,
+      .recorded_bytes = a.keep_sampled << 20};
   print_plan("memory to align", train::plan_alignment(model, alignment));
   alignment.lora_rank = a.lora.rank > 0 ? a.lora.rank : 8;
   model::Parameters layout;  // names and sizes only

@@ -75,6 +75,7 @@ void Policy::recompute() {
   policy.model().memory.recompute = true;
   policy.passes.activation_bytes = rows * row();
 }
+void Policy::keep_sampled(Index megabytes) { model_->policy.passes.recorded_bytes = megabytes << 20; }
 Policy Policy::reference() const { return Policy(std::make_unique<Model>(Model{model_->policy.reference()})); }
 void Policy::save(const std::filesystem::path& folder, io::Dtype dtype) const {
   policy::save(model_->policy, folder, {.dtype = dtype});
@@ -89,6 +90,9 @@ Index Policy::context() const { return model_->policy.shape().context; }
 
 RolloutBatch Policy::sample(std::span<const Prompt> prompts, Index samples, RngKey key) {
   return model_->policy.sample(prompts, samples, key);
+}
+RolloutBatch Policy::sample_for_backward(std::span<const Prompt> prompts, Index samples, RngKey key) {
+  return model_->policy.sample_for_backward(prompts, samples, key);
 }
 Session Policy::open(std::span<const Prompt> prompts, Index samples) {
   return Session(std::make_unique<policy::Session>(model_->policy.open(prompts, samples)));

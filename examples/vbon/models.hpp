@@ -71,6 +71,8 @@ class Policy {
   /// From now on the backward pass computes the activations of a block again instead of keeping those of all. A pass takes
   /// as many tokens as before: not a bit of the result changes.
   void recompute();
+  /// Bounds what sample_for_backward() keeps; changes no bit of a result.
+  void keep_sampled(Index megabytes);
   /// What the policy is held against: its weights without the adapter, shared; where there is none a clone.
   Policy reference() const;
   /// Writes a folder that transformers loads; of an adapted policy with the merged weights.
@@ -83,6 +85,7 @@ class Policy {
   Index context() const;
 
   RolloutBatch sample(std::span<const Prompt> prompts, Index samples, RngKey key);
+  RolloutBatch sample_for_backward(std::span<const Prompt> prompts, Index samples, RngKey key);
   Session open(std::span<const Prompt> prompts, Index samples);
   Array log_prob(const RolloutBatch& batch);
   void backward(const RolloutBatch& batch, const Array& dlog_prob);

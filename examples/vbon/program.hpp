@@ -42,6 +42,10 @@ void add_common(CLI::App& command, Common& common);
 inline constexpr const char* recompute_help =
     "compute the activations of each block again in the backward pass instead of keeping them: less memory, about a third "
     "more time, the same bits; of causal language models; may be changed when a run is resumed";
+/// Of the option --keep-sampled.
+inline constexpr const char* keep_sampled_help =
+    "megabytes at most for the activations of the responses that a step has drawn, from which its gradient is made without "
+    "another forward pass; 0, or where they would take more: it is made again, to the same bits";
 /// Beyond this many of anything memory ends; a larger number is a slip of the keyboard.
 inline constexpr Index most_of_anything = 1'000'000;
 /// @throws ConfigError unless `least` <= value <= most_of_anything, naming the flag

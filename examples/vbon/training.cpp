@@ -22,6 +22,7 @@ Policy starting_policy(const AlignOptions& o) {
   Policy policy = Policy::load(o.model);
   if (o.lora.rank > 0) policy.adapt(o.lora, RngKey{o.common.seed, 0}.fold(105));
   if (o.recompute) policy.recompute();
+  policy.keep_sampled(o.keep_sampled);
   policy.sampler().temperature = o.temperature;
   policy.sampler().max_new_tokens = o.max_new_tokens;
   return policy;

@@ -18,8 +18,8 @@ TEST_CASE("the planned memory of sampling and aligning is within a tenth of the 
   const auto plan_of = [&](const Arguments& more) {
     const auto plan =
         vbon(Arguments{"inspect", model, "--samples", "4", "--prompt-tokens", "4", "--prompt-count", "8", "--step-prompts",
-                       "8", "--references", "16", "--micro-batch", "32", "--lora-rank", "8"} +
-             sizes + more);
+                       "8", "--references", "16", "--micro-batch", "32", "--lora-rank", "8", "--warm-steps"} +
+             (more.empty() ? Arguments{"0"} : more) + sizes);
     REQUIRE(plan.code == 0);
     return plan.out;
   };
@@ -39,17 +39,21 @@ TEST_CASE("the planned memory of sampling and aligning is within a tenth of the 
                            "4",          "--samples",
                            "4",          "--step-prompts",
                            "8",          "--steps",
-                           "2",          "--warm-steps",
-                           "0",          "--warmup",
+                           "2",          "--warmup",
                            "0",          "--micro-batch",
-                           "32"};
-  const double adapted = run(align + Arguments{"--lora-rank", "8", "--out", (folder / "lora").string()});
+                           "32",         "--warm-steps"};
+  const double adapted = run(align + Arguments{"0", "--lora-rank", "8", "--out", (folder / "lora").string()});
   CHECK(planned(plan, "with --lora-rank 8") == Approx(adapted).epsilon(0.1));
-  const double aligned = run(align + Arguments{"--out", (folder / "full").string()});
+  const double aligned = run(align + Arguments{"0", "--out", (folder / "full").string()});
   CHECK(planned(plan, "memory to align") == Approx(aligned).epsilon(0.1));
 
-  const auto less = plan_of({"--recompute"});
-  const double recomputed = run(align + Arguments{"--recompute", "--out", (folder / "recompute").string()});
+  for (const Arguments& other : {Arguments{"0", "--keep-sampled", "0"}, Arguments{"2"}}) {  // and steps from the cache
+    const double held = run(align + other + Arguments{"--overwrite", "--out", (folder / "full").string()});
+    CHECK(planned(plan_of(other), "memory to align") == Approx(held).epsilon(0.1));
+  }
+
+  const auto less = plan_of({"0", "--recompute"});
+  const double recomputed = run(align + Arguments{"0", "--recompute", "--out", (folder / "recompute").string()});
   CHECK(planned(less, "memory to align") < planned(plan, "memory to align"));
   CHECK(planned(less, "memory to align") == Approx(recomputed).epsilon(0.1));
 }

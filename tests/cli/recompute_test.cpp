@@ -1,4 +1,4 @@
-// --recompute saves memory and changes no bit.
+// --recompute and --keep-sampled trade memory for time and change no bit.
 #include <filesystem>
 
 #include "cli/support.hpp"
@@ -6,25 +6,27 @@
 #include "support/tiny_encoder.hpp"
 
 namespace vbon::test {
-TEST_CASE("a model that is aligned with --recompute is the same to the bit, in full and as an adapter", "[cli][recompute]") {
+TEST_CASE("a model is the same to the bit whatever activations are kept, in full and as an adapter", "[cli][recompute]") {
   const TemporaryFolder folder;
   const Arguments more = GENERATE(Arguments{}, Arguments{"--lora-rank", "2"});
-  for (const auto& [name, flag] : {std::pair<const char*, Arguments>{"kept", {}}, {"recomputed", {"--recompute"}}}) {
+  for (const auto& [name, flag] : {std::pair<const char*, Arguments>{"kept", {}},
+                                   {"recomputed", {"--recompute"}},
+                                   {"not_from_sampling", {"--keep-sampled", "0"}}}) {
     const auto run = vbon(tiny_align(folder / name, more + flag));
     INFO(run.err);
     REQUIRE(run.code == 0);
   }
   check_equal_runs(folder / "kept", folder / "recomputed");
+  check_equal_runs(folder / "kept", folder / "not_from_sampling");
 }
 
-TEST_CASE("a run that was stopped goes on with or without --recompute, and ends with the same bits", "[cli][recompute]") {
+TEST_CASE("a run that was stopped goes on with other activations kept, and ends with the same bits", "[cli][recompute]") {
   const TemporaryFolder folder;
   const KillTimes time(tiny_align(folder / "whole"));
   std::uint64_t starts = 0;
   KillTimes kills = time;
-  while (!ends_before_kill(tiny_align(folder / "killed", ++starts % 2 == 0 ? Arguments{} : Arguments{"--recompute"}),
-                           kills.next()))
-    REQUIRE(starts < 100);
+  const Arguments kept[] = {{"--recompute"}, {}, {"--keep-sampled", "0"}};
+  while (!ends_before_kill(tiny_align(folder / "killed", kept[starts++ % 3]), kills.next())) REQUIRE(starts < 100);
   check_equal_runs(folder / "whole", folder / "killed");
 }
 

@@ -107,14 +107,16 @@ void attention(Cpu, View<const float> q, View<const float> k, View<const float> 
 ///                     [span_offset[b], span_offset[b + 1]), in order, the row of the query itself included
 /// @param span_offset  [B + 1]
 /// @param out          [B, heads * dim]
+/// @param log_sum_exp  [B, heads], kept for the backward pass; may be empty
 /// @throws ShapeError
 template <class Arch = xsimd::default_arch>
 void attention_decode(Cpu, View<const float> q, std::span<const KvSpan> spans, std::span<const Index> span_offset,
-                      HeadShape shape, View<float> out) {
+                      HeadShape shape, View<float> out, View<float> log_sum_exp = {}) {
   require<ShapeError>(
       shape.kv_heads > 0 && shape.heads % shape.kv_heads == 0 && q.cols() == shape.query_cols() && out.rows() == q.rows() &&
           out.cols() == q.cols() && static_cast<Index>(span_offset.size()) == q.rows() + 1 &&
-          (q.rows() == 0 || span_offset.back() <= static_cast<Index>(spans.size())),
+          (q.rows() == 0 || span_offset.back() <= static_cast<Index>(spans.size())) &&
+          (log_sum_exp.empty() || log_sum_exp.size() == q.rows() * shape.heads),
       "kernel::attention_decode: q and out [B, ", shape.query_cols(), "] and B + 1 span offsets expected, got [", q.rows(),
       ", ", q.cols(), "], [", out.rows(), ", ", out.cols(), "] and ", span_offset.size());
   parallel_for(q.rows() * shape.kv_heads, 1, [&](Index chunk, Index) {
@@ -124,7 +126,8 @@ void attention_decode(Cpu, View<const float> q, std::span<const KvSpan> spans, s
     const Index begin = span_offset[detail::size(b)];
     detail::attend<Arch>(q.data() + at, shape,
                          spans.subspan(detail::size(begin), detail::size(span_offset[detail::size(b) + 1] - begin)),
-                         g * shape.dim, out.data() + at, nullptr);
+                         g * shape.dim, out.data() + at,
+                         log_sum_exp.empty() ? nullptr : log_sum_exp.data() + b * shape.heads + g * shape.group());
   });
 }
 }  // namespace vbon::kernel

@@ -3,6 +3,8 @@
 // What a block's forward pass leaves for its backward pass. Norm outputs and the MLP's activation are
 // computed again there: they cost a pass over memory and would take a third of the space.
 #pragma once
+#include <array>
+
 #include "vbon/core/tensor.hpp"
 #include "vbon/kernel/token_log_prob.hpp"
 #include "vbon/model/shape.hpp"
@@ -25,13 +27,10 @@ struct BlockActivations {
   Buffer log_sum_exp;  // [T, heads]
   Buffer gate, up;     // [T, inner] before the activation
 
-  Index bytes() const {
-    Index sum = 0;
-    for (const Buffer* b :
-         {&input, &middle, &attention_norm.inv_std, &attention_norm.mean, &mlp_norm.inv_std, &mlp_norm.mean, &q, &k, &v,
-          &q_raw, &k_raw, &q_norm.inv_std, &q_norm.mean, &k_norm.inv_std, &k_norm.mean, &attended, &log_sum_exp, &gate, &up})
-      sum += b->bytes();
-    return sum;
+  /// What the backward pass reads; the statistics of the block's own norms are made again there.
+  std::array<Buffer*, 15> read_backward() {
+    return {&input,       &middle,         &q,           &k,        &v,           &q_raw, &k_raw, &q_norm.inv_std,
+            &q_norm.mean, &k_norm.inv_std, &k_norm.mean, &attended, &log_sum_exp, &gate,  &up};
   }
 };
 

@@ -29,6 +29,7 @@
 #include "vbon/model/forest.hpp"
 #include "vbon/model/kv_cache.hpp"
 #include "vbon/model/lora.hpp"
+#include "vbon/model/recording.hpp"
 #include "vbon/model/registry.hpp"
 #include "vbon/model/rope_table.hpp"
 
@@ -131,6 +132,7 @@ class CausalLm {
 
   /// Call after the trainable parameters changed: what is derived from them is renewed at the next use.
   void parameters_changed() {
+    recording_.forget();
     if (adapter_)
       adapter_->changed();
     else
@@ -262,10 +264,14 @@ class CausalLm {
 
   /// An empty pool of cache pages of this model's size.
   KvPool make_pool() const { return KvPool(shape_.layers, shape_.kv_width()); }
+  /// What prefill() and step() record for the backward pass over the same tokens: open it before, close it after them.
+  Recording& recording() { return recording_; }
 
   /// A forward pass that also stores keys and values: one cached sequence for each segment. Segments must
   /// be whole sequences (no parents).
-  View<const float> prefill(const Forest& forest, KvPool& pool, std::vector<KvSequence>& sequences) {
+  /// @param record  [rows] where each row is recorded; empty: nothing is
+  View<const float> prefill(const Forest& forest, KvPool& pool, std::vector<KvSequence>& sequences,
+                            std::span<const Index> record = {}) {
     check_forest(forest);
     renew();
     std::vector<std::shared_ptr<KvPage>> page;
@@ -277,33 +283,33 @@ class CausalLm {
     const BlockContext context = this->context(forest.position);
     for (Index layer = 0; layer < shape_.layers; ++layer) {
       const auto attend = attend_over(forest, layer);
-      block_forward(
-          context, block(layer), x, x, one_block_,
-          [&](BlockActivations& kept) {
-            attend(kept);
-            for (std::size_t i = 0; i < page.size(); ++i) {
-              const kernel::Segment& segment = forest.segment[i];
-              const View<float> k = kept.k.view().middle_rows(segment.begin, segment.length);
-              const View<float> v = kept.v.view().middle_rows(segment.begin, segment.length);
-              std::copy(k.begin(), k.end(), page[i]->key(layer, 0));
-              std::copy(v.begin(), v.end(), page[i]->value(layer, 0));
-            }
-          },
-          x);
+      sampled_block(context, layer, x, record, [&](BlockActivations& kept) {
+        attend(kept);
+        for (std::size_t i = 0; i < page.size(); ++i) {
+          const kernel::Segment& segment = forest.segment[i];
+          const View<float> k = kept.k.view().middle_rows(segment.begin, segment.length);
+          const View<float> v = kept.v.view().middle_rows(segment.begin, segment.length);
+          std::copy(k.begin(), k.end(), page[i]->key(layer, 0));
+          std::copy(v.begin(), v.end(), page[i]->value(layer, 0));
+        }
+      });
     }
     sequences.clear();
     for (std::size_t i = 0; i < page.size(); ++i) {
       sequences.emplace_back();
       sequences.back().append_page(std::move(page[i]), forest.segment[i].length);
     }
+    if (!record.empty()) recording_.put_stream(x, record);
     return finish(x);
   }
 
   /// Appends one token to each cached sequence.
   /// @param token     [B]
   /// @param sequence  [B] distinct sequences; grow by one position
+  /// @param record    [B] where each row is recorded; empty: nothing is
   /// @return          [B, C] hidden states after the final norm, valid until the next pass
-  View<const float> step(std::span<const TokenId> token, std::span<KvSequence* const> sequence, KvPool& pool) {
+  View<const float> step(std::span<const TokenId> token, std::span<KvSequence* const> sequence, KvPool& pool,
+                         std::span<const Index> record = {}) {
     require<ShapeError>(token.size() == sequence.size(), "CausalLm::step: ", token.size(), " tokens for ", sequence.size(),
                         " sequences");
     renew();
@@ -317,21 +323,20 @@ class CausalLm {
     const View<float> x = embed(token, step_position_);
     const BlockContext context = this->context(step_position_);
     for (Index layer = 0; layer < shape_.layers; ++layer)
-      block_forward(
-          context, block(layer), x, x, one_block_,
-          [&](BlockActivations& kept) {
-            spans_.clear();
-            span_offset_.assign(1, 0);
-            for (std::size_t i = 0; i < sequence.size(); ++i) {
-              const View<float> k = kept.k.view().row(static_cast<Index>(i)), v = kept.v.view().row(static_cast<Index>(i));
-              std::copy(k.begin(), k.end(), sequence[i]->last_key(layer));
-              std::copy(v.begin(), v.end(), sequence[i]->last_value(layer));
-              sequence[i]->spans(layer, spans_);
-              span_offset_.push_back(static_cast<Index>(spans_.size()));
-            }
-            kernel::attention_decode(Cpu{}, kept.q.view(), spans_, span_offset_, head_shape(layer), kept.attended.view());
-          },
-          x);
+      sampled_block(context, layer, x, record, [&](BlockActivations& kept) {
+        spans_.clear();
+        span_offset_.assign(1, 0);
+        for (std::size_t i = 0; i < sequence.size(); ++i) {
+          const View<float> k = kept.k.view().row(static_cast<Index>(i)), v = kept.v.view().row(static_cast<Index>(i));
+          std::copy(k.begin(), k.end(), sequence[i]->last_key(layer));
+          std::copy(v.begin(), v.end(), sequence[i]->last_value(layer));
+          sequence[i]->spans(layer, spans_);
+          span_offset_.push_back(static_cast<Index>(spans_.size()));
+        }
+        kernel::attention_decode(Cpu{}, kept.q.view(), spans_, span_offset_, head_shape(layer), kept.attended.view(),
+                                 kept.log_sum_exp.shaped(x.rows(), shape_.heads));
+      });
+    if (!record.empty()) recording_.put_stream(x, record);
     return finish(x);
   }
 
@@ -348,6 +353,7 @@ class CausalLm {
     take_adapter_off();
   }
   void take_adapter_off() {
+    recording_.forget();
     network_.for_each_linear([](Linear& linear) { linear.set_branch(nullptr); });
     adapter_ = nullptr;
   }
@@ -427,26 +433,42 @@ class CausalLm {
     return out;
   }
 
-  /// forward() that keeps what backward_from_reads() needs.
+  /// One block over the stream x, in place; keeps what it makes where its rows are recorded.
+  template <class Attend>
+  void sampled_block(const BlockContext& context, Index layer, View<float> x, std::span<const Index> record,
+                     const Attend& attend) {
+    if (record.empty()) return block_forward(context, block(layer), x, x, one_block_, attend, x);
+    const View<float> input = one_block_.input.shaped(x.rows(), x.cols());
+    detail::copy(x, input);
+    run_kept(context, layer, input, one_block_, attend, x);
+    recording_.put(layer, one_block_, record);
+  }
+
+  /// forward() that keeps what backward_from_reads() needs; no pass where sampling has recorded it.
   void forward_kept(const Forest& forest) {
     check_forest(forest);
     renew();
     const Index rows = forest.rows(), layers = shape_.layers;
     kept_.resize(static_cast<std::size_t>(layers));
+    if (recording_.recall(forest, kept_, stream_)) {
+      finish(stream_.view());
+      return;
+    }
     const BlockContext context = this->context(forest.position);
     embed_into(forest.token, forest.position, kept_[0].input.shaped(rows, shape_.width));
     for (Index layer = 0; layer < layers; ++layer) {
       BlockActivations& own = kept_[static_cast<std::size_t>(layer)];
       Buffer& next = layer + 1 < layers ? kept_[static_cast<std::size_t>(layer) + 1].input : stream_;
-      run_kept(context, forest, layer, own.input.view(), memory.recompute ? one_block_ : own,
+      run_kept(context, layer, own.input.view(), memory.recompute ? one_block_ : own, attend_over(forest, layer),
                next.shaped(rows, shape_.width));
     }
     finish(stream_.view());
   }
-  void run_kept(const BlockContext& context, const Forest& forest, Index layer, View<const float> x, BlockActivations& kept,
+  template <class Attend>
+  void run_kept(const BlockContext& context, Index layer, View<const float> x, BlockActivations& kept, const Attend& attend,
                 View<float> out) {
     const View<float> middle = shape_.residual == Residual::sequential ? kept.middle.shaped(x.rows(), x.cols()) : out;
-    block_forward(context, block(layer), x, middle, kept, attend_over(forest, layer), out);
+    block_forward(context, block(layer), x, middle, kept, attend, out);
   }
 
   /// From the gradient of the read rows (after the final norm) to the parameters.
@@ -462,7 +484,8 @@ class CausalLm {
     for (Index layer = shape_.layers - 1; layer >= 0; --layer) {
       BlockActivations& own = kept_[static_cast<std::size_t>(layer)];
       if (memory.recompute)
-        run_kept(context, forest, layer, own.input.view(), one_block_, d_out_.shaped(rows, shape_.width));
+        run_kept(context, layer, own.input.view(), one_block_, attend_over(forest, layer),
+                 d_out_.shaped(rows, shape_.width));
       block_backward(context, parameters(), block(layer), layer, forest.segment, own.input.view(),
                      memory.recompute ? one_block_ : own, dx, d_out_);
     }
@@ -487,6 +510,7 @@ class CausalLm {
   Scratch scratch_;
   BlockActivations one_block_;          // of the block at work, where nothing is kept
   std::vector<BlockActivations> kept_;  // [L]
+  Recording recording_;
   std::vector<Index> step_position_, span_offset_;
   std::vector<TokenId> position_ids_;
   std::vector<kernel::KvSpan> spans_;

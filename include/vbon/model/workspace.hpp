@@ -17,6 +17,8 @@ class Buffer {
     return view_ = {storage_.data(), rows, cols};
   }
   View<float> view() const { return view_; }
+  /// Shows values that lie elsewhere, until the next shaped().
+  void look_at(View<float> values) { view_ = values; }
   /// Gives the memory back.
   void release() {
     storage_ = {};

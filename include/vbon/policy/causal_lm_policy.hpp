@@ -25,6 +25,7 @@ struct PassOptions {
   Index sampled_rows = 256;                   // responses that grow together
   Index forward_rows = 2048;                  // tokens of a forward pass
   Index activation_bytes = Index{512} << 20;  // kept for a backward pass
+  Index recorded_bytes = Index{2} << 30;      // kept by sample_for_backward(); 0: nothing
 };
 
 template <Device D = Cpu>
@@ -89,39 +90,54 @@ class CausalLmPolicy {
 
   /// Starts `samples` responses of each prompt, to be driven step by step. The policy must outlive it.
   /// @param first_sample  number of the first of them: responses 4..7 of a prompt are the same with or without 0..3
-  Session open(std::span<const Prompt> prompts, Index samples, Index first_sample = 0) {
+  /// @param record        as of Session
+  Session open(std::span<const Prompt> prompts, Index samples, Index first_sample = 0,
+               std::span<const RecordedPlace> record = {}) {
     std::vector<Prompt> ready;
     for (const Prompt& prompt : prompts) ready.push_back(encoded(prompt));
-    return Session(model_, sampler, ready, samples, first_sample);
+    return Session(model_, sampler, ready, samples, first_sample, record);
   }
 
   /// Samples `samples` responses of each prompt; fills token, text, finished, weight and old_log_prob.
-  RolloutBatch sample(std::span<const Prompt> prompts, Index samples, RngKey key) {
-    require<ConfigError>(samples >= 1, "CausalLmPolicy::sample: samples >= 1 expected, got ", samples);
-    RolloutBatch batch;
-    std::vector<double> log_prob;
-    // Several prompts grow together, or a part of one prompt's responses: the caches of passes.sampled_rows at most.
-    const Index rows = std::max<Index>(1, passes.sampled_rows), slice = std::min(samples, rows);
-    const auto group = static_cast<std::size_t>(rows / slice);
-    for (std::size_t begin = 0; begin < prompts.size(); begin += group)
-      for (Index first = 0; first < samples; first += slice) {
-        Session session =
-            open(prompts.subspan(begin, std::min(group, prompts.size() - begin)), std::min(slice, samples - first), first);
-        session.extend(sampler.max_new_tokens, key);
-        Index prompt = -1;
-        for (const Draft& draft : session.drafts()) {
-          for (; prompt < draft.prompt; ++prompt)
-            if (first == 0) batch.add_prompt(session.prompts()[static_cast<std::size_t>(prompt + 1)]);
-          batch.add_response(draft.token, draft.finished);
-          if (has_tokenizer()) batch.text.push_back(tokenizer().decode(draft.token));
-          log_prob.insert(log_prob.end(), draft.log_prob.begin(), draft.log_prob.end());
-        }
+  RolloutBatch sample(std::span<const Prompt> prompts, Index samples, RngKey key) { return draw(prompts, samples, key, {}); }
+
+  /// sample() for a step that learns from what it draws: keeps the activations of every row, so that backward() of these
+  /// responses, before the parameters change, needs no forward pass; nothing else differs, to the bit. Where they would take
+  /// more than passes.recorded_bytes, or the model is to keep little (MemoryOptions::recompute), it is sample().
+  RolloutBatch sample_for_backward(std::span<const Prompt> prompts, Index samples, RngKey key) {
+    std::vector<Prompt> ready;
+    std::vector<RecordedPlace> place;
+    Index rows = 0;
+    for (const Prompt& prompt : prompts) {
+      ready.push_back(encoded(prompt));
+      const auto length = static_cast<Index>(ready.back().tokens.size());
+      const Index each = std::max<Index>(0, std::min(sampler.max_new_tokens, shape().context - length) - 1);
+      place.push_back({rows, rows + length, each});
+      rows += length + samples * each;
+    }
+    if (model_.memory.recompute || rows > passes.recorded_bytes / model::recorded_bytes_per_row(shape())) {
+      model_.recording().forget();
+      return draw(ready, samples, key, {});
+    }
+    model_.recording().open(shape().layers, rows);
+    RolloutBatch batch = draw(ready, samples, key, place);
+    model::Forest forest;
+    std::vector<Index> row;
+    for (Index p = 0; p < batch.prompts(); ++p) {
+      const auto add_rows = [&](Index first) {
+        while (static_cast<Index>(row.size()) < forest.rows()) row.push_back(first++);
+      };
+      const RecordedPlace& at = place[static_cast<std::size_t>(p)];
+      const Index segment = forest.add(ready[static_cast<std::size_t>(p)].tokens);
+      add_rows(at.prompt);
+      for (Index i = 0; i < batch.samples(p); ++i) {
+        forest.add_response(segment, batch.response(batch.group_offset[static_cast<std::size_t>(p)] + i));
+        add_rows(at.responses + i * at.each);
       }
-    batch.weight = uniform_weight(batch);
-    batch.old_log_prob = Eigen::Map<const Array>(log_prob.data(), static_cast<Index>(log_prob.size()));
+    }
+    model_.recording().close(std::move(forest), row);
     return batch;
   }
-
   /// log pi(token | what comes before) of every response token, full vocabulary, at the sampler's temperature.
   /// [T] nats
   Array log_prob(const RolloutBatch& batch) {
@@ -234,6 +250,33 @@ class CausalLmPolicy {
   void parameters_changed() { model_.parameters_changed(); }
 
  private:
+  RolloutBatch draw(std::span<const Prompt> prompts, Index samples, RngKey key, std::span<const RecordedPlace> record) {
+    require<ConfigError>(samples >= 1, "CausalLmPolicy::sample: samples >= 1 expected, got ", samples);
+    RolloutBatch batch;
+    std::vector<double> log_prob;
+    // Several prompts grow together, or a part of one prompt's responses: the caches of passes.sampled_rows at most.
+    const Index rows = std::max<Index>(1, passes.sampled_rows), slice = std::min(samples, rows);
+    const auto group = static_cast<std::size_t>(rows / slice);
+    for (std::size_t begin = 0; begin < prompts.size(); begin += group)
+      for (Index first = 0; first < samples; first += slice) {
+        const std::size_t count = std::min(group, prompts.size() - begin);
+        Session session = open(prompts.subspan(begin, count), std::min(slice, samples - first), first,
+                               record.empty() ? record : record.subspan(begin, count));
+        session.extend(sampler.max_new_tokens, key);
+        Index prompt = -1;
+        for (const Draft& draft : session.drafts()) {
+          for (; prompt < draft.prompt; ++prompt)
+            if (first == 0) batch.add_prompt(session.prompts()[static_cast<std::size_t>(prompt + 1)]);
+          batch.add_response(draft.token, draft.finished);
+          if (has_tokenizer()) batch.text.push_back(tokenizer().decode(draft.token));
+          log_prob.insert(log_prob.end(), draft.log_prob.begin(), draft.log_prob.end());
+        }
+      }
+    batch.weight = uniform_weight(batch);
+    batch.old_log_prob = Eigen::Map<const Array>(log_prob.data(), static_cast<Index>(log_prob.size()));
+    return batch;
+  }
+
   /// Rows of a pass whose activations are kept.
   Index most_kept_rows() const {
     return std::max<Index>(1, passes.activation_bytes / model::kept_bytes_per_row(shape(), model_.memory));
@@ -242,32 +285,43 @@ class CausalLmPolicy {
     return {.inv_temperature = sampler.greedy() ? 1.0f : static_cast<float>(1 / sampler.temperature)};
   }
 
-  /// Calls f(forest, first token) for consecutive responses, about equally many rows at a time.
+  /// Calls f(forest, first token) for consecutive responses, about equally many rows at a time: whole prompts, but for one
+  /// with more responses than a pass should have.
   template <class F>
   void for_each_pass(const RolloutBatch& batch, Index most_rows, F&& f) {
     Index total = 0;
     std::vector<Prompt> prompts;
+    std::vector<Index> rows_of;  // [P] of a prompt with all its responses
     for (Index p = 0; p < batch.prompts(); ++p) {
       prompts.push_back(encoded(batch.prompt[static_cast<std::size_t>(p)]));
       check_lengths(batch, p, prompts.back());
-      total += static_cast<Index>(prompts.back().tokens.size());
+      rows_of.push_back(static_cast<Index>(prompts.back().tokens.size()));
+      for (Index i = batch.group_offset[static_cast<std::size_t>(p)];
+           i < batch.group_offset[static_cast<std::size_t>(p) + 1]; ++i)
+        rows_of.back() += batch.length(i) - 1;  // the last token of a response is never fed
+      total += rows_of.back();
     }
-    total += batch.tokens() - batch.responses();  // the last token of a response is never fed
     const Index passes_needed = std::max<Index>(1, (total + most_rows - 1) / most_rows);
     const Index rows_wanted = (total + passes_needed - 1) / passes_needed;
 
     model::Forest forest;
-    Index first = 0, read = 0;
+    Index first = 0, read = 0, rows_before = 0, passes_done = 0;
     const auto flush = [&] {
       if (forest.reads() > 0) f(std::as_const(forest), first);
+      passes_done += forest.reads() > 0;
       first = read;
       forest = {};
     };
     for (Index p = 0; p < batch.prompts(); ++p) {
       Index segment = -1;
+      const Index own = rows_of[static_cast<std::size_t>(p)];
+      const bool whole = own <= rows_wanted;                                          // else it is cut where a pass is full
+      if (whole && rows_before + own / 2 > (passes_done + 1) * rows_wanted) flush();  // the nearest end of a prompt
+      rows_before += own;
+      const Index full = whole ? most_rows : rows_wanted + rows_wanted / 16;
       for (Index i = batch.group_offset[static_cast<std::size_t>(p)];
            i < batch.group_offset[static_cast<std::size_t>(p) + 1]; ++i) {
-        if (forest.reads() > 0 && forest.rows() + batch.length(i) - 1 > rows_wanted + rows_wanted / 16) {
+        if (forest.reads() > 0 && forest.rows() + batch.length(i) - 1 > full) {
           flush();
           segment = -1;
         }

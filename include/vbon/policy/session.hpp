@@ -22,13 +22,27 @@
 #include "vbon/policy/sampler.hpp"
 
 namespace vbon::policy {
+/// Where the model's recording takes what becomes of one prompt.
+struct RecordedPlace {
+  Index prompt = 0;     // its first row
+  Index responses = 0;  // the first row of its response number 0
+  Index each = 0;       // rows of a response: its last token is never fed
+};
+
 class Session {
  public:
   /// Computes the prompts; no token is drawn yet.
   /// @param first_sample  number of the first response of each prompt, which addresses its draws
+  /// @param record        [P] where the activations go, in a recording that is open; empty: they are not kept. keep() cannot
+  ///                      be used then.
   /// @throws DomainError when a prompt has no token or leaves no room in the context
-  Session(model::CausalLm& model, Sampler sampler, std::span<const Prompt> prompts, Index samples, Index first_sample = 0)
-      : model_(&model), sampler_(std::move(sampler)), prompts_(prompts.begin(), prompts.end()), pool_(model.make_pool()) {
+  Session(model::CausalLm& model, Sampler sampler, std::span<const Prompt> prompts, Index samples, Index first_sample = 0,
+          std::span<const RecordedPlace> record = {})
+      : model_(&model),
+        sampler_(std::move(sampler)),
+        prompts_(prompts.begin(), prompts.end()),
+        pool_(model.make_pool()),
+        record_(record.begin(), record.end()) {
     sampler_.check();
     require<ConfigError>(samples >= 1, "Session: samples >= 1 expected, got ", samples);
     model::Forest forest;
@@ -37,8 +51,12 @@ class Session {
       forest.add(prompt.tokens);
     }
     if (prompts_.empty()) return;
+    std::vector<Index> recorded_row;
+    for (std::size_t p = 0; p < record_.size(); ++p)
+      for (std::size_t i = 0; i < prompts_[p].tokens.size(); ++i)
+        recorded_row.push_back(record_[p].prompt + static_cast<Index>(i));
     std::vector<model::KvSequence> cached;
-    const View<const float> hidden = model_->prefill(forest, pool_, cached);
+    const View<const float> hidden = model_->prefill(forest, pool_, cached, recorded_row);
     const View<float> last = hidden_.shaped(static_cast<Index>(prompts_.size()), hidden.cols());
     next_sample_.assign(prompts_.size(), first_sample + samples);
     for (std::size_t p = 0; p < prompts_.size(); ++p) {
@@ -124,6 +142,7 @@ class Session {
   /// Goes on with these drafts, in this order. One that is named again is a copy: it shares the cache so
   /// far and gets draws of its own. What is not named frees its part of the cache.
   void keep(std::span<const Index> numbers) {
+    require<ConfigError>(record_.empty(), "Session::keep: the activations of these drafts are recorded in their places");
     std::vector<Draft> drafts;
     std::vector<State> states;
     std::vector<char> taken(draft_.size(), 0);
@@ -167,11 +186,16 @@ class Session {
     if (numbers.empty() || !state(numbers[0]).behind) return;  // they move in step
     std::vector<TokenId> token;
     std::vector<model::KvSequence*> sequence;
+    std::vector<Index> row;
     for (const Index number : numbers) {
-      token.push_back(draft(number).token.back());
+      const Draft& d = draft(number);
+      token.push_back(d.token.back());
       sequence.push_back(&state(number).cache);
+      if (record_.empty()) continue;
+      const RecordedPlace& place = record_[static_cast<std::size_t>(d.prompt)];
+      row.push_back(place.responses + d.sample * place.each + static_cast<Index>(d.token.size()) - 1);
     }
-    const View<const float> hidden = model_->step(token, sequence, pool_);
+    const View<const float> hidden = model_->step(token, sequence, pool_, row);
     const View<float> kept = hidden_.shaped(hidden.rows(), hidden.cols());
     std::copy(hidden.begin(), hidden.end(), kept.data());
     for (std::size_t i = 0; i < numbers.size(); ++i) {
@@ -255,7 +279,8 @@ class Session {
   model::KvPool pool_;
   std::vector<Draft> draft_;
   std::vector<State> state_;
-  std::vector<Index> next_sample_;  // [P] first unused sample number
+  std::vector<RecordedPlace> record_;  // [P] or empty
+  std::vector<Index> next_sample_;     // [P] first unused sample number
   model::Buffer hidden_, rows_, logits_;
 };
 }  // namespace vbon::policy

@@ -31,17 +31,20 @@ struct PlannedAlignment {
   Index micro_batch = 64;
   std::vector<model::LoraModule> adapted = {};  // empty: all weights are trained
   Index lora_rank = 0;
+  bool from_cache = true;  // some steps learn from cached responses
   bool recompute = false;  // MemoryOptions::recompute, in passes of as many rows
+  Index recorded_bytes = policy::PassOptions{}.recorded_bytes;
 };
 
 namespace detail {
 inline const MemoryPlan& largest(const std::vector<MemoryPlan>& stages) {
   return *std::max_element(stages.begin(), stages.end(), [](const auto& a, const auto& b) { return a.bytes() < b.bytes(); });
 }
-/// Rows of the largest of the passes that a batch is cut into.
-inline Index pass_rows(Index total, Index most) {
+/// Rows of the largest of the passes that a batch of prompts with `each` rows is cut into.
+inline Index pass_rows(Index total, Index most, Index each) {
   const Index passes = std::max<Index>(1, (total + most - 1) / most), wanted = (total + passes - 1) / passes;
-  return passes == 1 ? total : std::min(total, wanted + wanted / 16);
+  if (passes == 1) return total;
+  return std::min(total, each <= wanted ? std::min(most, wanted + each / 2) : wanted + wanted / 16);
 }
 
 struct SamplingBytes {
@@ -104,11 +107,13 @@ inline MemoryPlan plan_alignment(const PlannedModel& m, const PlannedAlignment& 
   const policy::PassOptions passes;
   const Index scored =
       std::max(detail::rows_of(job.step, job.step.prompts), detail::rows_of(job.evaluation, job.evaluation.prompts));
-  const Index forward = detail::pass_rows(scored, passes.forward_rows);
+  const Index forward = detail::pass_rows(scored, passes.forward_rows,
+                                          std::max(detail::rows_of(job.step, 1), detail::rows_of(job.evaluation, 1)));
   const Index groups =
       std::max<Index>(1, std::min(job.step.prompts, job.micro_batch / std::max<Index>(1, job.step.samples)));
   const Index backward = detail::pass_rows(detail::rows_of(job.step, groups),
-                                           std::max<Index>(1, passes.activation_bytes / model::kept_bytes_per_row(s, {})));
+                                           std::max<Index>(1, passes.activation_bytes / model::kept_bytes_per_row(s, {})),
+                                           detail::rows_of(job.step, 1));
   const auto references = detail::sampling_bytes(s, job.references), step = detail::sampling_bytes(s, job.step),
              evaluation = detail::sampling_bytes(s, job.evaluation);
   const auto& drawn = step.cache > evaluation.cache ? step : evaluation;
@@ -116,6 +121,10 @@ inline MemoryPlan plan_alignment(const PlannedModel& m, const PlannedAlignment& 
   const Index policy_rows = std::max({step.rows, evaluation.rows, forward, backward});
   const Index fixed = detail::rotary_bytes(s) * 2;
   const model::MemoryOptions memory{.recompute = job.recompute};
+  // Steps that learn from the cache keep the activations of a pass beside those that steps of own samples record.
+  const Index drawn_bytes = detail::rows_of(job.step, job.step.prompts) * model::recorded_bytes_per_row(s);
+  const Index recorded = job.recompute || drawn_bytes > job.recorded_bytes ? 0 : drawn_bytes;
+  const Index looked_at = recorded > 0 && !job.from_cache ? backward * model::kept_bytes_per_row(s, memory) : 0;
 
   return detail::largest({{"load",  // the plain weights are read while those needed before are still there
                            {{"program and tokenizer", m.overhead},
@@ -136,9 +145,10 @@ inline MemoryPlan plan_alignment(const PlannedModel& m, const PlannedAlignment& 
                             {"gradients", trained},
                             {"optimiser moments", 2 * trained},
                             {"KV cache", drawn.cache},
+                            {"activations of drawn responses", recorded},
                             {"activations", drawn.activations + model::forward_bytes(s, policy_rows, forward) +
                                                 model::forward_bytes(s, reference_rows, forward) +
-                                                model::backward_bytes(s, backward, backward, memory) +
+                                                model::backward_bytes(s, backward, backward, memory) - looked_at +
                                                 model::kernel_bytes(s, m.threads, backward, !adapted) + fixed}}}});
 }
 }  // namespace vbon::train

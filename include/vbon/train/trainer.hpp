@@ -230,7 +230,10 @@ class Trainer {
     Streams streams;
     Clock clock;
     if (phase.from_policy()) {
-      streams.policy = policy_.sample(prompts, phase.samples, key);
+      if constexpr (requires { policy_.sample_for_backward(prompts, phase.samples, key); })
+        streams.policy = policy_.sample_for_backward(prompts, phase.samples, key);
+      else
+        streams.policy = policy_.sample(prompts, phase.samples, key);
       clock.lap(timing_, "sample_seconds");
       rollout::score(reward_, streams.policy);
       clock.lap(timing_, "score_seconds");

@@ -1,0 +1,145 @@
+// vbon/model/recording.hpp
+//
+// Activations of sampled rows, kept from sampling for the backward pass over the same tokens. A row has the same bits
+// whether it is computed alone over cached keys and values or in a pass over whole sequences, so a policy that learns
+// from what it has just drawn needs no second forward pass. Rows are recorded as they are drawn, in room for the longest
+// responses; close() moves them together and says which tokens they belong to.
+#pragma once
+#include <algorithm>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "vbon/core/error.hpp"
+#include "vbon/core/tensor.hpp"
+#include "vbon/model/activations.hpp"
+#include "vbon/model/forest.hpp"
+#include "vbon/parallel/parallel_for.hpp"
+
+namespace vbon::model {
+/// What a recording holds for one row, at most.   [bytes]
+inline Index recorded_bytes_per_row(const Shape& s) {
+  return kept_bytes_per_row(s, {}) + s.width * static_cast<Index>(sizeof(float));
+}
+
+class Recording {
+ public:
+  /// Room for so many rows; what was recorded before is forgotten, its memory is used again.
+  void open(Index layers, Index rows) {
+    forget();
+    rows_ = rows;
+    block_.resize(static_cast<std::size_t>(layers));
+  }
+  /// Call when parameters change: the activations are those of older ones.
+  void forget() { forest_ = {}; }
+
+  /// Keeps what a block made of some rows.
+  /// @param made  with its input, and its middle where the blocks are sequential
+  /// @param row   [T] place of each row
+  void put(Index layer, BlockActivations& made, std::span<const Index> row) {
+    auto from = made.read_backward();
+    auto to = block_[static_cast<std::size_t>(layer)].read_backward();
+    std::vector<std::pair<View<const float>, View<float>>> pair;
+    for (std::size_t i = 0; i < from.size(); ++i)
+      if (!from[i]->view().empty()) pair.push_back({rows_of(*from[i], row), room(*to[i], *from[i], row)});
+    copy_rows(pair, row);
+  }
+  /// Keeps the stream after the last block.   x [T, C]
+  void put_stream(View<const float> x, std::span<const Index> row) {
+    copy_rows({{x, stream_.shaped(rows_, x.cols())}}, row);
+  }
+
+  /// Moves the rows together.
+  /// @param forest  the tokens that were drawn
+  /// @param row     [rows of the forest] where each was put, ascending
+  void close(Forest forest, std::span<const Index> row) {
+    require<ShapeError>(static_cast<Index>(row.size()) == forest.rows() && std::is_sorted(row.begin(), row.end()) &&
+                            (row.empty() || row.back() < rows_),
+                        "Recording::close: ", forest.rows(), " ascending places below ", rows_, " expected");
+    std::vector<Buffer*> buffers = {&stream_};
+    for (BlockActivations& block : block_)
+      for (Buffer* buffer : block.read_backward())
+        if (!buffer->view().empty()) buffers.push_back(buffer);
+    parallel_for(static_cast<Index>(buffers.size()), 1, [&](Index b, Index) {
+      const View<float> all = buffers[static_cast<std::size_t>(b)]->view();
+      for (std::size_t i = 0; i < row.size(); ++i)
+        if (row[i] != static_cast<Index>(i))
+          std::copy_n(all.row(row[i]).data(), all.cols(), all.row(static_cast<Index>(i)).data());
+    });
+    forest_ = std::move(forest);
+  }
+
+  /// Makes `kept` and `stream` the activations of a pass, if all of its rows were recorded and closed: they look at the
+  /// rows where these lie together, and hold copies where a prompt stands beside other responses than it did.
+  bool recall(const Forest& pass, std::vector<BlockActivations>& kept, Buffer& stream) {
+    std::vector<Index> row;
+    if (forest_.segment.empty() || pass.rows() == 0 || !find(pass, row)) return false;
+    bool together = true;
+    for (std::size_t i = 0; i < row.size(); ++i) together = together && row[i] == row[0] + static_cast<Index>(i);
+    const auto take = [&](Buffer& from, Buffer& to) {
+      const View<float> all = from.view();
+      if (all.empty()) return;
+      if (together)
+        to.look_at(all.middle_rows(row[0], pass.rows()));
+      else
+        take_rows(all, row, to.shaped(pass.rows(), all.cols()));
+    };
+    take(stream_, stream);
+    for (std::size_t layer = 0; layer < block_.size(); ++layer) {
+      auto from = block_[layer].read_backward(), to = kept[layer].read_backward();
+      for (std::size_t i = 0; i < from.size(); ++i) take(*from[i], *to[i]);
+    }
+    return true;
+  }
+
+ private:
+  /// Values as rows, whatever shape a norm gives its statistics.
+  static View<const float> rows_of(const Buffer& made, std::span<const Index> row) {
+    const auto rows = static_cast<Index>(row.size());
+    return made.view().reshaped(rows, made.view().size() / rows);
+  }
+  View<float> room(Buffer& to, const Buffer& made, std::span<const Index> row) const {
+    return to.shaped(rows_, rows_of(made, row).cols());
+  }
+  static void copy_rows(const std::vector<std::pair<View<const float>, View<float>>>& pair, std::span<const Index> row) {
+    parallel_for(static_cast<Index>(row.size()), 4, [&](Index begin, Index end) {
+      for (const auto& [from, to] : pair)
+        for (Index i = begin; i < end; ++i)
+          std::copy_n(from.row(i).data(), from.cols(), to.row(row[static_cast<std::size_t>(i)]).data());
+    });
+  }
+  static void take_rows(View<const float> from, std::span<const Index> row, View<float> to) {
+    parallel_for(to.rows(), 64, [&](Index begin, Index end) {
+      for (Index i = begin; i < end; ++i)
+        std::copy_n(from.row(row[static_cast<std::size_t>(i)]).data(), from.cols(), to.row(i).data());
+    });
+  }
+
+  /// Whether two segments are the same tokens after the same tokens: then their rows have the same bits.
+  static bool same(const Forest& a, const kernel::Segment& x, const Forest& b, const kernel::Segment& y) {
+    const auto at = [](const Forest& forest, const kernel::Segment& s) { return forest.token.begin() + s.begin; };
+    if (x.length != y.length || x.position != y.position || (x.parent < 0) != (y.parent < 0)) return false;
+    if (!std::equal(at(a, x), at(a, x) + x.length, at(b, y))) return false;
+    return x.parent < 0 ||
+           same(a, a.segment[static_cast<std::size_t>(x.parent)], b, b.segment[static_cast<std::size_t>(y.parent)]);
+  }
+  /// Where the rows of a pass were recorded, or false.
+  bool find(const Forest& pass, std::vector<Index>& row) const {
+    auto next = forest_.segment.begin();  // passes go through a batch in order: begin where the last one was found
+    for (const kernel::Segment& wanted : pass.segment) {
+      const auto is_wanted = [&](const kernel::Segment& s) { return same(forest_, s, pass, wanted); };
+      auto found = std::find_if(next, forest_.segment.end(), is_wanted);
+      if (found == forest_.segment.end()) found = std::find_if(forest_.segment.begin(), next, is_wanted);
+      if (found == forest_.segment.end() || !is_wanted(*found)) return false;
+      for (Index i = 0; i < wanted.length; ++i) row.push_back(found->begin + i);
+      next = found + 1;
+    }
+    return true;
+  }
+
+  Index rows_ = 0;                       // there is room for
+  std::vector<BlockActivations> block_;  // [L] of all rows
+  Buffer stream_;                        // [rows, C] after the last block
+  Forest forest_;                        // what the rows are; empty: nothing can be recalled
+};
+}  // namespace vbon::model

@@ -1,0 +1,179 @@
+// What sampling keeps for the backward pass: the gradient of responses just drawn, to the bit, without a forward pass.
+#include "vbon/model/recording.hpp"
+
+#include <set>
+
+#include "support/catch.hpp"
+#include "support/tiny_model.hpp"
+#include "vbon/parallel/parallel_for.hpp"
+#include "vbon/policy/causal_lm_policy.hpp"
+#include "vbon/rollout/collect.hpp"
+
+namespace vbon::test {
+namespace {
+using CausalPolicy = policy::CausalLmPolicy<>;
+
+/// Responses of many lengths: one token in five or so ends them.
+CausalPolicy ending_policy(const std::string& kind) {
+  auto policy = tiny_policy(kind);
+  policy.sampler.max_new_tokens = 12;
+  policy.sampler.eos = {1, 5, 9, 11, 20, 22};
+  return policy;
+}
+Array some_derivative(const RolloutBatch& batch) {
+  Array d(batch.tokens());
+  for (Index t = 0; t < d.size(); ++t) d[t] = std::sin(static_cast<double>(t) + 1);
+  return d;
+}
+std::vector<float> gradient_of(CausalPolicy& policy, const RolloutBatch& batch) {
+  policy.zero_gradients();
+  policy.backward(batch, some_derivative(batch));
+  return {policy.gradients().begin(), policy.gradients().end()};
+}
+/// What a pass over all responses of some prompts reads.
+model::Forest forest_of(const RolloutBatch& batch, Index first, Index count) {
+  model::Forest forest;
+  for (Index p = first; p < first + count; ++p) {
+    const Index segment = forest.add(batch.prompt[static_cast<std::size_t>(p)].tokens);
+    for (Index i = batch.group_offset[static_cast<std::size_t>(p)]; i < batch.group_offset[static_cast<std::size_t>(p) + 1];
+         ++i)
+      forest.add_response(segment, batch.response(i));
+  }
+  return forest;
+}
+bool recalls(CausalPolicy& policy, const model::Forest& forest) {
+  std::vector<model::BlockActivations> kept(static_cast<std::size_t>(policy.shape().layers));
+  model::Buffer stream;
+  return policy.model().recording().recall(forest, kept, stream);
+}
+void adapt(CausalPolicy& policy) {
+  auto& model = policy.model();
+  model::LoraAdapter adapter(model::lora_modules(model.parameters(), model.network()), {.rank = 3, .alpha = 6});
+  adapter.initialize({3, 4});
+  model.attach(std::move(adapter));
+  auto values = policy.parameters();
+  for (Index i = 0; i < values.size(); ++i)
+    values[i] += static_cast<float>(0.3 * RngKey{8, 9}.normal(static_cast<std::uint64_t>(i)));
+  policy.parameters_changed();
+}
+}  // namespace
+
+TEST_CASE("the gradient from recorded activations is that of a forward pass, to the bit", "[policy][recording]") {
+  const auto kind = GENERATE(from_range(tiny_kinds()));
+  const bool adapted = GENERATE(false, true);
+  CAPTURE(kind, adapted);
+  auto policy = ending_policy(kind);
+  if (adapted) adapt(policy);
+  const auto prompts = tiny_prompts(4);
+  const auto plain = policy.sample(prompts, 5, {1, 2});
+  const auto expected = gradient_of(policy, plain);
+  CHECK_FALSE(recalls(policy, forest_of(plain, 0, 4)));
+
+  const auto batch = policy.sample_for_backward(prompts, 5, {1, 2});
+  CHECK(batch.token == plain.token);
+  CHECK((batch.old_log_prob == plain.old_log_prob).all());
+  std::set<Index> lengths;
+  for (Index i = 0; i < batch.responses(); ++i) lengths.insert(batch.length(i));
+  CHECK(lengths.size() > 3);
+  CHECK(recalls(policy, forest_of(batch, 0, 4)));
+  CHECK(recalls(policy, forest_of(batch, 2, 1)));
+  CHECK(gradient_of(policy, batch) == expected);
+  CHECK(gradient_of(policy, batch) == expected);  // and once more: nothing of it was used up
+
+  // In passes that begin and end inside a prompt's responses, as without a recording.
+  policy.passes.activation_bytes = 20 * model::kept_bytes_per_row(policy.shape(), {});
+  const auto in_pieces = gradient_of(policy, batch);
+  policy.parameters_changed();
+  CHECK_FALSE(recalls(policy, forest_of(batch, 0, 4)));
+  CHECK(gradient_of(policy, batch) == in_pieces);
+  CHECK(in_pieces != expected);  // another order of the sums: the passes were other ones
+}
+
+TEST_CASE("a recording serves parts of a batch in any order, and equal prompts", "[policy][recording]") {
+  auto policy = ending_policy("qwen3");
+  auto prompts = tiny_prompts(3);
+  prompts.push_back(prompts[0]);
+  prompts.back().id = 77;
+  const auto plain = policy.sample(prompts, 4, {3, 4});
+  std::vector<std::vector<float>> expected;
+  for (Index p = 0; p < 4; ++p) expected.push_back(gradient_of(policy, rollout::slice(plain, p, 1)));
+  const auto batch = policy.sample_for_backward(prompts, 4, {3, 4});
+  for (const Index p : {2, 0, 3, 1}) {
+    CAPTURE(p);
+    CHECK(recalls(policy, forest_of(batch, p, 1)));
+    CHECK(gradient_of(policy, rollout::slice(batch, p, 1)) == expected[static_cast<std::size_t>(p)]);
+  }
+  // Other responses of the same prompts are not there.
+  const auto other = policy.sample(prompts, 4, {5, 6});
+  CHECK_FALSE(recalls(policy, forest_of(other, 0, 4)));
+}
+
+TEST_CASE("a recording is of the parameters it was made with, and of the draw before", "[policy][recording]") {
+  auto policy = ending_policy("llama");
+  const auto prompts = tiny_prompts(3);
+  const auto batch = policy.sample_for_backward(prompts, 4, {1, 2});
+  for (float& value : policy.parameters()) value *= 1.01f;
+  policy.parameters_changed();
+  auto fresh = policy.clone();
+  CHECK(gradient_of(policy, batch) == gradient_of(fresh, batch));
+  // A second draw uses the memory of the first, also where it needs less or more of it.
+  for (const Index samples : {2, 6, 4}) {
+    const auto next = policy.sample_for_backward(prompts, samples, {5, static_cast<std::uint64_t>(samples)});
+    CHECK(recalls(policy, forest_of(next, 0, 3)));
+    CHECK_FALSE(recalls(policy, forest_of(batch, 0, 3)));
+    CHECK(gradient_of(policy, next) == gradient_of(fresh, next));
+  }
+  // Samples that are drawn in parts, and on other numbers of threads.
+  policy.passes.sampled_rows = 3;
+  const int threads = thread_pool().threads();
+  for (const int count : {1, 3}) {
+    set_threads(count);
+    const auto parts = policy.sample_for_backward(prompts, 7, {8, 9});
+    CHECK(recalls(policy, forest_of(parts, 0, 3)));
+    CHECK(gradient_of(policy, parts) == gradient_of(fresh, parts));
+  }
+  set_threads(threads);
+}
+
+TEST_CASE("a recording keeps to its bound, and none is made where little memory is to be used", "[policy][recording]") {
+  auto policy = ending_policy("gpt2");
+  const auto prompts = tiny_prompts(2);
+  const auto recorded = [&] {
+    const auto batch = policy.sample_for_backward(prompts, 3, {1, 2});
+    return recalls(policy, forest_of(batch, 0, 2));
+  };
+  Index rows = 0;
+  for (const auto& prompt : prompts) rows += static_cast<Index>(prompt.tokens.size()) + 3 * 11;
+  policy.passes.recorded_bytes = rows * model::recorded_bytes_per_row(policy.shape());
+  CHECK(recorded());
+  --policy.passes.recorded_bytes;
+  CHECK_FALSE(recorded());
+  policy.passes = {};
+  policy.model().memory.recompute = true;
+  CHECK_FALSE(recorded());
+  policy.model().memory = {};
+  policy.sampler.max_new_tokens = 1;  // nothing but prompts is fed
+  CHECK(recorded());
+  policy.sampler.max_new_tokens = 1000;  // the context ends the responses
+  policy.sampler.eos = {};
+  CHECK(recorded());
+}
+
+TEST_CASE("a recording refuses places that it has no room for, and drafts that move", "[policy][recording][error]") {
+  auto policy = ending_policy("llama");
+  auto& recording = policy.model().recording();
+  model::Forest forest;
+  forest.add(random_tokens(3, 37, 1));
+  recording.open(policy.shape().layers, 4);
+  CHECK_THROWS_AS(recording.close(forest, std::vector<Index>{0, 1}), ShapeError);
+  CHECK_THROWS_AS(recording.close(forest, std::vector<Index>{0, 2, 1}), ShapeError);
+  CHECK_THROWS_AS(recording.close(forest, std::vector<Index>{0, 2, 4}), ShapeError);
+  const auto prompts = tiny_prompts(1);
+  recording.open(policy.shape().layers, 100);
+  const auto length = static_cast<Index>(prompts[0].tokens.size());
+  const std::vector<policy::RecordedPlace> place = {{0, length, 11}};
+  auto session = policy.open(prompts, 2, 0, place);
+  session.extend(2, {1, 2});
+  CHECK_THROWS_AS(session.keep(std::vector<Index>{0}), ConfigError);
+}
+}  // namespace vbon::test
