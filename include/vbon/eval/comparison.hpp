@@ -86,9 +86,7 @@ inline Comparison comparison_of(const Evaluation& pool, Index samples) {
 /// @throws FormatError naming what is missing
 template <class Json = nlohmann::ordered_json>
 ComparedMethod compared_method(std::string name, const Json& report) {
-  const auto number = [&](const Json& value) {
-    return value.is_number() ? value.template get<double>() : detail::unknown;
-  };
+  const auto number = [&](const Json& value) { return value.is_number() ? value.template get<double>() : detail::unknown; };
   const auto estimate = [&](const Json& e) {
     return Estimate{number(e.at("value")), number(e.at("low_95")), number(e.at("high_95"))};
   };
@@ -231,12 +229,12 @@ Json comparison_json(const Comparison& c) {
     return out;
   };
   Json out = {{"n", c.n},
-                                {"prompts", c.prompts},
-                                {"samples", c.samples},
-                                {"reference_samples", c.reference_samples},
-                                {"theory", {{"win_rate", c.theory_win_rate}, {"kl", c.theory_kl}}},
-                                {"reference", row_json(c.reference)},
-                                {"best_of_n", row_json(c.best)}};
+              {"prompts", c.prompts},
+              {"samples", c.samples},
+              {"reference_samples", c.reference_samples},
+              {"theory", {{"win_rate", c.theory_win_rate}, {"kl", c.theory_kl}}},
+              {"reference", row_json(c.reference)},
+              {"best_of_n", row_json(c.best)}};
   out["methods"] = Json::array();
   for (const auto& method : c.method) out["methods"].push_back(row_json(method));
   for (const auto& [name, value] : c.settings) out["settings"][name] = value;

@@ -33,21 +33,21 @@ Json to_json(const Arm& arm) {
 template <class Json = nlohmann::ordered_json>
 Json report_json(const Evaluation& e) {
   Json out = {{"n", e.n},
-                                {"prompts", e.prompts},
-                                {"samples", e.samples},
-                                {"reference_samples", e.reference_samples},
-                                {"win_rate", detail::to_json<Json>(e.aligned.win_rate)},
-                                {"best_of_n_win_rate", detail::to_json<Json>(e.best_win_rate)},
-                                {"worst_of_n_win_rate", detail::to_json<Json>(e.worst_win_rate)},
-                                {"kl", detail::to_json<Json>(e.kl)},
-                                {"kl_k1", detail::to_json<Json>(e.kl_k1)},
-                                {"kl_k3", detail::to_json<Json>(e.kl_k3)},
-                                {"efficiency", detail::finite<Json>(e.efficiency)},
-                                {"ideal_win_rate_at_kl", detail::finite<Json>(e.ideal_win_rate)},
-                                {"theory", {{"win_rate", e.theory_win_rate}, {"kl", e.theory_kl}}},
-                                {"reference", detail::to_json<Json>(e.reference)},
-                                {"aligned", detail::to_json<Json>(e.aligned)},
-                                {"best_of_n", detail::to_json<Json>(e.best)}};
+              {"prompts", e.prompts},
+              {"samples", e.samples},
+              {"reference_samples", e.reference_samples},
+              {"win_rate", detail::to_json<Json>(e.aligned.win_rate)},
+              {"best_of_n_win_rate", detail::to_json<Json>(e.best_win_rate)},
+              {"worst_of_n_win_rate", detail::to_json<Json>(e.worst_win_rate)},
+              {"kl", detail::to_json<Json>(e.kl)},
+              {"kl_k1", detail::to_json<Json>(e.kl_k1)},
+              {"kl_k3", detail::to_json<Json>(e.kl_k3)},
+              {"efficiency", detail::finite<Json>(e.efficiency)},
+              {"ideal_win_rate_at_kl", detail::finite<Json>(e.ideal_win_rate)},
+              {"theory", {{"win_rate", e.theory_win_rate}, {"kl", e.theory_kl}}},
+              {"reference", detail::to_json<Json>(e.reference)},
+              {"aligned", detail::to_json<Json>(e.aligned)},
+              {"best_of_n", detail::to_json<Json>(e.best)}};
   auto& text = out["texts"] = Json::array();
   for (const auto& t : e.text)
     text.push_back({{"prompt", t.prompt},

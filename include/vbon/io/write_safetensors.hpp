@@ -93,8 +93,9 @@ inline void write_safetensors(const std::filesystem::path& path, std::span<const
     require<ConfigError>(!names.contains(tensor->name), "write_safetensors: two tensors are named \"", tensor->name, "\"");
     names[tensor->name] = true;
     const std::uint64_t end = offset + detail::stored_bytes(*tensor);
-    header += message(header.size() > 1 ? "," : "", Json(tensor->name).dump(), ":{\"dtype\":\"", dtype_format(tensor->dtype).name,
-                      "\",\"shape\":", Json(tensor->shape).dump(), ",\"data_offsets\":[", offset, ",", end, "]}");
+    header +=
+        message(header.size() > 1 ? "," : "", Json(tensor->name).dump(), ":{\"dtype\":\"", dtype_format(tensor->dtype).name,
+                "\",\"shape\":", Json(tensor->shape).dump(), ",\"data_offsets\":[", offset, ",", end, "]}");
     offset = end;
   }
   header += "}";

@@ -276,8 +276,7 @@ class ChatTemplate {
   }
   /// The same for messages with any fields, as they stand in a JSON file.
   template <class Value = TemplateValue>
-  std::string render_fields(const Value& messages, bool add_generation_prompt,
-                            const Variables& variables = {}) const {
+  std::string render_fields(const Value& messages, bool add_generation_prompt, const Variables& variables = {}) const {
     detail::TemplateScopes<Value> scopes;
     for (const auto& [name, value] : variables) scopes.set(name, value);
     scopes.set("messages", messages);

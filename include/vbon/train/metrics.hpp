@@ -79,7 +79,8 @@ class MetricsWriter {
       for (std::size_t c = 0; c < columns.size(); ++c) {
         if (c > 0) csv += ",";
         const auto found = row.find(columns[c]);
-        if (found != row.end() && !found->is_null()) csv += found->is_string() ? found->template get<std::string>() : found->dump();
+        if (found != row.end() && !found->is_null())
+          csv += found->is_string() ? found->template get<std::string>() : found->dump();
       }
       csv += "\n";
     }
