@@ -1,6 +1,7 @@
 // vbon/vbon.hpp
 //
-// The table of contents: all of the library, in the order of the story.
+// The table of contents: all of the library, in the order of the story. What costs much to compile is a template, so that
+// it costs only where it is called (docs/architecture.md, "Compiled when called").
 #pragma once
 
 // The version and what this build can do.

@@ -3,6 +3,8 @@
 // Five kinds of failure, each caught as vbon::Error or as the standard exception it also is. A message
 // names the function, what was expected and what came; code() is a stable word for programs.
 #pragma once
+#include <initializer_list>
+#include <ostream>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -64,22 +66,44 @@ struct RunError : detail::ErrorOf<RunError, std::runtime_error> {
   using ErrorOf::ErrorOf;
 };
 
+namespace detail {
+/// A printable value that is looked at, of any type: what joins several is compiled once, not once for every list of types.
+class Part {
+ public:
+  Part(const char* text)
+      : value_(text), print_([](std::ostream& out, const void* value) { out << static_cast<const char*>(value); }) {}
+  template <class T>
+  Part(const T& value)
+      : value_(&value), print_([](std::ostream& out, const void* at) { out << *static_cast<const T*>(at); }) {}
+  friend std::ostream& operator<<(std::ostream& out, const Part& part) { return part.print_(out, part.value_), out; }
+
+ private:
+  const void* value_;
+  void (*print_)(std::ostream&, const void*);
+};
+inline std::string joined(std::initializer_list<Part> parts) {
+  std::ostringstream out;
+  out.precision(17);
+  for (const Part& part : parts) out << part;
+  return std::move(out).str();
+}
+}  // namespace detail
+
 /// Joins printable parts into one string: message("got ", 3, " of ", n).
 template <class... Parts>
 std::string message(const Parts&... parts) {
-  std::ostringstream out;
-  out.precision(17);
-  (out << ... << parts);
-  return std::move(out).str();
+  return detail::joined({parts...});
 }
 
 /// Throws Kind unless the condition holds. The message is built only on failure.
 template <class Kind, class... Parts>
 void require(bool condition, const Parts&... parts) {
-  if (!condition) [[unlikely]] throw Kind(message(parts...));
+  if (!condition) [[unlikely]]
+    throw Kind(message(parts...));
 }
 template <class Kind, class... Parts>
 void require(bool condition, ErrorCode code, const Parts&... parts) {
-  if (!condition) [[unlikely]] throw Kind(message(parts...), code);
+  if (!condition) [[unlikely]]
+    throw Kind(message(parts...), code);
 }
 }  // namespace vbon

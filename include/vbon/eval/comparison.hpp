@@ -84,11 +84,10 @@ inline Comparison comparison_of(const Evaluation& pool, Index samples) {
 /// A method's row from the report_json() of its evaluation. What was read from a file gives the same digits as what was
 /// just measured.
 /// @throws FormatError naming what is missing
-inline ComparedMethod compared_method(std::string name, const nlohmann::ordered_json& report) {
-  const auto number = [&](const nlohmann::ordered_json& value) {
-    return value.is_number() ? value.get<double>() : detail::unknown;
-  };
-  const auto estimate = [&](const nlohmann::ordered_json& e) {
+template <class Json = nlohmann::ordered_json>
+ComparedMethod compared_method(std::string name, const Json& report) {
+  const auto number = [&](const Json& value) { return value.is_number() ? value.template get<double>() : detail::unknown; };
+  const auto estimate = [&](const Json& e) {
     return Estimate{number(e.at("value")), number(e.at("low_95")), number(e.at("high_95"))};
   };
   try {
@@ -101,7 +100,7 @@ inline ComparedMethod compared_method(std::string name, const nlohmann::ordered_
                        .ended = number(report.at("aligned").at("ended"))};
     out.best_win_rate = estimate(report.at("best_of_n_win_rate"));
     out.worst_win_rate = estimate(report.at("worst_of_n_win_rate"));
-    out.win = report.at("win_rate_per_prompt").at("aligned").get<std::vector<double>>();
+    out.win = report.at("win_rate_per_prompt").at("aligned").template get<std::vector<double>>();
     return out;
   } catch (const nlohmann::json::exception& error) {
     throw FormatError(message("the report of ", name, " is none of an evaluation: ", error.what()));
@@ -206,37 +205,37 @@ inline std::string markdown_table(const std::vector<std::vector<std::string>>& t
   return out;
 }
 
-inline nlohmann::ordered_json comparison_json(const Comparison& c) {
-  using detail::finite, detail::to_json;
+template <class Json = nlohmann::ordered_json>
+Json comparison_json(const Comparison& c) {
   const auto row_json = [](const ComparedMethod& row) {
-    nlohmann::ordered_json out = {{"name", row.name}};
+    Json out = {{"name", row.name}};
     if (!row.error.empty()) {
       out["error"] = row.error;
       return out;
     }
-    out["mean_reward"] = to_json(row.mean_reward);
-    out["win_rate"] = to_json(row.win_rate);
-    out["kl"] = to_json(row.kl);
-    out["best_of_n_win_rate"] = to_json(row.best_win_rate);
-    out["worst_of_n_win_rate"] = to_json(row.worst_win_rate);
-    out["efficiency"] = finite(row.efficiency);
-    out["lead_over_first"] = to_json(row.lead);
-    out["length"] = finite(row.length);
-    out["ended"] = finite(row.ended);
-    out["sampled_tokens"] = finite(row.sampled_tokens);
-    out["reward_calls"] = finite(row.reward_calls);
+    out["mean_reward"] = detail::to_json<Json>(row.mean_reward);
+    out["win_rate"] = detail::to_json<Json>(row.win_rate);
+    out["kl"] = detail::to_json<Json>(row.kl);
+    out["best_of_n_win_rate"] = detail::to_json<Json>(row.best_win_rate);
+    out["worst_of_n_win_rate"] = detail::to_json<Json>(row.worst_win_rate);
+    out["efficiency"] = detail::finite<Json>(row.efficiency);
+    out["lead_over_first"] = detail::to_json<Json>(row.lead);
+    out["length"] = detail::finite<Json>(row.length);
+    out["ended"] = detail::finite<Json>(row.ended);
+    out["sampled_tokens"] = detail::finite<Json>(row.sampled_tokens);
+    out["reward_calls"] = detail::finite<Json>(row.reward_calls);
     if (!std::isnan(row.from_optimum)) out["from_optimum"] = row.from_optimum;
     out["win_rate_per_prompt"] = row.win;
     return out;
   };
-  nlohmann::ordered_json out = {{"n", c.n},
-                                {"prompts", c.prompts},
-                                {"samples", c.samples},
-                                {"reference_samples", c.reference_samples},
-                                {"theory", {{"win_rate", c.theory_win_rate}, {"kl", c.theory_kl}}},
-                                {"reference", row_json(c.reference)},
-                                {"best_of_n", row_json(c.best)}};
-  out["methods"] = nlohmann::ordered_json::array();
+  Json out = {{"n", c.n},
+              {"prompts", c.prompts},
+              {"samples", c.samples},
+              {"reference_samples", c.reference_samples},
+              {"theory", {{"win_rate", c.theory_win_rate}, {"kl", c.theory_kl}}},
+              {"reference", row_json(c.reference)},
+              {"best_of_n", row_json(c.best)}};
+  out["methods"] = Json::array();
   for (const auto& method : c.method) out["methods"].push_back(row_json(method));
   for (const auto& [name, value] : c.settings) out["settings"][name] = value;
   return out;

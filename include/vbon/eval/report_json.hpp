@@ -9,52 +9,56 @@
 
 namespace vbon::eval {
 namespace detail {
-inline nlohmann::ordered_json finite(double value) {
-  return std::isfinite(value) ? nlohmann::ordered_json(value) : nlohmann::ordered_json(nullptr);
+template <class Json>
+Json finite(double value) {
+  return std::isfinite(value) ? Json(value) : Json(nullptr);
 }
-inline nlohmann::ordered_json to_json(const Estimate& e) {
-  return {{"value", finite(e.value)}, {"low_95", finite(e.low)}, {"high_95", finite(e.high)}};
+template <class Json>
+Json to_json(const Estimate& e) {
+  return {{"value", finite<Json>(e.value)}, {"low_95", finite<Json>(e.low)}, {"high_95", finite<Json>(e.high)}};
 }
-inline nlohmann::ordered_json to_json(const MeanError& e) {
-  return {{"value", finite(e.value)}, {"standard_error", finite(e.error)}};
+template <class Json>
+Json to_json(const MeanError& e) {
+  return {{"value", finite<Json>(e.value)}, {"standard_error", finite<Json>(e.error)}};
 }
-inline nlohmann::ordered_json to_json(const Arm& arm) {
-  return {{"mean_reward", to_json(arm.mean_reward)},
-          {"win_rate", to_json(arm.win_rate)},
-          {"length", finite(arm.length)},
-          {"ended", finite(arm.ended)}};
+template <class Json>
+Json to_json(const Arm& arm) {
+  return {{"mean_reward", to_json<Json>(arm.mean_reward)},
+          {"win_rate", to_json<Json>(arm.win_rate)},
+          {"length", finite<Json>(arm.length)},
+          {"ended", finite<Json>(arm.ended)}};
 }
 }  // namespace detail
 
-inline nlohmann::ordered_json report_json(const Evaluation& e) {
-  using detail::finite, detail::to_json;
-  nlohmann::ordered_json out = {{"n", e.n},
-                                {"prompts", e.prompts},
-                                {"samples", e.samples},
-                                {"reference_samples", e.reference_samples},
-                                {"win_rate", to_json(e.aligned.win_rate)},
-                                {"best_of_n_win_rate", to_json(e.best_win_rate)},
-                                {"worst_of_n_win_rate", to_json(e.worst_win_rate)},
-                                {"kl", to_json(e.kl)},
-                                {"kl_k1", to_json(e.kl_k1)},
-                                {"kl_k3", to_json(e.kl_k3)},
-                                {"efficiency", finite(e.efficiency)},
-                                {"ideal_win_rate_at_kl", finite(e.ideal_win_rate)},
-                                {"theory", {{"win_rate", e.theory_win_rate}, {"kl", e.theory_kl}}},
-                                {"reference", to_json(e.reference)},
-                                {"aligned", to_json(e.aligned)},
-                                {"best_of_n", to_json(e.best)}};
-  auto& text = out["texts"] = nlohmann::ordered_json::array();
+template <class Json = nlohmann::ordered_json>
+Json report_json(const Evaluation& e) {
+  Json out = {{"n", e.n},
+              {"prompts", e.prompts},
+              {"samples", e.samples},
+              {"reference_samples", e.reference_samples},
+              {"win_rate", detail::to_json<Json>(e.aligned.win_rate)},
+              {"best_of_n_win_rate", detail::to_json<Json>(e.best_win_rate)},
+              {"worst_of_n_win_rate", detail::to_json<Json>(e.worst_win_rate)},
+              {"kl", detail::to_json<Json>(e.kl)},
+              {"kl_k1", detail::to_json<Json>(e.kl_k1)},
+              {"kl_k3", detail::to_json<Json>(e.kl_k3)},
+              {"efficiency", detail::finite<Json>(e.efficiency)},
+              {"ideal_win_rate_at_kl", detail::finite<Json>(e.ideal_win_rate)},
+              {"theory", {{"win_rate", e.theory_win_rate}, {"kl", e.theory_kl}}},
+              {"reference", detail::to_json<Json>(e.reference)},
+              {"aligned", detail::to_json<Json>(e.aligned)},
+              {"best_of_n", detail::to_json<Json>(e.best)}};
+  auto& text = out["texts"] = Json::array();
   for (const auto& t : e.text)
     text.push_back({{"prompt", t.prompt},
-                    {"reference", {{"text", t.reference}, {"reward", finite(t.reference_reward)}}},
-                    {"aligned", {{"text", t.aligned}, {"reward", finite(t.aligned_reward)}}},
-                    {"best_of_n", {{"text", t.best}, {"reward", finite(t.best_reward)}}}});
+                    {"reference", {{"text", t.reference}, {"reward", detail::finite<Json>(t.reference_reward)}}},
+                    {"aligned", {{"text", t.aligned}, {"reward", detail::finite<Json>(t.aligned_reward)}}},
+                    {"best_of_n", {{"text", t.best}, {"reward", detail::finite<Json>(t.best_reward)}}}});
   const auto rewards = [](const std::vector<std::vector<double>>& groups) {
-    auto all = nlohmann::ordered_json::array();
+    auto all = Json::array();
     for (const auto& group : groups) {
-      auto& row = all.emplace_back(nlohmann::ordered_json::array());
-      for (const double reward : group) row.push_back(nlohmann::ordered_json(io::json_of(reward)));
+      auto& row = all.emplace_back(Json::array());
+      for (const double reward : group) row.push_back(Json(io::json_of(reward)));
     }
     return all;
   };

@@ -84,20 +84,21 @@ inline void write_safetensors(const std::filesystem::path& path, std::span<const
     const auto a_bytes = dtype_format(a->dtype).bytes, b_bytes = dtype_format(b->dtype).bytes;
     return a_bytes != b_bytes ? a_bytes > b_bytes : a->name < b->name;
   });
-  nlohmann::ordered_json::object_t entries;
-  if (!metadata.empty()) entries["__metadata__"] = metadata;
+  // In the order of the tensors, which Json would sort.
+  std::string header = "{";
+  if (!metadata.empty()) header += message("\"__metadata__\":", Json(metadata).dump());
   std::uint64_t offset = 0;
   Json names = Json::object();
   for (const auto* tensor : order) {
     require<ConfigError>(!names.contains(tensor->name), "write_safetensors: two tensors are named \"", tensor->name, "\"");
     names[tensor->name] = true;
     const std::uint64_t end = offset + detail::stored_bytes(*tensor);
-    nlohmann::ordered_json entry = {
-        {"dtype", dtype_format(tensor->dtype).name}, {"shape", tensor->shape}, {"data_offsets", {offset, end}}};
-    entries.push_back({tensor->name, std::move(entry)});
+    header +=
+        message(header.size() > 1 ? "," : "", Json(tensor->name).dump(), ":{\"dtype\":\"", dtype_format(tensor->dtype).name,
+                "\",\"shape\":", Json(tensor->shape).dump(), ",\"data_offsets\":[", offset, ",", end, "]}");
     offset = end;
   }
-  std::string header = nlohmann::ordered_json(std::move(entries)).dump();
+  header += "}";
   header.resize((header.size() + 7) / 8 * 8, ' ');
   const std::uint64_t length = header.size();
 

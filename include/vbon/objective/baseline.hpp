@@ -47,6 +47,7 @@ struct BatchMean {
 /// Mean over the prompt's responses; biased by the factor 1 - 1/M.
 struct GroupMean {
   static constexpr Index min_group = 1;
+  template <class = void>
   Array operator()(const RolloutBatch& batch, const Array& score) const {
     Array baseline(score.size());
     for (const Group& g : groups(batch))
@@ -68,6 +69,7 @@ Array mean_of_others(const Values& values) {
 /// @throws DomainError `group_too_small` for a group of one; `not_sampled` for an enumerated batch
 struct LeaveOneOut {
   static constexpr Index min_group = 2;
+  template <class = void>
   Array operator()(const RolloutBatch& batch, const Array& score) const {
     require_groups("leave_one_out", batch, min_group);
     Array baseline(score.size());
@@ -86,6 +88,7 @@ struct LeaveOneOut {
 /// @throws DomainError `group_too_small` for a batch of one response
 struct BatchLeaveOneOut {
   static constexpr Index min_group = 1;
+  template <class = void>
   Array operator()(const RolloutBatch&, const Array& score) const {
     require<DomainError>(score.size() >= 2, ErrorCode{"group_too_small"},
                          "batch_leave_one_out: 2 responses or more expected, got ", score.size());

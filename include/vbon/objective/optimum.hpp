@@ -124,14 +124,17 @@ inline bon::Law best_of_k_optimum(const FiniteProblem& problem, Index k, double 
 /// The law that minimises the population loss of BoNBoN, alpha E[-log pi(best)] + (1 - alpha) E[(D - t)^2] over the best
 /// and the worst of n reference samples that are not all equal in reward; convex in the log-probs, by Newton steps.
 /// @param margin  t
-inline bon::Law best_worst_optimum(const FiniteProblem& problem, Index n, double alpha, double margin) {
+template <class Scalar = double>
+bon::Law best_worst_optimum(const FiniteProblem& problem, Index n, double alpha, double margin) {
   require_at_least("optimum", "n", static_cast<double>(n), 2);
   require_within("optimum", "alpha", alpha, 0, 1);
+  using Vector = Eigen::VectorX<Scalar>;
+  using Matrix = Eigen::MatrixX<Scalar>;
   const auto size = static_cast<Index>(problem.reward.size());
   const auto at = [](Index i) { return static_cast<std::size_t>(i); };
   const bon::Levels level = bon::levels(problem.reference, problem.reward);
   // P(best = i, worst = j): all n in [r_j, r_i], some at both ends; an end's level is shared by pi_ref.
-  Eigen::MatrixXd both = Eigen::MatrixXd::Zero(size, size);
+  Matrix both = Matrix::Zero(size, size);
   for (Index i = 0; i < size; ++i)
     for (Index j = 0; j < size; ++j) {
       if (!(problem.reward[at(i)] > problem.reward[at(j)])) continue;
@@ -142,17 +145,17 @@ inline bon::Law best_worst_optimum(const FiniteProblem& problem, Index n, double
       both(i, j) = ends * problem.reference[at(i)] / top * problem.reference[at(j)] / bottom;
     }
   both /= both.sum();
-  Eigen::VectorXd log_ref(size), best = both.rowwise().sum();
+  Vector log_ref(size), best = both.rowwise().sum();
   for (Index i = 0; i < size; ++i) log_ref[i] = std::log(problem.reference[at(i)]);
-  Eigen::VectorXd logits = log_ref;
+  Vector logits = log_ref;
   const auto policy = [&] {
-    Eigen::VectorXd p = (logits.array() - logits.maxCoeff()).exp();
-    return Eigen::VectorXd(p / p.sum());
+    Vector p = (logits.array() - logits.maxCoeff()).exp();
+    return Vector(p / p.sum());
   };
   for (int iteration = 0; iteration < 500; ++iteration) {
-    const Eigen::VectorXd pi = policy();
-    Eigen::VectorXd slope = alpha * (pi - best);
-    Eigen::MatrixXd curvature = alpha * (Eigen::MatrixXd(pi.asDiagonal()) - pi * pi.transpose());
+    const Vector pi = policy();
+    Vector slope = alpha * (pi - best);
+    Matrix curvature = alpha * (Matrix(pi.asDiagonal()) - pi * pi.transpose());
     for (Index i = 0; i < size; ++i)
       for (Index j = 0; j < size; ++j) {
         const double weight = 2 * (1 - alpha) * both(i, j);
@@ -161,14 +164,13 @@ inline bon::Law best_worst_optimum(const FiniteProblem& problem, Index n, double
         curvature(i, i) += weight, curvature(j, j) += weight;
         curvature(i, j) -= weight, curvature(j, i) -= weight;
       }
-    curvature +=
-        Eigen::MatrixXd::Constant(size, size, curvature.trace() / static_cast<double>(size * size));  // the free shift
-    Eigen::VectorXd step = curvature.ldlt().solve(slope);
+    curvature += Matrix::Constant(size, size, curvature.trace() / static_cast<double>(size * size));  // the free shift
+    Vector step = curvature.ldlt().solve(slope);
     const double longest = step.cwiseAbs().maxCoeff();
     logits -= step * std::min(1.0, 1 / longest);  // far away the likelihood is not quadratic
     if (longest < 1e-13) break;
   }
-  const Eigen::VectorXd pi = policy();
+  const Vector pi = policy();
   return {pi.begin(), pi.end()};
 }
 
@@ -287,7 +289,8 @@ bon::Law optimum(const Jbond<B>& rule, const FiniteProblem& problem) {
     }
   return mixed_divergence_optimum(1 - rule.beta, detail::best_of_n(problem, 2), pull, target);
 }
-inline bon::Law optimum(const BonBon& rule, const FiniteProblem& problem) {
+template <class = void>
+bon::Law optimum(const BonBon& rule, const FiniteProblem& problem) {
   return best_worst_optimum(problem, problem.group, rule.alpha,
                             bonbon_margin(static_cast<double>(rule.n > 0 ? rule.n : problem.group)));
 }

@@ -38,8 +38,9 @@ struct Step {
 
 /// One PPO step over padded rows. `mask` is 1 on response tokens; rewards and values are 0 on pads.
 /// @throws ShapeError when shapes differ; DomainError `empty_mask`, settings
-inline Step step(const Rows& reward, const Rows& old_value, const Rows& value, const Rows& old_log_prob,
-                 const Rows& log_prob, const Rows& mask, const GaeSettings& gae, const PpoClip& clip) {
+template <class Rows>
+Step step(const Rows& reward, const Rows& old_value, const Rows& value, const Rows& old_log_prob, const Rows& log_prob,
+          const Rows& mask, const GaeSettings& gae, const PpoClip& clip) {
   for (const Rows* rows : {&old_value, &value, &old_log_prob, &log_prob, &mask})
     require<ShapeError>(rows->rows() == reward.rows() && rows->cols() == reward.cols(), "published::step: [", reward.rows(),
                         ", ", reward.cols(), "] expected, got [", rows->rows(), ", ", rows->cols(), "]");
@@ -76,7 +77,7 @@ inline Step step(const Rows& reward, const Rows& old_value, const Rows& value, c
   out.approx_kl = (log_rho.exp() - 1 - log_rho).mean();
   const Rows near = value.max(old_value - clip.clip_value).min(old_value + clip.clip_value);
   out.value_clip_fraction =
-      (((near - out.returns).square() > (value - out.returns).square()).cast<double>() * mask).sum() / valid;
+      (((near - out.returns).square() > (value - out.returns).square()).template cast<double>() * mask).sum() / valid;
   return out;
 }
 }  // namespace vbon::objective::published
@@ -112,6 +113,7 @@ struct PublishedPpo {
     return now;
   }
 
+  template <class Rows = published::Rows>
   ObjectiveResult operator()(const RolloutBatch& batch) const {
     require_at_least(name, "beta", beta, 0);
     require_positive(name, "score_clip", score_clip);
@@ -128,13 +130,13 @@ struct PublishedPpo {
 
     Index longest = 0;
     for (Index i = 0; i < batch.responses(); ++i) longest = std::max(longest, batch.length(i));
-    const auto padded = [&](const Array& values) -> published::Rows {
-      published::Rows rows = published::Rows::Zero(batch.responses(), longest);
+    const auto padded = [&](const Array& values) -> Rows {
+      Rows rows = Rows::Zero(batch.responses(), longest);
       for (Index i = 0; values.size() > 0 && i < batch.responses(); ++i)
         rows.row(i).head(batch.length(i)) = values.segment(begin_of(batch, i), batch.length(i)).transpose();
       return rows;
     };
-    published::Rows reward = published::Rows::Zero(batch.responses(), longest);
+    Rows reward = Rows::Zero(batch.responses(), longest);
     for (Index i = 0; i < batch.responses(); ++i) {
       const Array ratio = (batch.old_log_prob - batch.ref_log_prob).segment(begin_of(batch, i), batch.length(i));
       const Array row = published::token_rewards(ratio, batch.length(i), longest, score[i], beta, score_clip);
@@ -143,7 +145,7 @@ struct PublishedPpo {
     const published::Step step =
         published::step(reward, padded(critic ? batch.old_value : Array()), padded(critic ? batch.value : Array()),
                         padded(batch.old_log_prob), padded(batch.log_prob), padded(Array::Ones(batch.tokens())), gae, clip);
-    const auto flat = [&](const published::Rows& rows) {
+    const auto flat = [&](const Rows& rows) {
       Array values(batch.tokens());
       for (Index i = 0; i < batch.responses(); ++i)
         values.segment(begin_of(batch, i), batch.length(i)) = rows.row(i).head(batch.length(i)).transpose();

@@ -195,8 +195,8 @@ inline void load_adapter(model::CausalLm& model, const std::filesystem::path& fo
 /// Writes the adapter of a model as a folder that peft loads, F32.
 /// @param base_name  where peft finds the base, for base_model_name_or_path; may be empty
 /// @throws ConfigError when the model has no adapter, RunError when the disk is full
-inline void save_adapter(const model::CausalLm& model, const std::filesystem::path& folder,
-                         const std::string& base_name = {}) {
+template <class Json = io::Json>
+void save_adapter(const model::CausalLm& model, const std::filesystem::path& folder, const std::string& base_name = {}) {
   require<ConfigError>(model.adapter() != nullptr, "save_adapter: this model has no adapter");
   const model::LoraAdapter& adapter = *model.adapter();
   const Index rank = adapter.options().rank;
@@ -220,20 +220,20 @@ inline void save_adapter(const model::CausalLm& model, const std::filesystem::pa
 
   const double alpha = adapter.options().alpha;
   const bool whole = alpha == std::floor(alpha) && alpha < 1e15;
-  const io::Json nothing = nullptr;
-  const io::Json config = {{"peft_type", "LORA"},
-                           {"task_type", model.shape().labels > 0 ? nothing : io::Json("CAUSAL_LM")},
-                           {"base_model_name_or_path", base_name.empty() ? nothing : io::Json(base_name)},
-                           {"r", rank},
-                           {"lora_alpha", whole ? io::Json(static_cast<std::int64_t>(alpha)) : io::Json(alpha)},
-                           {"lora_dropout", 0.0},
-                           {"use_rslora", adapter.options().rank_stabilized},
-                           {"target_modules", all_layers ? short_names : whole_names},
-                           {"fan_in_fan_out", model.family().conv1d},
-                           {"bias", "none"},
-                           {"init_lora_weights", true},
-                           {"modules_to_save", nothing},
-                           {"inference_mode", true}};
+  const Json nothing = nullptr;
+  const Json config = {{"peft_type", "LORA"},
+                       {"task_type", model.shape().labels > 0 ? nothing : Json("CAUSAL_LM")},
+                       {"base_model_name_or_path", base_name.empty() ? nothing : Json(base_name)},
+                       {"r", rank},
+                       {"lora_alpha", whole ? Json(static_cast<std::int64_t>(alpha)) : Json(alpha)},
+                       {"lora_dropout", 0.0},
+                       {"use_rslora", adapter.options().rank_stabilized},
+                       {"target_modules", all_layers ? short_names : whole_names},
+                       {"fan_in_fan_out", model.family().conv1d},
+                       {"bias", "none"},
+                       {"init_lora_weights", true},
+                       {"modules_to_save", nothing},
+                       {"inference_mode", true}};
   io::make_folder(folder);
   io::write_safetensors(folder / peft_tensor_file, tensors);
   io::write_file_atomically(folder / peft_config_file, config.dump(2) + "\n");

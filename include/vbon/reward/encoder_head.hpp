@@ -110,6 +110,7 @@ class EncoderHead {
   /// Writes FOLDER/head.safetensors and, last, FOLDER/reward.json.
   /// @param with_encoder  copy the encoder into FOLDER/encoder; otherwise reward.json names where it is
   /// @throws ConfigError before training, RunError naming the path
+  template <class Json = nlohmann::ordered_json>
   void save(const std::filesystem::path& folder, bool with_encoder = false) const {
     require_encoder();
     require<ConfigError>(!head_.weight.empty(), "EncoderHead: the head is not trained yet");
@@ -120,13 +121,12 @@ class EncoderHead {
     const io::TensorToWrite tensors[] = {{"weight", {static_cast<Index>(head_.weight.size())}, {}, io::Dtype::f64, bytes},
                                          {"bias", {1}, {}, io::Dtype::f64, std::as_bytes(std::span(bias))}};
     io::write_safetensors(folder / "head.safetensors", tensors);
-    const nlohmann::ordered_json about = {
-        {"reward", name},
-        {"encoder", with_encoder ? "encoder" : std::filesystem::absolute(encoder_->folder()).string()},
-        {"encoder_fingerprint", encoder_->fingerprint()},
-        {"layers", layers_},
-        {"input", name_of(input_)},
-        {"training", about_}};
+    const Json about = {{"reward", name},
+                        {"encoder", with_encoder ? "encoder" : std::filesystem::absolute(encoder_->folder()).string()},
+                        {"encoder_fingerprint", encoder_->fingerprint()},
+                        {"layers", layers_},
+                        {"input", name_of(input_)},
+                        {"training", about_}};
     io::write_file_atomically(folder / "reward.json", about.dump(2) + '\n');
   }
 

@@ -27,6 +27,7 @@ struct Ensemble {
   double caution = 1;  // for cautious_mean: standard deviations to subtract
 
   /// @throws ConfigError without members, DomainError (nan_reward), and what the members throw
+  template <class Array = vbon::Array>
   Array operator()(const RolloutBatch& batch) const {
     require<ConfigError>(!members.empty(), "reward ensemble: at least one member expected");
     std::vector<Array> value;

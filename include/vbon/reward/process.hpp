@@ -179,10 +179,9 @@ class Process {
         waiting_.pop_front();
         const auto u = static_cast<std::size_t>(i);
         const std::uint64_t id = state_.next_id++;
-        output_ +=
-            io::to_json_line(nlohmann::ordered_json{{"id", id},
-                                                    {"prompt", batch_.prompt[static_cast<std::size_t>(prompt_of_[u])].text},
-                                                    {"response", batch_.text[u]}});
+        output_ += io::to_json_line(io::Json{{"id", id},
+                                             {"prompt", batch_.prompt[static_cast<std::size_t>(prompt_of_[u])].text},
+                                             {"response", batch_.text[u]}});
         output_ += '\n';
         asked_.emplace(id, i);
       }

@@ -24,7 +24,8 @@ using Rewards = std::tuple<Length, Lexicon, Table, EncoderHead, Classifier, Proc
 /// open("lexicon", "words.tsv"), open("length", "24"), open("process", "python3 score.py").
 /// @param process  for the reward of that name
 /// @throws ConfigError listing the known names or naming the argument that is missing, and what opening the reward throws
-inline Any open(std::string_view name, const std::string& argument, const ProcessOptions& process = {}) {
+template <class = void>
+Any open(std::string_view name, const std::string& argument, const ProcessOptions& process = {}) {
   Any reward;
   with_name<Rewards>("reward", name, [&]<class R>(const R&) {
     if constexpr (requires { R::argument; })

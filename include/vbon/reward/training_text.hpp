@@ -28,6 +28,7 @@ class TrainingText {
 
   /// A conversation as text: up to the answer by the template, then what the assistant says.
   /// @throws ConfigError for a model without a chat template
+  template <class = void>
   std::string turns(std::span<const text::ChatMessage> turns) {
     std::size_t asked = turns.size();
     while (asked > 0 && turns[asked - 1].role == "assistant") --asked;
@@ -55,6 +56,7 @@ class TrainingText {
 
  private:
   /// What the template writes behind an answer.
+  template <class = void>
   const std::string& answer_end() {
     if (!answer_end_) {
       const text::ChatMessage messages[] = {{"user", "a"}, {"assistant", "b"}};

@@ -63,7 +63,8 @@ inline CachedPrompt cached_prompt(const RolloutBatch& batch, Index p) {
 }
 
 namespace detail {
-inline double reward_of(const io::Json& value, const std::string& prompt, std::size_t sample, const std::string& where) {
+template <class Json>
+double reward_of(const Json& value, const std::string& prompt, std::size_t sample, const std::string& where) {
   const auto number = io::number_of(value);
   require<FormatError>(number || value == "nan" || value == "NaN", where, ": the reward of sample ", sample,
                        " must be a number");
@@ -74,18 +75,18 @@ inline double reward_of(const io::Json& value, const std::string& prompt, std::s
 }
 
 /// The entries of a list, each through io::json_as, which narrows nothing.
-template <class T>
-std::vector<T> entries_of(const io::Json& value, const std::string& where) {
+template <class T, class Json>
+std::vector<T> entries_of(const Json& value, const std::string& where) {
   require<FormatError>(value.is_array(), where, " must be a list");
   std::vector<T> entries;
   entries.reserve(value.size());
-  for (const io::Json& entry : value) entries.push_back(io::json_as<T>(entry, where));
+  for (const Json& entry : value) entries.push_back(io::json_as<T>(entry, where));
   return entries;
 }
 /// The list under a key of the row, one entry for each sample.
-template <class T>
-std::vector<T> list_of(const io::Json& row, const char* key, std::size_t count, const std::string& where) {
-  const io::Json& value = row.at(key);
+template <class T, class Json>
+std::vector<T> list_of(const Json& row, const char* key, std::size_t count, const std::string& where) {
+  const Json& value = row.at(key);
   require<FormatError>(value.is_array() && value.size() == count, where, ": \"", key, "\" must be a list of ", count,
                        " entries");
   const std::string place = message(where, ": \"", key, "\"");
@@ -99,11 +100,12 @@ std::vector<T> list_of(const io::Json& row, const char* key, std::size_t count, 
   }
 }
 /// 0 and 1, or false and true, for each sample.
-inline std::vector<std::uint8_t> flags_of(const io::Json& value, std::size_t count, const std::string& where) {
+template <class Json>
+std::vector<std::uint8_t> flags_of(const Json& value, std::size_t count, const std::string& where) {
   require<FormatError>(value.is_array() && value.size() == count, where, ": \"finished\" must be a list of ", count,
                        " entries");
   std::vector<std::uint8_t> flags;
-  for (const io::Json& flag : value) {
+  for (const Json& flag : value) {
     require<FormatError>(flag.is_boolean() || flag == 0 || flag == 1, where, ": \"finished\": 0 or 1 expected, got ",
                          flag.dump(-1, ' ', true));
     flags.push_back(flag == true || flag == 1 ? 1 : 0);
@@ -113,12 +115,13 @@ inline std::vector<std::uint8_t> flags_of(const io::Json& value, std::size_t cou
 }  // namespace detail
 
 /// One line of the grouped layout.
-inline CachedPrompt parse_cached_prompt(const io::Json& row, const std::string& where) {
+template <class Json>
+CachedPrompt parse_cached_prompt(const Json& row, const std::string& where) {
   CachedPrompt entry;
   require<FormatError>(row.contains("rewards") && row["rewards"].is_array(), where, ": a list under \"rewards\" expected");
   require<FormatError>(!row["rewards"].empty(), ErrorCode{"empty_cache"}, where,
                        ": at least one reward expected, the list is empty");
-  entry.prompt = row["prompt"].get<std::string>();
+  entry.prompt = row["prompt"].template get<std::string>();
   // Rewards alone are enough for an empirical CDF.
   const bool texts = row.contains("responses");
   require<FormatError>(!texts || row["responses"].is_array(), where, ": a list under \"responses\" expected");
@@ -142,7 +145,7 @@ inline CachedPrompt parse_cached_prompt(const io::Json& row, const std::string& 
                              entry.token[m].size(), " tokens but ", entry.log_prob[m].size(), " log-probs");
     }
   }
-  if (const io::Json* sampler = io::json_find(row, "sampler")) {
+  if (const Json* sampler = io::json_find(row, "sampler")) {
     require<FormatError>(sampler->is_object(), where, ": an object of settings under \"sampler\" expected, got ",
                          sampler->is_primitive() ? sampler->dump(-1, ' ', true) : sampler->type_name());
     entry.sampler = *sampler;
@@ -154,10 +157,11 @@ inline CachedPrompt parse_cached_prompt(const io::Json& row, const std::string& 
 /// Reads a cache file of any layout. With `allow_cut_last_line` a last line that a killed run left unfinished is
 /// passed over; without, it is an error like any other broken line.
 /// @throws FormatError naming line and key, DomainError nan_reward, RunError
-inline std::vector<CachedPrompt> read_cache_file(const std::filesystem::path& path, bool allow_cut_last_line) {
+template <class Json = io::Json>
+std::vector<CachedPrompt> read_cache_file(const std::filesystem::path& path, bool allow_cut_last_line) {
   std::vector<CachedPrompt> entries;
   std::unordered_map<std::string, std::size_t> by_prompt;  // for the layout of one response per line
-  const auto visit = [&](const io::Json& row, std::size_t line) {
+  const auto visit = [&](const Json& row, std::size_t line) {
     const std::string where = message(path.string(), " line ", line);
     require<FormatError>(row.is_object() && row.contains("prompt") && row["prompt"].is_string(), where,
                          ": a text under \"prompt\" expected");
@@ -168,12 +172,12 @@ inline std::vector<CachedPrompt> read_cache_file(const std::filesystem::path& pa
     require<FormatError>(row.contains("text") && row["text"].is_string(), where,
                          ": a text under \"text\", or lists under \"responses\" and \"rewards\" expected");
     require<FormatError>(row.contains("reward"), where, ": \"reward\" is missing");
-    const auto prompt = row["prompt"].get<std::string>();
+    const auto prompt = row["prompt"].template get<std::string>();
     const auto [place, fresh] = by_prompt.try_emplace(prompt, entries.size());
     if (fresh) entries.emplace_back().prompt = prompt;
     CachedPrompt& entry = entries[place->second];
     entry.reward.push_back(detail::reward_of(row["reward"], prompt, entry.reward.size(), where));
-    entry.text.push_back(row["text"].get<std::string>());
+    entry.text.push_back(row["text"].template get<std::string>());
   };
   const io::MappedFile file(path);
   const bool python =
@@ -186,20 +190,21 @@ inline std::vector<CachedPrompt> read_cache_file(const std::filesystem::path& pa
 }
 
 /// @throws DomainError sampler_mismatch, naming the setting that differs
-inline void require_same_sampler(const CachedPrompt& entry, const io::Json& sampler, const std::filesystem::path& path) {
+template <class Json>
+void require_same_sampler(const CachedPrompt& entry, const Json& sampler, const std::filesystem::path& path) {
   if (sampler.is_null() || entry.sampler.is_null()) return;
   for (const auto& [key, value] : sampler.items()) {
-    const io::Json held = entry.sampler.value(key, io::Json());
+    const Json held = entry.sampler.value(key, Json());
     require<DomainError>(held == value, ErrorCode{"sampler_mismatch"}, path.string(), ": drawn with ", key, " = ",
                          held.dump(), ", now ", key, " = ", value.dump(), "; use the same setting or another file");
   }
 }
 
 /// The line of a prompt.
-inline io::Json cache_row(const CachedPrompt& entry) {
-  io::Json row = {
-      {"prompt", entry.prompt}, {"responses", entry.text}, {"tokens", entry.token}, {"finished", entry.finished}};
-  row["rewards"] = io::Json::array();
+template <class Json = io::Json>
+Json cache_row(const CachedPrompt& entry) {
+  Json row = {{"prompt", entry.prompt}, {"responses", entry.text}, {"tokens", entry.token}, {"finished", entry.finished}};
+  row["rewards"] = Json::array();
   for (const double r : entry.reward) row["rewards"].push_back(io::json_of(r));
   if (!entry.log_prob.empty()) row["log_probs"] = entry.log_prob;
   if (!entry.sampler.is_null()) row["sampler"] = entry.sampler;

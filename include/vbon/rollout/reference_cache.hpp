@@ -53,6 +53,7 @@ class ReferenceCache {
 
   /// Reads a file in any of the layouts.
   /// @throws FormatError (line and key), DomainError nan_reward, empty_cache, RunError
+  template <class = void>
   static ReferenceCache load(const std::filesystem::path& path) {
     ReferenceCache cache(read_cache_file(path, false));
     require<DomainError>(!cache.entries_.empty(), ErrorCode{"empty_cache"}, path.string(),

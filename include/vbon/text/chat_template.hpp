@@ -22,42 +22,46 @@
 
 namespace vbon::text {
 namespace detail {
+template <class Value>
 struct TemplateNode {
   enum class Kind { text, output, condition, loop, assign, assign_block, leave, next };
   Kind kind = Kind::text;
   std::string text;                // of Kind::text
   std::vector<std::string> names;  // assigned or loop variables; two for an attribute of a namespace
-  ExpressionPtr value;             // output, loop list, assigned value
-  ExpressionPtr only;              // the condition of a loop
-  std::vector<std::pair<ExpressionPtr, std::vector<TemplateNode>>> branches;  // a null condition is "else"
+  ExpressionPtr<Value> value;      // output, loop list, assigned value
+  ExpressionPtr<Value> only;       // the condition of a loop
+  std::vector<std::pair<ExpressionPtr<Value>, std::vector<TemplateNode>>> branches;  // a null condition is "else"
 };
 
 /// Builds the tree of a template from its parts.
+template <class Value>
 class TemplateParser {
  public:
+  using Node = TemplateNode<Value>;
+
   explicit TemplateParser(std::string_view source) : parts_(template_parts(source)) {}
-  std::vector<TemplateNode> parse() {
+  std::vector<Node> parse() {
     auto nodes = block({});
     if (at_ < parts_.size()) fail_template(parts_[at_].line, "\"", parts_[at_].tokens[0].text, "\" without its beginning");
     return nodes;
   }
 
  private:
-  using Kind = TemplateNode::Kind;
+  using Kind = typename Node::Kind;
 
   /// Nodes up to a statement that begins with one of `ends`, which is left to be read.
-  std::vector<TemplateNode> block(std::initializer_list<std::string_view> ends) {
+  std::vector<Node> block(std::initializer_list<std::string_view> ends) {
     if (++depth_ > 100) fail_template(parts_[at_ - 1].line, "statements nested deeper than 100 levels");
-    std::vector<TemplateNode> nodes;
+    std::vector<Node> nodes;
     for (; at_ < parts_.size(); ++at_) {
       const TemplatePart& part = parts_[at_];
       if (part.kind == TemplatePart::Kind::text) {
         nodes.emplace_back().text = part.text;
         continue;
       }
-      ExpressionParser parser(part.tokens, part.line);
+      ExpressionParser<Value> parser(part.tokens, part.line);
       if (part.kind == TemplatePart::Kind::output) {
-        TemplateNode& node = nodes.emplace_back();
+        Node& node = nodes.emplace_back();
         node.kind = Kind::output;
         node.value = parser.expression();
         parser.expect_end();
@@ -67,7 +71,7 @@ class TemplateParser {
       if (std::find(ends.begin(), ends.end(), word) != ends.end()) break;
       if (word == "generation") {  // marks what the assistant said, for training masks; the text is unchanged
         ++at_;
-        for (TemplateNode& inner : block({"endgeneration"})) nodes.push_back(std::move(inner));
+        for (Node& inner : block({"endgeneration"})) nodes.push_back(std::move(inner));
         require_end("endgeneration", part.line);
         continue;
       }
@@ -82,8 +86,8 @@ class TemplateParser {
       fail_template(line, "a block without its {% ", end, " %}");
   }
 
-  TemplateNode statement(const TemplatePart& part, ExpressionParser& parser) {
-    TemplateNode node;
+  Node statement(const TemplatePart& part, ExpressionParser<Value>& parser) {
+    Node node;
     const std::string word = parser.name();
     if (word == "if") {
       node.kind = Kind::condition;
@@ -120,13 +124,13 @@ class TemplateParser {
     return node;
   }
   /// The bodies of an if or a for up to its end.
-  void read_branches(TemplateNode& node, ExpressionPtr condition, std::string_view end, std::size_t line) {
+  void read_branches(Node& node, ExpressionPtr<Value> condition, std::string_view end, std::size_t line) {
     for (;;) {
       ++at_;
       const bool last = !condition && !node.branches.empty();
       node.branches.emplace_back(std::move(condition), block({"elif", "else", end}));
       if (at_ >= parts_.size() || last || parts_[at_].tokens[0].text == end) return require_end(end, line);
-      ExpressionParser parser(parts_[at_].tokens, parts_[at_].line);
+      ExpressionParser<Value> parser(parts_[at_].tokens, parts_[at_].line);
       if (parser.take_name("elif") && end == "endif")
         condition = parser.expression();
       else if (!parser.take_name("else"))
@@ -141,13 +145,17 @@ class TemplateParser {
 };
 
 /// Writes the text of a tree.
+template <class Value>
 class TemplateRenderer {
  public:
-  explicit TemplateRenderer(TemplateScopes& scopes) : scopes_(scopes), evaluate_(scopes) {}
+  using Node = TemplateNode<Value>;
+  using Scopes = TemplateScopes<Value>;
+
+  explicit TemplateRenderer(Scopes& scopes) : scopes_(scopes), evaluate_(scopes) {}
 
   enum class Flow { on, leave, next };
-  Flow render(const std::vector<TemplateNode>& nodes, std::string& out) {
-    for (const TemplateNode& node : nodes) {
+  Flow render(const std::vector<Node>& nodes, std::string& out) {
+    for (const Node& node : nodes) {
       const Flow flow = render(node, out);
       if (flow != Flow::on) return flow;
     }
@@ -155,9 +163,9 @@ class TemplateRenderer {
   }
 
  private:
-  using Kind = TemplateNode::Kind;
+  using Kind = typename Node::Kind;
 
-  Flow render(const TemplateNode& node, std::string& out) {
+  Flow render(const Node& node, std::string& out) {
     switch (node.kind) {
       case Kind::text:
         out += node.text;
@@ -188,46 +196,46 @@ class TemplateRenderer {
     }
     return Flow::on;
   }
-  void assign(const std::vector<std::string>& names, TemplateValue value) {
+  void assign(const std::vector<std::string>& names, Value value) {
     if (names.size() == 1) return scopes_.set(names[0], std::move(value));
-    TemplateValue* space = scopes_.find(names[0]);
+    Value* space = scopes_.find(names[0]);
     require<DomainError>(space != nullptr && space->is_object(), ErrorCode{"chat_template"}, "chat template: \"", names[0],
                          "\" is no namespace");
     (*space)[names[1]] = std::move(value);
   }
-  void bind(const TemplateNode& node, const TemplateValue& item) {
+  void bind(const Node& node, const Value& item) {
     if (node.names.size() == 1) return scopes_.set(node.names[0], item);
     require<DomainError>(item.is_array() && item.size() == node.names.size(), ErrorCode{"chat_template"},
                          "chat template: a loop over ", node.names.size(), " names met a value of another size");
     for (std::size_t i = 0; i < node.names.size(); ++i) scopes_.set(node.names[i], item[i]);
   }
-  void loop(const TemplateNode& node, std::string& out) {
-    const TemplateValue all = evaluate_(*node.value);
-    std::vector<TemplateValue> items;
+  void loop(const Node& node, std::string& out) {
+    const Value all = evaluate_(*node.value);
+    std::vector<Value> items;
     if (all.is_array())
       items.assign(all.begin(), all.end());
     else if (all.is_object())
       for (auto entry = all.begin(); entry != all.end(); ++entry) items.emplace_back(entry.key());
     else if (all.is_string())
-      for_each_character(all.get_ref<const std::string&>(),
+      for_each_character(all.template get_ref<const std::string&>(),
                          [&](char32_t, std::string_view c) { items.emplace_back(std::string(c)); });
     else
       require<DomainError>(all.is_discarded(), ErrorCode{"chat_template"}, "chat template: a loop needs a list, got ",
                            all.type_name());
     scopes_.push();
     if (node.only)
-      std::erase_if(items, [&](const TemplateValue& item) {
+      std::erase_if(items, [&](const Value& item) {
         bind(node, item);
         return !is_true(evaluate_(*node.only));
       });
     for (std::size_t i = 0; i < items.size(); ++i) {
-      TemplateValue state = {{"index", i + 1},
-                             {"index0", i},
-                             {"revindex", items.size() - i},
-                             {"revindex0", items.size() - i - 1},
-                             {"first", i == 0},
-                             {"last", i + 1 == items.size()},
-                             {"length", items.size()}};
+      Value state = {{"index", i + 1},
+                     {"index0", i},
+                     {"revindex", items.size() - i},
+                     {"revindex0", items.size() - i - 1},
+                     {"first", i == 0},
+                     {"last", i + 1 == items.size()},
+                     {"length", items.size()}};
       if (i > 0) state["previtem"] = items[i - 1];
       if (i + 1 < items.size()) state["nextitem"] = items[i + 1];
       scopes_.set("loop", std::move(state));
@@ -241,40 +249,44 @@ class TemplateRenderer {
     if (items.empty() && node.branches.size() > 1) render(node.branches[1].second, out);
   }
 
-  TemplateScopes& scopes_;
-  TemplateEvaluator evaluate_;
+  Scopes& scopes_;
+  TemplateEvaluator<Value> evaluate_;
 };
 }  // namespace detail
 
 class ChatTemplate {
+  using Node = detail::TemplateNode<TemplateValue>;
+
  public:
   using Variables = std::map<std::string, std::string>;
 
   /// @throws FormatError naming the line and what is not understood
+  template <class Value = TemplateValue>
   explicit ChatTemplate(std::string_view source)
-      : nodes_(std::make_shared<const std::vector<detail::TemplateNode>>(detail::TemplateParser(source).parse())) {}
+      : nodes_(std::make_shared<const std::vector<Node>>(detail::TemplateParser<Value>(source).parse())) {}
 
   /// @param variables  further names that the template may use: bos_token, eos_token, ...
   /// @throws DomainError chat_template when the template refuses the conversation
+  template <class Value = TemplateValue>
   std::string render(std::span<const ChatMessage> messages, bool add_generation_prompt,
                      const Variables& variables = {}) const {
-    TemplateValue list = TemplateValue::array();
+    Value list = Value::array();
     for (const ChatMessage& message : messages) list.push_back({{"role", message.role}, {"content", message.content}});
     return render_fields(list, add_generation_prompt, variables);
   }
   /// The same for messages with any fields, as they stand in a JSON file.
-  std::string render_fields(const TemplateValue& messages, bool add_generation_prompt,
-                            const Variables& variables = {}) const {
-    detail::TemplateScopes scopes;
+  template <class Value = TemplateValue>
+  std::string render_fields(const Value& messages, bool add_generation_prompt, const Variables& variables = {}) const {
+    detail::TemplateScopes<Value> scopes;
     for (const auto& [name, value] : variables) scopes.set(name, value);
     scopes.set("messages", messages);
     scopes.set("add_generation_prompt", add_generation_prompt);
     std::string out;
-    detail::TemplateRenderer(scopes).render(*nodes_, out);
+    detail::TemplateRenderer<Value>(scopes).render(*nodes_, out);
     return out;
   }
 
  private:
-  std::shared_ptr<const std::vector<detail::TemplateNode>> nodes_;
+  std::shared_ptr<const std::vector<Node>> nodes_;
 };
 }  // namespace vbon::text

@@ -12,7 +12,8 @@
 
 namespace vbon::text {
 /// @throws ConfigError for a tokenizer without a chat template, FormatError for a template that is not understood
-inline std::string chat_text(const Tokenizer& tokenizer, std::span<const ChatMessage> messages, bool add_generation_prompt) {
+template <class = void>
+std::string chat_text(const Tokenizer& tokenizer, std::span<const ChatMessage> messages, bool add_generation_prompt) {
   require<ConfigError>(!tokenizer.chat_template().empty(), "chat_text: this tokenizer has no chat template");
   std::map<std::string, std::string> names;
   if (tokenizer.bos()) names["bos_token"] = tokenizer.token(*tokenizer.bos());

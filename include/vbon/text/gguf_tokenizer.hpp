@@ -73,21 +73,24 @@ enum GgufTokenType {
   gguf_byte = 6
 };
 
-inline io::Json byte_level_part(bool use_regex) {
+template <class Json = io::Json>
+Json byte_level_part(bool use_regex) {
   return {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", use_regex}};
 }
-inline io::Json pre_tokenizer_part(const GgufPreTokenizer& pre) {
-  io::Json first;
+template <class Json = io::Json>
+Json pre_tokenizer_part(const GgufPreTokenizer& pre) {
+  Json first;
   if (!pre.pattern.empty())
     first = {{"type", "Split"}, {"pattern", {{"Regex", pre.pattern}}}, {"behavior", "Isolated"}, {"invert", false}};
   else if (pre.digits)
     first = {{"type", "Digits"}, {"individual_digits", true}};
   else
-    return byte_level_part(true);
-  return {{"type", "Sequence"}, {"pretokenizers", io::Json::array({first, byte_level_part(pre.pattern.empty())})}};
+    return byte_level_part<Json>(true);
+  return {{"type", "Sequence"}, {"pretokenizers", Json::array({first, byte_level_part<Json>(pre.pattern.empty())})}};
 }
 
-inline void read_gguf_bpe(const io::GgufFile& file, TokenizerParts& parts, bool& add_bos) {
+template <class Json = io::Json>
+void read_gguf_bpe(const io::GgufFile& file, TokenizerParts& parts, bool& add_bos) {
   const auto name = file.has("tokenizer.ggml.pre") ? file.get<std::string>("tokenizer.ggml.pre") : std::string();
   const auto* pre = std::find_if(std::begin(gguf_pre_tokenizers), std::end(gguf_pre_tokenizers),
                                  [&](const auto& p) { return p.name == name; });
@@ -101,8 +104,8 @@ inline void read_gguf_bpe(const io::GgufFile& file, TokenizerParts& parts, bool&
                               "; known: ", known));
   }
   add_bos = pre->add_bos;
-  parts.settings["pre_tokenizer"] = pre_tokenizer_part(*pre);
-  parts.settings["decoder"] = byte_level_part(true);
+  parts.settings["pre_tokenizer"] = pre_tokenizer_part<Json>(*pre);
+  parts.settings["decoder"] = byte_level_part<Json>(true);
   parts.settings["model"]["ignore_merges"] = pre->ignore_merges;
   for (const std::string_view merge : file.strings("tokenizer.ggml.merges")) {
     // The first character may itself be a space in files of other tools, so the dividing one is looked for behind it.
@@ -142,27 +145,29 @@ inline std::vector<Bpe::MergePair> merges_of_scores(const std::vector<Vocabulary
 /// What stands for a space in SentencePiece tokens.
 inline constexpr std::string_view sentencepiece_space = "\xE2\x96\x81";
 /// The normalizer of SentencePiece BPE: spaces become their mark, and a text begins with one.
-inline io::Json sentencepiece_normalizer(bool space_prefix) {
-  io::Json steps = io::Json::array();
+template <class Json = io::Json>
+Json sentencepiece_normalizer(bool space_prefix) {
+  Json steps = Json::array();
   if (space_prefix) steps.push_back({{"type", "Prepend"}, {"prepend", sentencepiece_space}});
   steps.push_back({{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", sentencepiece_space}});
   return {{"type", "Sequence"}, {"normalizers", steps}};
 }
 
-inline void read_gguf_sentencepiece(const io::GgufFile& file, TokenizerParts& parts, bool& add_bos) {
+template <class Json = io::Json>
+void read_gguf_sentencepiece(const io::GgufFile& file, TokenizerParts& parts, bool& add_bos) {
   add_bos = true;
   const auto scores = file.numbers<float>("tokenizer.ggml.scores");
   require<FormatError>(scores.size() == parts.vocab.size(), parts.where, ": key \"tokenizer.ggml.scores\": ", scores.size(),
                        " scores for ", parts.vocab.size(), " tokens");
   parts.merges = merges_of_scores(parts.vocab, scores);
   const bool prefix = file.get_or<bool>("tokenizer.ggml.add_space_prefix", true);
-  io::Json undo = io::Json::array({{{"type", "Replace"}, {"pattern", {{"String", sentencepiece_space}}}, {"content", " "}},
-                                   {{"type", "ByteFallback"}},
-                                   {{"type", "Fuse"}}});
+  Json undo = Json::array({{{"type", "Replace"}, {"pattern", {{"String", sentencepiece_space}}}, {"content", " "}},
+                           {{"type", "ByteFallback"}},
+                           {{"type", "Fuse"}}});
   if (prefix) undo.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
-  parts.settings["normalizer"] = sentencepiece_normalizer(prefix);
+  parts.settings["normalizer"] = sentencepiece_normalizer<Json>(prefix);
   parts.settings["decoder"] = {{"type", "Sequence"}, {"decoders", undo}};
-  io::Json& model = parts.settings["model"];
+  Json& model = parts.settings["model"];
   model["byte_fallback"] = true;
   model["fuse_unk"] = true;
 }
@@ -170,7 +175,8 @@ inline void read_gguf_sentencepiece(const io::GgufFile& file, TokenizerParts& pa
 
 /// Reads the parts of the tokenizer in a GGUF file, which must outlive them.
 /// @throws FormatError naming the key: a tokenizer or pre-tokenizer that is not known, lists that do not fit
-inline TokenizerParts read_tokenizer_parts(const io::GgufFile& file) {
+template <class Json = io::Json>
+TokenizerParts read_tokenizer_parts(const io::GgufFile& file) {
   TokenizerParts parts;
   parts.where = file.path();
   const auto tokens = file.strings("tokenizer.ggml.tokens");
@@ -178,7 +184,7 @@ inline TokenizerParts read_tokenizer_parts(const io::GgufFile& file) {
                                                            : std::vector<std::int32_t>(tokens.size(), detail::gguf_normal);
   require<FormatError>(types.size() == tokens.size(), parts.where, ": key \"tokenizer.ggml.token_type\": ", types.size(),
                        " types for ", tokens.size(), " tokens");
-  io::Json added = io::Json::array();
+  Json added = Json::array();
   parts.vocab.reserve(tokens.size());
   for (std::size_t id = 0; id < tokens.size(); ++id) {
     require<FormatError>(io::is_utf8(tokens[id]), parts.where, ": key \"tokenizer.ggml.tokens\": entry ", id,
@@ -210,15 +216,16 @@ inline TokenizerParts read_tokenizer_parts(const io::GgufFile& file) {
   require<FormatError>(model == "gpt2" || model == "llama", parts.where, ": key \"tokenizer.ggml.model\": the tokenizer \"",
                        model, "\" is not supported; known: gpt2, llama");
   bool add_bos = false;
-  model == "gpt2" ? detail::read_gguf_bpe(file, parts, add_bos) : detail::read_gguf_sentencepiece(file, parts, add_bos);
+  model == "gpt2" ? detail::read_gguf_bpe<Json>(file, parts, add_bos)
+                  : detail::read_gguf_sentencepiece<Json>(file, parts, add_bos);
   if (model == "llama" && !parts.special.unk.empty()) parts.settings["model"]["unk_token"] = parts.special.unk;
 
   // Tokens at the ends of every text, as the file wants them.
-  io::Json single = io::Json::array(), pair = io::Json::array(), known = io::Json::object();
+  Json single = Json::array(), pair = Json::array(), known = Json::object();
   const auto put = [&](const std::string& token, int type) {
     const auto id = std::find(tokens.begin(), tokens.end(), token) - tokens.begin();
     known[token] = {{"id", token}, {"ids", {id}}, {"tokens", {token}}};
-    const io::Json piece = {{"SpecialToken", {{"id", token}, {"type_id", type}}}};
+    const Json piece = {{"SpecialToken", {{"id", token}, {"type_id", type}}}};
     if (type == 0) single.push_back(piece);
     pair.push_back(piece);
   };
@@ -226,7 +233,7 @@ inline TokenizerParts read_tokenizer_parts(const io::GgufFile& file) {
   const bool eos = file.get_or<bool>("tokenizer.ggml.add_eos_token", false) && !parts.special.eos.empty();
   for (const int type : {0, 1}) {
     if (bos) put(parts.special.bos, type);
-    const io::Json sequence = {{"Sequence", {{"id", type == 0 ? "A" : "B"}, {"type_id", type}}}};
+    const Json sequence = {{"Sequence", {{"id", type == 0 ? "A" : "B"}, {"type_id", type}}}};
     if (type == 0) single.push_back(sequence);
     pair.push_back(sequence);
     if (eos) put(parts.special.eos, type);

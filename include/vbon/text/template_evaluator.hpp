@@ -16,25 +16,29 @@
 #include "vbon/text/template_value.hpp"
 
 namespace vbon::text::detail {
+template <class Value>
 class TemplateEvaluator {
  public:
-  explicit TemplateEvaluator(TemplateScopes& scopes) : scopes_(scopes) {}
+  using Expression = TemplateExpression<Value>;
+  using Scopes = TemplateScopes<Value>;
 
-  TemplateValue operator()(const TemplateExpression& e) {
+  explicit TemplateEvaluator(Scopes& scopes) : scopes_(scopes) {}
+
+  Value operator()(const Expression& e) {
     switch (e.kind) {
       case Kind::literal:
         return e.literal;
       case Kind::name: {
-        const TemplateValue* found = scopes_.find(e.text);
-        return found == nullptr ? undefined() : *found;
+        const Value* found = scopes_.find(e.text);
+        return found == nullptr ? undefined<Value>() : *found;
       }
       case Kind::list: {
-        TemplateValue list = TemplateValue::array();
+        Value list = Value::array();
         for (const auto& part : e.parts) list.push_back((*this)(*part));
         return list;
       }
       case Kind::dict: {
-        TemplateValue dict = TemplateValue::object();
+        Value dict = Value::object();
         for (std::size_t i = 0; i + 1 < e.parts.size(); i += 2)
           dict[text_of((*this)(*e.parts[i]), e)] = (*this)(*e.parts[i + 1]);
         return dict;
@@ -45,7 +49,7 @@ class TemplateEvaluator {
         return binary(e);
       case Kind::condition:
         if (is_true((*this)(*e.parts[1]))) return (*this)(*e.parts[0]);
-        return e.parts[2] ? (*this)(*e.parts[2]) : undefined();
+        return e.parts[2] ? (*this)(*e.parts[2]) : undefined<Value>();
       case Kind::attribute:
         return member((*this)(*e.parts[0]), e.text, e);
       case Kind::index:
@@ -59,43 +63,43 @@ class TemplateEvaluator {
       case Kind::test:
         return test(e) != e.negated;
     }
-    return undefined();
+    return undefined<Value>();
   }
 
  private:
-  using Kind = TemplateExpression::Kind;
+  using Kind = typename Expression::Kind;
 
   template <class... Parts>
-  [[noreturn]] static void fail(const TemplateExpression& e, const Parts&... parts) {
+  [[noreturn]] static void fail(const Expression& e, const Parts&... parts) {
     throw DomainError(message("chat template: line ", e.line, ": ", parts...), ErrorCode{"chat_template"});
   }
-  static const std::string& text_of(const TemplateValue& value, const TemplateExpression& e) {
+  static const std::string& text_of(const Value& value, const Expression& e) {
     if (!value.is_string())
       fail(e, "text was expected, got ", value.is_discarded() ? "an undefined value" : value.type_name());
-    return value.get_ref<const std::string&>();
+    return value.template get_ref<const std::string&>();
   }
-  static std::int64_t integer_of(const TemplateValue& value, const TemplateExpression& e) {
+  static std::int64_t integer_of(const Value& value, const Expression& e) {
     if (!value.is_number_integer()) fail(e, "an integer was expected, got ", python_repr(value));
-    return value.get<std::int64_t>();
+    return value.template get<std::int64_t>();
   }
-  TemplateValue argument(const TemplateExpression& e, std::size_t i, std::string_view name = {}) {
+  Value argument(const Expression& e, std::size_t i, std::string_view name = {}) {
     if (i < e.parts.size()) return (*this)(*e.parts[i]);
     for (const auto& [key, value] : e.named)
       if (key == name) return (*this)(*value);
-    return undefined();
+    return undefined<Value>();
   }
 
-  TemplateValue unary(const TemplateExpression& e) {
-    const TemplateValue value = (*this)(*e.parts[0]);
+  Value unary(const Expression& e) {
+    const Value value = (*this)(*e.parts[0]);
     if (e.text == "not") return !is_true(value);
-    if (value.is_number_float()) return -value.get<double>();
+    if (value.is_number_float()) return -value.template get<double>();
     return -integer_of(value, e);
   }
-  TemplateValue binary(const TemplateExpression& e) {
-    TemplateValue left = (*this)(*e.parts[0]);
+  Value binary(const Expression& e) {
+    Value left = (*this)(*e.parts[0]);
     if (e.text == "and") return is_true(left) ? (*this)(*e.parts[1]) : left;
     if (e.text == "or") return is_true(left) ? left : (*this)(*e.parts[1]);
-    const TemplateValue right = (*this)(*e.parts[1]);
+    const Value right = (*this)(*e.parts[1]);
     if (e.text == "==") return equal(left, right);
     if (e.text == "!=") return !equal(left, right);
     if (e.text == "in") return contains(right, left, e);
@@ -116,7 +120,7 @@ class TemplateEvaluator {
     if (!left.is_number() || !right.is_number())
       fail(e, "\"", e.text, "\" does not take ", left.is_discarded() ? "an undefined value" : left.type_name(), " and ",
            right.is_discarded() ? "an undefined value" : right.type_name());
-    const double a = left.get<double>(), b = right.get<double>();
+    const double a = left.template get<double>(), b = right.template get<double>();
     if (e.text == "<" || e.text == ">" || e.text == "<=" || e.text == ">=") return order(e, a < b ? -1 : a > b ? 1 : 0);
     if ((e.text == "/" || e.text == "//" || e.text == "%") && b == 0) fail(e, "division by zero");
     if (e.text == "/") return a / b;
@@ -135,47 +139,47 @@ class TemplateEvaluator {
     if (std::abs(result) > 9e15) fail(e, "the number ", result, " is too large");
     return static_cast<std::int64_t>(result);
   }
-  static TemplateValue order(const TemplateExpression& e, int sign) {
+  static Value order(const Expression& e, int sign) {
     if (e.text == "<") return sign < 0;
     if (e.text == ">") return sign > 0;
     if (e.text == "<=") return sign <= 0;
     if (e.text == ">=") return sign >= 0;
     fail(e, "\"", e.text, "\" does not take two texts");
   }
-  static bool equal(const TemplateValue& a, const TemplateValue& b) {
+  static bool equal(const Value& a, const Value& b) {
     return a.is_discarded() || b.is_discarded() ? a.is_discarded() && b.is_discarded() : a == b;
   }
-  static bool contains(const TemplateValue& all, const TemplateValue& item, const TemplateExpression& e) {
+  static bool contains(const Value& all, const Value& item, const Expression& e) {
     if (all.is_string()) return text_of(all, e).find(text_of(item, e)) != std::string::npos;
     if (all.is_object()) return item.is_string() && all.contains(text_of(item, e));
     if (all.is_array()) return std::any_of(all.begin(), all.end(), [&](const auto& one) { return equal(one, item); });
     fail(e, "\"in\" does not take ", all.is_discarded() ? "an undefined value" : all.type_name());
   }
 
-  static TemplateValue member(const TemplateValue& of, const std::string& name, const TemplateExpression& e) {
+  static Value member(const Value& of, const std::string& name, const Expression& e) {
     if (of.is_discarded()) fail(e, "an undefined value has no \"", name, "\"");
-    if (!of.is_object()) return undefined();
+    if (!of.is_object()) return undefined<Value>();
     const auto found = of.find(name);
-    return found == of.end() ? undefined() : *found;
+    return found == of.end() ? undefined<Value>() : *found;
   }
-  static TemplateValue element(const TemplateValue& of, const TemplateValue& at, const TemplateExpression& e) {
+  static Value element(const Value& of, const Value& at, const Expression& e) {
     if (at.is_string()) return member(of, text_of(at, e), e);
     if (of.is_discarded()) fail(e, "an undefined value has no elements");
-    const TemplateValue list = of.is_string() ? characters(text_of(of, e)) : of;
-    if (!list.is_array()) return undefined();
+    const Value list = of.is_string() ? characters(text_of(of, e)) : of;
+    if (!list.is_array()) return undefined<Value>();
     std::int64_t i = integer_of(at, e);
     const auto size = static_cast<std::int64_t>(list.size());
     if (i < 0) i += size;
-    return i < 0 || i >= size ? undefined() : list[static_cast<std::size_t>(i)];
+    return i < 0 || i >= size ? undefined<Value>() : list[static_cast<std::size_t>(i)];
   }
-  static TemplateValue characters(const std::string& text) {
-    TemplateValue list = TemplateValue::array();
+  static Value characters(const std::string& text) {
+    Value list = Value::array();
     for_each_character(text, [&](char32_t, std::string_view c) { list.push_back(std::string(c)); });
     return list;
   }
-  TemplateValue slice(const TemplateExpression& e) {
-    const TemplateValue of = (*this)(*e.parts[0]);
-    const TemplateValue list = of.is_string() ? characters(text_of(of, e)) : of;
+  Value slice(const Expression& e) {
+    const Value of = (*this)(*e.parts[0]);
+    const Value list = of.is_string() ? characters(text_of(of, e)) : of;
     if (!list.is_array()) fail(e, "a slice needs a list or text");
     const auto size = static_cast<std::int64_t>(list.size());
     const auto bound = [&](std::size_t i, std::int64_t otherwise) {
@@ -188,7 +192,7 @@ class TemplateEvaluator {
     };
     const std::int64_t begin = e.parts[1] ? clamp(bound(1, 0)) : step > 0 ? 0 : size - 1;
     const std::int64_t end = e.parts[2] ? clamp(bound(2, 0)) : step > 0 ? size : -1;
-    TemplateValue out = TemplateValue::array();
+    Value out = Value::array();
     for (std::int64_t i = begin; step > 0 ? i < end : i > end; i += step) out.push_back(list[static_cast<std::size_t>(i)]);
     if (!of.is_string()) return out;
     std::string text;
@@ -196,14 +200,14 @@ class TemplateEvaluator {
     return text;
   }
 
-  TemplateValue call(const TemplateExpression& e) {
-    const TemplateExpression& callee = *e.parts[0];
+  Value call(const Expression& e) {
+    const Expression& callee = *e.parts[0];
     if (callee.kind == Kind::attribute) return method((*this)(*callee.parts[0]), callee.text, e);
     if (callee.kind != Kind::name) fail(e, "only functions and methods can be called");
     if (callee.text == "raise_exception")
       throw DomainError("chat template: " + python_text(argument(e, 1)), ErrorCode{"chat_template"});
     if (callee.text == "namespace" || callee.text == "dict") {
-      TemplateValue space = TemplateValue::object();
+      Value space = Value::object();
       for (const auto& [key, value] : e.named) space[key] = (*this)(*value);
       return space;
     }
@@ -212,7 +216,7 @@ class TemplateEvaluator {
       if (e.parts.size() > 2) begin = end, end = integer_of(argument(e, 2), e);
       if (e.parts.size() > 3) step = integer_of(argument(e, 3), e);
       if (step == 0) fail(e, "the step of a range is 0");
-      TemplateValue list = TemplateValue::array();
+      Value list = Value::array();
       for (std::int64_t i = begin; step > 0 ? i < end : i > end; i += step) {
         if (list.size() >= 100'000) fail(e, "the range is too long");
         list.push_back(i);
@@ -221,7 +225,7 @@ class TemplateEvaluator {
     }
     fail(e, "the function \"", callee.text, "\" is not supported; known: raise_exception, namespace, dict, range");
   }
-  TemplateValue method(const TemplateValue& of, const std::string& name, const TemplateExpression& e) {
+  Value method(const Value& of, const std::string& name, const Expression& e) {
     if (of.is_string()) {
       const std::string& text = text_of(of, e);
       const auto words = [&](std::size_t i) { return text_of(argument(e, i), e); };
@@ -229,8 +233,8 @@ class TemplateEvaluator {
         return trimmed(text, e.parts.size() > 1 ? words(1) : " \t\n\r\v\f", name != "rstrip", name != "lstrip");
       if (name == "upper" || name == "lower" || name == "title" || name == "capitalize") return change_case(text, name);
       if (name == "startswith" || name == "endswith") {
-        const TemplateValue wanted = argument(e, 1);
-        const TemplateValue list = wanted.is_array() ? wanted : TemplateValue::array({wanted});
+        const Value wanted = argument(e, 1);
+        const Value list = wanted.is_array() ? wanted : Value::array({wanted});
         return std::any_of(list.begin(), list.end(), [&](const auto& one) {
           return name == "startswith" ? text.starts_with(text_of(one, e)) : text.ends_with(text_of(one, e));
         });
@@ -245,21 +249,21 @@ class TemplateEvaluator {
     } else if (of.is_object()) {
       if (name == "items" || name == "keys" || name == "values") return entries(of, name);
       if (name == "get") {
-        const TemplateValue found = member(of, text_of(argument(e, 1), e), e);
-        return !found.is_discarded() ? found : e.parts.size() > 2 ? argument(e, 2) : TemplateValue(nullptr);
+        const Value found = member(of, text_of(argument(e, 1), e), e);
+        return !found.is_discarded() ? found : e.parts.size() > 2 ? argument(e, 2) : Value(nullptr);
       }
     }
     fail(e, "the method \"", name, "\" of ", of.is_discarded() ? "an undefined value" : of.type_name(), " is not supported");
   }
-  static TemplateValue entries(const TemplateValue& of, std::string_view what) {
-    TemplateValue list = TemplateValue::array();
+  static Value entries(const Value& of, std::string_view what) {
+    Value list = Value::array();
     for (auto item = of.begin(); item != of.end(); ++item) {
       if (what == "keys")
         list.push_back(item.key());
       else if (what == "values")
         list.push_back(*item);
       else
-        list.push_back(TemplateValue::array({item.key(), *item}));
+        list.push_back(Value::array({item.key(), *item}));
     }
     return list;
   }
@@ -281,10 +285,10 @@ class TemplateEvaluator {
     for (std::size_t at = 0; (at = out.find(from, at)) != out.npos; at += to.size()) out.replace(at, from.size(), to);
     return out;
   }
-  TemplateValue split(const std::string& text, const TemplateExpression& e) {
-    TemplateValue list = TemplateValue::array();
-    const TemplateValue by = argument(e, 1, "sep");
-    const TemplateValue most = argument(e, 2, "maxsplit");
+  Value split(const std::string& text, const Expression& e) {
+    Value list = Value::array();
+    const Value by = argument(e, 1, "sep");
+    const Value most = argument(e, 2, "maxsplit");
     const std::int64_t limit = most.is_discarded() ? -1 : integer_of(most, e);
     const bool blank = by.is_discarded() || by.is_null();
     const std::string separator = blank ? "" : text_of(by, e);
@@ -307,16 +311,16 @@ class TemplateEvaluator {
     return list;
   }
 
-  TemplateValue filter(const TemplateExpression& e) {
-    const TemplateValue value = (*this)(*e.parts[0]);
+  Value filter(const Expression& e) {
+    const Value value = (*this)(*e.parts[0]);
     const std::string& name = e.text;
     if (name == "default" || name == "d") {
       const bool falsy = is_true(argument(e, 2, "boolean"));
       return value.is_discarded() || (falsy && !is_true(value)) ? argument(e, 1, "default_value") : value;
     }
     if (name == "tojson") {
-      const TemplateValue indent = argument(e, 1, "indent");
-      return detail::to_json_text(value, indent.is_number_integer() ? indent.get<int>() : -1);
+      const Value indent = argument(e, 1, "indent");
+      return detail::to_json_text(value, indent.is_number_integer() ? indent.template get<int>() : -1);
     }
     if (name == "trim") return trimmed(python_text(value));
     if (name == "string") return python_text(value);
@@ -331,7 +335,7 @@ class TemplateEvaluator {
     }
     if (name == "int") {
       if (value.is_number_integer()) return value;
-      if (value.is_number_float()) return static_cast<std::int64_t>(value.get<double>());
+      if (value.is_number_float()) return static_cast<std::int64_t>(value.template get<double>());
       const std::string text = trimmed(python_text(value));
       std::int64_t number = 0;
       const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -344,26 +348,24 @@ class TemplateEvaluator {
          "\" is not supported; known: capitalize, count, default, first, int, items, join, last, length, list, lower, "
          "replace, reverse, safe, string, title, tojson, trim, upper");
   }
-  TemplateValue list_filter(const std::string& name, const TemplateValue& value, const TemplateExpression& e) {
-    TemplateValue list = value.is_string()   ? characters(text_of(value, e))
-                         : value.is_object() ? entries(value, "keys")
-                                             : value;
+  Value list_filter(const std::string& name, const Value& value, const Expression& e) {
+    Value list = value.is_string() ? characters(text_of(value, e)) : value.is_object() ? entries(value, "keys") : value;
     if (!list.is_array()) fail(e, "the filter \"", name, "\" needs a list");
     if (name == "list") return list;
-    if (name == "first") return list.empty() ? undefined() : list.front();
-    if (name == "last") return list.empty() ? undefined() : list.back();
+    if (name == "first") return list.empty() ? undefined<Value>() : list.front();
+    if (name == "last") return list.empty() ? undefined<Value>() : list.back();
     if (name == "reverse") {
       std::reverse(list.begin(), list.end());
       return list;
     }
     std::string out;
-    const TemplateValue between = argument(e, 1, "d");
+    const Value between = argument(e, 1, "d");
     for (std::size_t i = 0; i < list.size(); ++i) out += (i > 0 ? python_text(between) : "") + python_text(list[i]);
     return out;
   }
 
-  bool test(const TemplateExpression& e) {
-    const TemplateValue value = (*this)(*e.parts[0]);
+  bool test(const Expression& e) {
+    const Value value = (*this)(*e.parts[0]);
     const std::string& name = e.text;
     if (name == "defined") return !value.is_discarded();
     if (name == "undefined") return value.is_discarded();
@@ -390,6 +392,6 @@ class TemplateEvaluator {
          "mapping, none, number, odd, sequence, string, true, undefined");
   }
 
-  TemplateScopes& scopes_;
+  Scopes& scopes_;
 };
 }  // namespace vbon::text::detail

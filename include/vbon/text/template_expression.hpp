@@ -20,36 +20,44 @@
 
 namespace vbon::text::detail {
 /// Variables by name; inner scopes hide outer ones.
+template <class Value>
 class TemplateScopes {
  public:
   void push() { scopes_.emplace_back(); }
   void pop() { scopes_.pop_back(); }
-  void set(const std::string& name, TemplateValue value) { scopes_.back()[name] = std::move(value); }
-  TemplateValue* find(const std::string& name) {
+  void set(const std::string& name, Value value) { scopes_.back()[name] = std::move(value); }
+  Value* find(const std::string& name) {
     for (auto scope = scopes_.rbegin(); scope != scopes_.rend(); ++scope)
       if (const auto found = scope->find(name); found != scope->end()) return &found->second;
     return nullptr;
   }
 
  private:
-  std::vector<std::map<std::string, TemplateValue>> scopes_ = std::vector<std::map<std::string, TemplateValue>>(1);
+  std::vector<std::map<std::string, Value>> scopes_ = std::vector<std::map<std::string, Value>>(1);
 };
 
+template <class Value>
 struct TemplateExpression;
-using ExpressionPtr = std::unique_ptr<TemplateExpression>;
+template <class Value>
+using ExpressionPtr = std::unique_ptr<TemplateExpression<Value>>;
+template <class Value>
 struct TemplateExpression {
   enum class Kind { literal, name, list, dict, unary, binary, condition, attribute, index, slice, call, filter, test };
   Kind kind = Kind::literal;
   std::string text;  // operator, name, attribute, filter or test
-  TemplateValue literal;
-  std::vector<ExpressionPtr> parts;                          // operands in order; absent slice bounds are null
-  std::vector<std::pair<std::string, ExpressionPtr>> named;  // named arguments
-  bool negated = false;                                      // of a test
+  Value literal;
+  std::vector<ExpressionPtr<Value>> parts;                          // operands in order; absent slice bounds are null
+  std::vector<std::pair<std::string, ExpressionPtr<Value>>> named;  // named arguments
+  bool negated = false;                                             // of a test
   std::size_t line = 1;
 };
 
+template <class Value>
 class ExpressionParser {
  public:
+  using Expression = TemplateExpression<Value>;
+  using ExpressionPtr = detail::ExpressionPtr<Value>;
+
   ExpressionParser(const std::vector<TemplateToken>& tokens, std::size_t line) : tokens_(tokens), line_(line) {}
 
   ExpressionPtr expression() {
@@ -81,7 +89,7 @@ class ExpressionParser {
   }
 
  private:
-  using Kind = TemplateExpression::Kind;
+  using Kind = typename Expression::Kind;
   struct Nest {  // bounds the recursion
     explicit Nest(ExpressionParser& p) : parser(p) {
       if (++parser.depth_ > 100) fail_template(parser.line_, "expressions nested deeper than 100 levels");
@@ -96,14 +104,14 @@ class ExpressionParser {
   }
   template <class... Parts>
   ExpressionPtr node(Kind kind, std::string text, Parts... parts) {
-    auto out = std::make_unique<TemplateExpression>();
+    auto out = std::make_unique<Expression>();
     out->kind = kind;
     out->text = std::move(text);
     out->line = line_;
     (out->parts.push_back(std::move(parts)), ...);
     return out;
   }
-  ExpressionPtr literal(TemplateValue value) {
+  ExpressionPtr literal(Value value) {
     ExpressionPtr out = node(Kind::literal, "");
     out->literal = std::move(value);
     return out;
@@ -236,7 +244,7 @@ class ExpressionParser {
     return node(Kind::index, "", std::move(value), std::move(bounds[0]));
   }
   /// Behind an opening parenthesis.
-  void arguments(TemplateExpression& to) {
+  void arguments(Expression& to) {
     while (!take_symbol(")")) {
       if (peek().kind == TemplateToken::Kind::name && peek(1).text == "=") {
         std::string key = name();

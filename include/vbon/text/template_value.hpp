@@ -1,7 +1,8 @@
 // vbon/text/template_value.hpp
 //
 // Values of a chat template: JSON that keeps the order of keys, with Python's notions of truth and text. An
-// undefined value is a JSON value of the discarded kind.
+// undefined value is a JSON value of the discarded kind. Everything that works on values is a template over their
+// type: it is compiled where a template is rendered, not wherever this is included (docs/architecture.md).
 #pragma once
 #include <charconv>
 #include <cstdint>
@@ -15,28 +16,35 @@ namespace vbon::text {
 using TemplateValue = nlohmann::ordered_json;
 
 namespace detail {
-inline TemplateValue undefined() { return TemplateValue(TemplateValue::value_t::discarded); }
+template <class Value>
+Value undefined() {
+  return Value(Value::value_t::discarded);
+}
 
-inline bool is_true(const TemplateValue& value) {
-  if (value.is_boolean()) return value.get<bool>();
-  if (value.is_number_float()) return value.get<double>() != 0;
-  if (value.is_number()) return value.get<std::int64_t>() != 0;
-  if (value.is_string()) return !value.get_ref<const std::string&>().empty();
+template <class Value>
+bool is_true(const Value& value) {
+  if (value.is_boolean()) return value.template get<bool>();
+  if (value.is_number_float()) return value.template get<double>() != 0;
+  if (value.is_number()) return value.template get<std::int64_t>() != 0;
+  if (value.is_string()) return !value.template get_ref<const std::string&>().empty();
   return !value.is_null() && !value.is_discarded() && !value.empty();
 }
 
 /// As Python's repr, for values inside lists and dictionaries.
-inline std::string python_repr(const TemplateValue& value);
+template <class Value>
+std::string python_repr(const Value& value);
 /// As Python's str.
-inline std::string python_text(const TemplateValue& value) {
+template <class Value>
+std::string python_text(const Value& value) {
   if (value.is_discarded()) return {};
-  return value.is_string() ? value.get<std::string>() : python_repr(value);
+  return value.is_string() ? value.template get<std::string>() : python_repr(value);
 }
-inline std::string python_repr(const TemplateValue& value) {
+template <class Value>
+std::string python_repr(const Value& value) {
   if (value.is_null() || value.is_discarded()) return "None";
-  if (value.is_boolean()) return value.get<bool>() ? "True" : "False";
+  if (value.is_boolean()) return value.template get<bool>() ? "True" : "False";
   if (value.is_string()) {
-    const auto& text = value.get_ref<const std::string&>();
+    const auto& text = value.template get_ref<const std::string&>();
     const char quote = text.find('\'') != text.npos && text.find('"') == text.npos ? '"' : '\'';
     std::string out(1, quote);
     for (const char c : text) {
@@ -57,14 +65,15 @@ inline std::string python_repr(const TemplateValue& value) {
   std::string out = value.is_array() ? "[" : "{";
   for (auto item = value.begin(); item != value.end(); ++item) {
     if (item != value.begin()) out += ", ";
-    if (value.is_object()) out += python_repr(item.key()) + ": ";
+    if (value.is_object()) out += python_repr(Value(item.key())) + ": ";
     out += python_repr(*item);
   }
   return out + (value.is_array() ? "]" : "}");
 }
 
 /// As Python's json.dumps without ASCII escapes: ", " and ": " on one line, or indented.
-inline std::string to_json_text(const TemplateValue& value, int indent, int level = 0) {
+template <class Value>
+std::string to_json_text(const Value& value, int indent, int level = 0) {
   if (!value.is_structured()) return value.is_discarded() ? "null" : value.dump();
   const bool array = value.is_array();
   if (value.empty()) return array ? "[]" : "{}";
@@ -75,7 +84,7 @@ inline std::string to_json_text(const TemplateValue& value, int indent, int leve
   for (auto item = value.begin(); item != value.end(); ++item) {
     if (item != value.begin()) out += indent < 0 ? ", " : ",";
     out += line(level + 1);
-    if (!array) out += TemplateValue(item.key()).dump() + ": ";
+    if (!array) out += Value(item.key()).dump() + ": ";
     out += to_json_text(*item, indent, level + 1);
   }
   return out + line(level) + (array ? "]" : "}");

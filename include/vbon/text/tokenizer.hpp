@@ -53,7 +53,10 @@ class Tokenizer {
     return Tokenizer(std::move(parts));
   }
   /// @throws FormatError naming the key
-  static Tokenizer from_gguf(const io::GgufFile& file) { return Tokenizer(read_tokenizer_parts(file)); }
+  template <class = void>
+  static Tokenizer from_gguf(const io::GgufFile& file) {
+    return Tokenizer(read_tokenizer_parts(file));
+  }
 
   explicit Tokenizer(TokenizerParts parts)
       : tables_(std::make_shared<const Tables>(parts)),

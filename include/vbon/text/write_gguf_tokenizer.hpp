@@ -63,9 +63,10 @@ inline bool is_byte_token(std::string_view token) {
 /// @throws ConfigError when GGUF has no name for the tokenizer's division into words, no row for one of its tokens, or no
 /// key
 ///         for an end
-inline void add_gguf_tokenizer(io::GgufMetadata& metadata, const Tokenizer& tokenizer, Index vocab_size,
-                               std::span<const TokenId> ends = {}) {
-  const io::Json& settings = tokenizer.settings();
+template <class Json = io::Json>
+void add_gguf_tokenizer(io::GgufMetadata& metadata, const Tokenizer& tokenizer, Index vocab_size,
+                        std::span<const TokenId> ends = {}) {
+  const Json& settings = tokenizer.settings();
   const Index size = vocab_size;
   const auto last = static_cast<TokenId>(tokenizer.vocab_size() - 1);
   require<ConfigError>(
@@ -74,10 +75,11 @@ inline void add_gguf_tokenizer(io::GgufMetadata& metadata, const Tokenizer& toke
       "; a GGUF file needs a row for each token: take the token out of tokenizer.json or save the model as a "
       "folder");
   const auto* pre = detail::find_gguf_pre_tokenizer(tokenizer);
-  const io::Json* normalizer = io::json_find(settings, "normalizer");
-  const bool space_prefix = normalizer != nullptr && *normalizer == detail::sentencepiece_normalizer(true);
+  const Json* normalizer = io::json_find(settings, "normalizer");
+  const bool space_prefix = normalizer != nullptr && *normalizer == detail::sentencepiece_normalizer<Json>(true);
   std::vector<float> scores;
-  if (pre == nullptr && (space_prefix || (normalizer != nullptr && *normalizer == detail::sentencepiece_normalizer(false))))
+  if (pre == nullptr &&
+      (space_prefix || (normalizer != nullptr && *normalizer == detail::sentencepiece_normalizer<Json>(false))))
     scores = detail::sentencepiece_scores(tokenizer, size);
   require<ConfigError>(pre != nullptr || !scores.empty(), "add_gguf_tokenizer: GGUF has no name for this tokenizer's ",
                        normalizer != nullptr ? "normalizer and merges" : "pre_tokenizer",

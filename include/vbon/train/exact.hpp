@@ -226,7 +226,8 @@ struct ExactGroups {
 /// The mean of an objective and its gradient over all groups it could have seen. Samples of the policy and of the reference
 /// are averaged apart, since each one's gradient looks at its own (BOND); samples of the policy and the anchor together.
 /// @throws what the objective throws
-inline ExactGradient exact_gradient(const ExactProblem& problem, const AnyObjective& objective, const ExactGroups& groups) {
+template <class = void>
+ExactGradient exact_gradient(const ExactProblem& problem, const AnyObjective& objective, const ExactGroups& groups) {
   const Needs& needs = objective.needs;
   const bool policy = needs.min_group > 0, reference = needs.reference_group > 0, anchor = needs.anchor_group > 0;
   ExactMean mean(problem);
@@ -297,16 +298,19 @@ struct ExactOutcome {
 namespace detail {
 /// One step of Newton's method that goes downhill whatever the curvature: along each axis of the Hessian by
 /// -slope/|curvature|. Returns the longest move of a logit.
-inline double descend(ExactProblem& problem, const AnyObjective& objective, const ExactOptions& options) {
+template <class Scalar = double>
+Scalar descend(ExactProblem& problem, const AnyObjective& objective, const ExactOptions& options) {
+  using Vector = Eigen::VectorX<Scalar>;
+  using Matrix = Eigen::MatrixX<Scalar>;
   const Index size = problem.size();
   const auto gradient_at = [&](const std::vector<double>& logits) {
     problem.set_logits(logits);
     const auto slope = exact_gradient(problem, objective, options.groups).dlogits;
-    return Eigen::VectorXd(Eigen::Map<const Eigen::VectorXd>(slope.data(), size));
+    return Vector(Eigen::Map<const Vector>(slope.data(), size));
   };
   const std::vector<double> start = problem.logits();
-  const Eigen::VectorXd slope = gradient_at(start);
-  Eigen::MatrixXd hessian(size, size);
+  const Vector slope = gradient_at(start);
+  Matrix hessian(size, size);
   constexpr double width = 1e-5;
   for (Index k = 0; k < size; ++k) {
     std::vector<double> moved = start;
@@ -318,11 +322,11 @@ inline double descend(ExactProblem& problem, const AnyObjective& objective, cons
   hessian = (0.5 * (hessian + hessian.transpose())).eval();
   // A common shift of the logits changes nothing: give that axis some curvature, it has no slope.
   hessian.array() += hessian.cwiseAbs().maxCoeff() / static_cast<double>(size);
-  const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> axes(hessian);
+  const Eigen::SelfAdjointEigenSolver<Matrix> axes(hessian);
   const double least = 1e-13 * axes.eigenvalues().cwiseAbs().maxCoeff();
-  Eigen::VectorXd along = axes.eigenvectors().transpose() * slope;
+  Vector along = axes.eigenvectors().transpose() * slope;
   for (Index k = 0; k < size; ++k) along[k] /= std::max(std::abs(axes.eigenvalues()[k]), least);
-  Eigen::VectorXd step = axes.eigenvectors() * along;
+  Vector step = axes.eigenvectors() * along;
   double longest = step.cwiseAbs().maxCoeff();
   if (longest > options.stride) step *= options.stride / longest, longest = options.stride;
   std::vector<double> next = start;
@@ -335,7 +339,8 @@ inline double descend(ExactProblem& problem, const AnyObjective& objective, cons
 /// Trains the problem's policy with exact gradients until it stands still. An anchor that its rule swaps follows once the
 /// policy has settled against it, round after round, until neither moves; any other anchor stays where it is.
 /// @throws RunError non_finite when the policy leaves the numbers; what the objective throws
-inline ExactOutcome train_exactly(ExactProblem& problem, const AnyObjective& objective, const ExactOptions& options = {}) {
+template <class = void>
+ExactOutcome train_exactly(ExactProblem& problem, const AnyObjective& objective, const ExactOptions& options = {}) {
   ExactOutcome outcome;
   const bool swaps =
       (objective.needs.anchor_group > 0 || objective.needs.anchor_log_prob) && objective.anchor.swap_every > 0;

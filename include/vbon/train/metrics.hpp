@@ -51,16 +51,17 @@ class MetricsWriter {
   }
 
   /// @throws RunError when the disk is full
+  template <class Row = nlohmann::ordered_json>
   void write(const std::string& phase, std::int64_t step, const Metrics& metrics, const Metrics& timing) {
     if (files_.empty()) return;
-    files_[0].append(row(phase, step, metrics));
-    if (!timing.empty()) files_[1].append(row(phase, step, timing));
+    files_[0].append(row<Row>(phase, step, metrics));
+    if (!timing.empty()) files_[1].append(row<Row>(phase, step, timing));
   }
 
   /// Writes metrics.csv from metrics.jsonl: a column for every name, in the order of appearance, same digits.
+  template <class Row = nlohmann::ordered_json>
   void write_csv() const {
     if (files_.empty()) return;
-    using Row = nlohmann::ordered_json;
     std::vector<Row> rows;
     std::vector<std::string> columns;
     const io::MappedFile file(folder_ / names[0]);
@@ -78,7 +79,8 @@ class MetricsWriter {
       for (std::size_t c = 0; c < columns.size(); ++c) {
         if (c > 0) csv += ",";
         const auto found = row.find(columns[c]);
-        if (found != row.end() && !found->is_null()) csv += found->is_string() ? found->get<std::string>() : found->dump();
+        if (found != row.end() && !found->is_null())
+          csv += found->is_string() ? found->template get<std::string>() : found->dump();
       }
       csv += "\n";
     }
@@ -96,8 +98,9 @@ class MetricsWriter {
  private:
   static constexpr std::array<const char*, 2> names = {"metrics.jsonl", "timing.jsonl"};
 
-  static nlohmann::ordered_json row(const std::string& phase, std::int64_t step, const Metrics& metrics) {
-    nlohmann::ordered_json out = {{"phase", phase}, {"step", step}};
+  template <class Row>
+  static Row row(const std::string& phase, std::int64_t step, const Metrics& metrics) {
+    Row out = {{"phase", phase}, {"step", step}};
     for (const auto& [name, value] : metrics) out[name] = value;  // NaN becomes null
     return out;
   }

@@ -16,7 +16,8 @@
 namespace vbon::train {
 namespace detail {
 /// Prompts with `samples` responses of 1 to 3 tokens each; every array filled, rewards with a tie.
-inline RolloutBatch made_up_batch(std::uint64_t prompts, Index samples) {
+template <class Array = vbon::Array>
+RolloutBatch made_up_batch(std::uint64_t prompts, Index samples) {
   RolloutBatch batch;
   const RngKey key{1, 0};
   for (std::uint64_t p = 0; p < prompts; ++p) {
@@ -66,7 +67,8 @@ inline void probe(const AnyObjective& objective, const Streams& streams) {
 /// Runs the objective of a phase once on made-up numbers.
 /// @param cached  responses per prompt in the reference cache
 /// @throws ConfigError with what the objective says; group_too_small
-inline void probe(const Phase& phase, Index cached) {
+template <class = void>
+void probe(const Phase& phase, Index cached) {
   check(phase);
   Streams streams;
   const bool every = phase.draw == Draw::all || phase.draw == Draw::weighted;
@@ -86,7 +88,8 @@ inline void probe(const Phase& phase, Index cached) {
 
 /// The same for an objective alone, on groups of so many responses.
 /// @throws ConfigError with what the objective says
-inline void probe(const AnyObjective& objective, Index policy, Index reference, Index anchor) {
+template <class = void>
+void probe(const AnyObjective& objective, Index policy, Index reference, Index anchor) {
   detail::probe(objective, {.policy = detail::made_up_batch(2, policy),
                             .reference = detail::made_up_batch(2, reference),
                             .anchor = detail::made_up_batch(2, anchor)});

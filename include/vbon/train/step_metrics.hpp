@@ -10,7 +10,8 @@
 namespace vbon::train {
 /// Share of the responses whose reward another response of the prompt has too.
 /// @returns in [0, 1]; NaN for no responses
-inline double tied_share(const RolloutBatch& batch) {
+template <class = void>
+double tied_share(const RolloutBatch& batch) {
   Index tied = 0;
   for (Index p = 0; p < batch.prompts(); ++p) {
     const auto rewards = batch.reward.segment(batch.group_offset[static_cast<std::size_t>(p)], batch.samples(p));
@@ -25,7 +26,8 @@ inline double tied_share(const RolloutBatch& batch) {
 /// @param streams  after the update; the policy's samples are measured, else the cached responses, else the anchor's
 /// @param norm     of the gradient before clipping
 /// @param rate     learning rate of the step
-inline Metrics step_metrics(const Streams& streams, const StreamsResult& result, double norm, double rate) {
+template <class Array = vbon::Array>
+Metrics step_metrics(const Streams& streams, const StreamsResult& result, double norm, double rate) {
   const RolloutBatch& batch = streams.policy.responses() > 0      ? streams.policy
                               : streams.reference.responses() > 0 ? streams.reference
                                                                   : streams.anchor;
