@@ -176,4 +176,7 @@ inline void lay_steps(const float* from, Index from_row, Index depth, Index coun
     });
 }
 }  // namespace detail
+
+/// Whether this build has an instruction for products in bfloat16; without one they are no faster than in float.
+inline constexpr bool multiplies_bfloat16 = detail::PairInstruction<xsimd::default_arch>::exists;
 }  // namespace vbon::kernel
