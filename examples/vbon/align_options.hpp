@@ -41,6 +41,7 @@ struct AlignOptions {
   double weight_decay = 0, clip = 1;
   Index micro_batch = 64, checkpoint_every = 10, evaluate_every = 0;
   bool recompute = false;  // changes no bit of the result, as Policy::recompute() says: no setting of the run
+  bool bf16 = false;
   // what of the model is trained
   LoraSettings lora;
 

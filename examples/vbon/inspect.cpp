@@ -121,6 +121,8 @@ void add_inspect(CLI::App& program, Job& job) {
   plan("--micro-batch", o->job.align.micro_batch, "responses per backward pass at most")->capture_default_str();
   c->add_flag("--recompute", o->job.align.recompute, "compute activations again in the backward pass, as of align")
       ->group("The job whose memory is planned (defaults: of sample and align)");
+  c->add_flag("--bf16", o->job.align.bf16, "compute in bfloat16, as of sample and align")
+      ->group("The job whose memory is planned (defaults: of sample and align)");
   plan("--lora-rank", o->job.align.lora.rank, "rank of an adapter; 0: 8 is shown")->capture_default_str();
   plan("--lora-targets", o->job.align.lora.targets, "linear maps to adapt")->capture_default_str();
   add_common(*c, o->common);

@@ -42,6 +42,10 @@ void add_common(CLI::App& command, Common& common);
 inline constexpr const char* recompute_help =
     "compute the activations of each block again in the backward pass instead of keeping them: less memory, about a third "
     "more time, the same bits; of causal language models; may be changed when a run is resumed";
+/// Of the flag --bf16.
+inline constexpr const char* bf16_help =
+    "compute the linear maps and the head in bfloat16, sums in fp32: both factors of every matrix product are rounded, "
+    "weights and all else stay fp32; for processors that multiply bfloat16 (AVX512-BF16)";
 /// Beyond this many of anything memory ends; a larger number is a slip of the keyboard.
 inline constexpr Index most_of_anything = 1'000'000;
 /// @throws ConfigError unless `least` <= value <= most_of_anything, naming the flag
