@@ -56,7 +56,8 @@ Policy::~Policy() = default;
 void remark_bf16(const Common& common, bool bf16) {
   if (bf16 && !kernel::multiplies_bfloat16)
     remark(common,
-           "--bf16: this build has no instruction that multiplies bfloat16 (AVX512-BF16, compiled with -march=native): products "
+           "--bf16: this build has no instruction that multiplies bfloat16 (AVX512-BF16, compiled with -march=native): "
+           "products "
            "are rounded as asked and packed weights take half the memory, but batches take as long as in fp32");
 }
 
