@@ -47,26 +47,38 @@ void forward_compact(benchmark::State& state, BlockType type) {
         Cpu{}, n, k, format, [&](Index i) { return bytes.data() + i * row; }, copy);
   });
 }
+/// Both factors rounded to bfloat16.
+void forward_bfloat16(benchmark::State& state) {
+  const auto w = random_tensor(state.range(1), state.range(2), 2);
+  multiply(state, [&](auto& copy) {
+    copy.set_precision(kernel::Precision::bfloat16);
+    kernel::pack(Cpu{}, w, kernel::Transpose::no, copy);
+  });
+}
+template <kernel::Precision precision = kernel::Precision::float32>
 void grad_input(benchmark::State& state) {
   const Index m = state.range(0), n = state.range(1), k = state.range(2);
   const auto dy = random_tensor(m, n, 1), w = random_tensor(n, k, 2);
   Tensor<float> dx(m, k);
-  for (auto _ : state) kernel::matmul_grad_input(Cpu{}, dy, w, dx);
+  for (auto _ : state) kernel::matmul_grad_input(Cpu{}, dy, w, dx, false, precision);
   set_flops(state, flops(state));
 }
+template <kernel::Precision precision = kernel::Precision::float32>
 void grad_weight(benchmark::State& state) {
   const Index m = state.range(0), n = state.range(1), k = state.range(2);
   const auto dy = random_tensor(m, n, 1), x = random_tensor(m, k, 2);
   Tensor<float> dw(n, k);
-  for (auto _ : state) kernel::matmul_grad_weight(Cpu{}, dy, x, dw);
+  for (auto _ : state) kernel::matmul_grad_weight(Cpu{}, dy, x, dw, precision);
   set_flops(state, flops(state));
 }
+template <kernel::Precision precision = kernel::Precision::float32>
 void pack_weight(benchmark::State& state) {
   const Index n = state.range(0), k = state.range(1);
   const auto w = random_tensor(n, k, 1);
   kernel::PackedMatrix<float> panels;
+  panels.set_precision(precision);
   for (auto _ : state) kernel::pack(Cpu{}, w, kernel::Transpose::no, panels);
-  set_bytes(state, 8 * static_cast<double>(n * k));
+  set_bytes(state, (precision == kernel::Precision::float32 ? 8 : 6) * static_cast<double>(n * k));
 }
 
 void forward_sizes(benchmark::internal::Benchmark* b) {
@@ -85,6 +97,9 @@ void backward_sizes(benchmark::internal::Benchmark* b) {
     for (const auto& [n, k] : {std::pair<std::int64_t, std::int64_t>{576, 576}, {192, 576}, {1536, 576}, {576, 1536}})
       b->Args({m, n, k});
 }
+void pack_sizes(benchmark::internal::Benchmark* b) {
+  b->ArgNames({"N", "K"})->UseRealTime()->Args({1536, 576})->Args({49152, 576});
+}
 }  // namespace
 
 BENCHMARK(forward)->Apply(forward_sizes);
@@ -92,6 +107,10 @@ BENCHMARK_CAPTURE(forward_compact, bf16, BlockType::bf16)->Apply(compact_sizes);
 BENCHMARK_CAPTURE(forward_compact, f16, BlockType::f16)->Apply(compact_sizes);
 BENCHMARK_CAPTURE(forward_compact, q8_0, BlockType::q8_0)->Apply(compact_sizes);
 BENCHMARK_CAPTURE(forward_compact, q4_1, BlockType::q4_1)->Apply(compact_sizes);
-BENCHMARK(grad_input)->Apply(backward_sizes);
-BENCHMARK(grad_weight)->Apply(backward_sizes);
-BENCHMARK(pack_weight)->ArgNames({"N", "K"})->UseRealTime()->Args({1536, 576})->Args({49152, 576});
+BENCHMARK(forward_bfloat16)->Apply(forward_sizes);
+BENCHMARK(grad_input<>)->Name("grad_input")->Apply(backward_sizes);
+BENCHMARK(grad_input<kernel::Precision::bfloat16>)->Name("grad_input_bfloat16")->Apply(backward_sizes);
+BENCHMARK(grad_weight<>)->Name("grad_weight")->Apply(backward_sizes);
+BENCHMARK(grad_weight<kernel::Precision::bfloat16>)->Name("grad_weight_bfloat16")->Apply(backward_sizes);
+BENCHMARK(pack_weight<>)->Name("pack_weight")->Apply(pack_sizes);
+BENCHMARK(pack_weight<kernel::Precision::bfloat16>)->Name("pack_weight_bfloat16")->Apply(pack_sizes);

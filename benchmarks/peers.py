@@ -47,11 +47,11 @@ def vbon(*words):
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
-def by_vbon(program, case, share=1, model=None):
-    """Seconds of one iteration of a case of Google Benchmark, or of a share of it."""
+def by_vbon(program, case, share=1, model=None, low=False):
+    """Seconds of one iteration of a case of Google Benchmark, or of a share of it; low: in bf16, as --bf16."""
     words = [options.build / "benchmarks" / program, f"--benchmark_filter=^{case}$", "--benchmark_format=json",
              "--benchmark_min_time=2"]
-    named = os.environ | ({"VBON_BENCHMARK_MODEL": str(model())} if model else {})
+    named = os.environ | ({"VBON_BENCHMARK_MODEL": str(model())} if model else {}) | ({"VBON_BENCHMARK_BF16": "1"} if low else {})
     case = json.loads(subprocess.run(words, check=True, capture_output=True, text=True, env=named).stdout)["benchmarks"][0]
     if case.get("error_occurred"):
         sys.exit(f"{words[0]}: {case['error_message']}")
@@ -253,32 +253,40 @@ half = functools.cache(lambda: copy.deepcopy(model).to(torch.bfloat16))
 
 
 def phases():
-    """Name, case of vbon, peers: what each runs is made when its turn comes."""
-    also = lambda peers: peers if bf16 else {}
+    """Name, case of vbon, peers: what each runs is made when its turn comes. Both compute in bf16, or both in fp32; of
+    scoring, which vbon does in fp32 alone, PyTorch in bf16 is a second peer."""
     f32, q8_0 = (lambda: pathlib.Path(folder.name) / "f32.gguf"), (lambda: pathlib.Path(folder.name) / "q8_0.gguf")
     yield ("sampling, 128 sequences", ("benchmark.model", "sample/sequences:128/real_time", 1, f32),
            {"PyTorch, hand-written loop": lambda: (lambda: sampling(model, 128)),
-            "transformers, generate": lambda: (lambda: generate(128)),
-            **also({"PyTorch, hand-written loop, bf16": lambda: (lambda: sampling(half(), 128))})})
+            "transformers, generate": lambda: (lambda: generate(128))})
     yield ("sampling, one stream", ("benchmark.model", "sample/sequences:1/real_time", 1, f32),
            {"PyTorch, hand-written loop": lambda: (lambda: sampling(model, 1)),
-            "llama.cpp, F32": lambda: OneStream(f32()),
-            **also({"PyTorch, hand-written loop, bf16": lambda: (lambda: sampling(half(), 1))})})
+            "llama.cpp, F32": lambda: OneStream(f32())})
     yield ("sampling, one stream, Q8_0 weights", ("benchmark.model", "sample/sequences:1/real_time", 1, q8_0),
            {"llama.cpp, Q8_0": lambda: OneStream(q8_0())})
     yield ("sampling, one stream, Q4_1 weights", ("benchmark.model", "sample/sequences:1/real_time", 1, lambda: fetched),
            {"llama.cpp, Q4_1": lambda: OneStream(fetched)})
     yield ("scoring, 512 texts", ("benchmark.model", "score/real_time"),
-           {"PyTorch": Scoring, **also({"PyTorch, bf16": lambda: Scoring(torch.bfloat16)})})
+           {"PyTorch": Scoring, **({"PyTorch, bf16": lambda: Scoring(torch.bfloat16)} if bf16 else {})})
     yield ("log-probs, 64 responses", ("benchmark.model", "log_prob/real_time", 1, f32),
-           {"PyTorch": lambda: (lambda: log_prob(model)), **also({"PyTorch, bf16": lambda: (lambda: log_prob(half()))})})
+           {"PyTorch": lambda: (lambda: log_prob(model))})
     yield ("training step, 64 responses", ("benchmark.model", "train/real_time", 1, f32),
-           {"PyTorch, fused AdamW": lambda: Training(model, step_batch),
-            **also({"PyTorch, fused AdamW, bf16": lambda: Training(model, step_batch, True)})})
+           {"PyTorch, fused AdamW": lambda: Training(model, step_batch)})
     yield ("training step, GPT-2 124M, 4 x 64 tokens",
            ("benchmark.model", "train_sequences/sequences:4/length:64/real_time", 1, lambda: gpt2()[0]),
-           {"PyTorch, fused AdamW": lambda: Training(gpt2()[1], sequences),
-            **also({"PyTorch, fused AdamW, bf16": lambda: Training(gpt2()[1], sequences, True)})})
+           {"PyTorch, fused AdamW": lambda: Training(gpt2()[1], sequences)})
+    if bf16:
+        yield ("sampling, 128 sequences, bf16", ("benchmark.model", "sample/sequences:128/real_time", 1, f32, True),
+               {"PyTorch, hand-written loop": lambda: (lambda: sampling(half(), 128))})
+        yield ("sampling, one stream, bf16", ("benchmark.model", "sample/sequences:1/real_time", 1, f32, True),
+               {"PyTorch, hand-written loop": lambda: (lambda: sampling(half(), 1))})
+        yield ("log-probs, 64 responses, bf16", ("benchmark.model", "log_prob/real_time", 1, f32, True),
+               {"PyTorch": lambda: (lambda: log_prob(half()))})
+        yield ("training step, 64 responses, bf16", ("benchmark.model", "train/real_time", 1, f32, True),
+               {"PyTorch, fused AdamW": lambda: Training(model, step_batch, True)})
+        yield ("training step, GPT-2 124M, 4 x 64 tokens, bf16",
+               ("benchmark.model", "train_sequences/sequences:4/length:64/real_time", 1, lambda: gpt2()[0], True),
+               {"PyTorch, fused AdamW": lambda: Training(gpt2()[1], sequences, True)})
     yield ("AdamW, 134.5 million parameters", ("benchmark.model", "adamw/parameters:134515008/real_time"),
            {"PyTorch, fused": Optimizer})
     for n in (64, 1024):

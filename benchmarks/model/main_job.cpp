@@ -1,5 +1,6 @@
 // The phases of the main job on SmolLM2-135M and MiniLM, and the gradient of a batch without any model.
-// The models are those of examples/setup/fetch_data.sh; VBON_BENCHMARK_MODEL and VBON_BENCHMARK_ENCODER name others.
+// The models are those of examples/setup/fetch_data.sh; VBON_BENCHMARK_MODEL and VBON_BENCHMARK_ENCODER name others, and
+// where VBON_BENCHMARK_BF16 is set the linear maps and the head of the first compute in bfloat16.
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
@@ -27,7 +28,9 @@ Policy* shared_policy(benchmark::State& state) {
   static std::unique_ptr<Policy> policy;
   const auto path = from_cache("VBON_BENCHMARK_MODEL", "smollm2/SmolLM2-135M-Instruct.Q4_1.gguf");
   if (!policy && std::filesystem::exists(path)) {
-    policy = std::make_unique<Policy>(policy::load<Cpu>(path));
+    const bool low = std::getenv("VBON_BENCHMARK_BF16") != nullptr;
+    policy =
+        std::make_unique<Policy>(policy::load<Cpu>(path, low ? kernel::Precision::bfloat16 : kernel::Precision::float32));
     policy->sampler.eos = {};  // exactly new_tokens each
     policy->sampler.max_new_tokens = new_tokens;
   }

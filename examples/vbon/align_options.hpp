@@ -43,6 +43,7 @@ struct AlignOptions {
   // These change no bit of the result, as Policy::recompute() says: no settings of the run.
   bool recompute = false;
   Index keep_sampled = 2048;  // MB
+  bool bf16 = false;
   // what of the model is trained
   LoraSettings lora;
 

@@ -16,11 +16,13 @@ struct CalibrateOptions {
   PromptSource source;
   Index samples = 32, max_new_tokens = 64;
   double temperature = 1;
+  bool bf16 = false;
 
   /// What decides the lines.
   io::Json settings() const {
     io::Json all;
     set_model(all, model, adapter);
+    set_bf16(all, bf16);
     set_reward(all, "reward", reward, "");
     set_reward(all, "true-reward", true_reward, "");
     all["samples"] = samples;
@@ -64,7 +66,8 @@ int calibrate(const CalibrateOptions& o) {
   check_count("--max-new-tokens", o.max_new_tokens, 1);
   check_target(1, o.temperature);
   const reward::Any proxy = open_reward(o.reward, o.common), truth = open_reward(o.true_reward, o.common);
-  Policy policy = Policy::load(o.model, o.adapter);
+  remark_bf16(o.common, o.bf16);
+  Policy policy = Policy::load(o.model, o.adapter, o.bf16);
   policy.sampler().max_new_tokens = o.max_new_tokens;
   policy.sampler().temperature = o.temperature;
   const auto prompts = o.source.load(policy);
@@ -128,6 +131,7 @@ void add_calibrate(CLI::App& program, Job& job) {
       "Then:    vbon decode --decoder hedge:calibration=calibration.jsonl --reward classifier:SMALL ...");
   c->add_option("--model", o->model, "GGUF file or Hugging Face folder; by default the fetched SmolLM2-135M-Instruct");
   c->add_option("--adapter", o->adapter, "LoRA adapter of that model, a peft folder");
+  c->add_flag("--bf16", o->bf16, bf16_help);
   c->add_option("--reward", o->reward, std::string("the one a decoder will follow; ") + reward_help);
   c->add_option("--true-reward", o->true_reward, "the one that counts, as --reward");
   o->source.add_to(*c);

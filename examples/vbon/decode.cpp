@@ -18,7 +18,7 @@ struct DecodeOptions {
   PromptSource source;
   Index max_new_tokens = 64;
   double temperature = 1;
-  bool json = false;
+  bool json = false, bf16 = false;
 
   /// @throws ConfigError naming the flag
   void check() const {
@@ -32,6 +32,7 @@ struct DecodeOptions {
   io::Json settings(const AnyDecoder& chosen) const {
     io::Json all = chosen.settings;
     set_model(all, model, adapter);
+    set_bf16(all, bf16);
     set_reward(all, "reward", reward, "");
     if (!answer_pattern.empty()) all["answer-pattern"] = answer_pattern;
     all["max-new-tokens"] = max_new_tokens;
@@ -101,7 +102,8 @@ int decode(const DecodeOptions& o) {
   if (!decoder.note.empty()) remark(decoder.doubtful ? Common{} : o.common, decoder.note);
   const reward::Any reward = open_reward(o.reward, o.common);
   decoder.open_value(o.common);
-  Policy policy = Policy::load(o.model, o.adapter);
+  remark_bf16(o.common, o.bf16);
+  Policy policy = Policy::load(o.model, o.adapter, o.bf16);
   policy.sampler().max_new_tokens = o.max_new_tokens;
   policy.sampler().temperature = o.temperature;
   decoder.open_dpo(o.model, policy);
@@ -155,6 +157,7 @@ void add_decode(CLI::App& program, Job& job) {
       "Example: vbon decode --decoder speculative-rejection:alpha=0.5,n=32 --reward length:24 --prompt 'This film is'");
   c->add_option("--model", o->model, "GGUF file or Hugging Face folder; by default the fetched SmolLM2-135M-Instruct");
   c->add_option("--adapter", o->adapter, "LoRA adapter of that model, a peft folder");
+  c->add_flag("--bf16", o->bf16, bf16_help);
   c->add_option("--decoder", o->decoder, "NAME or NAME:option=value,...; see 'vbon inspect decoders'")
       ->capture_default_str();
   c->add_option("--reward", o->reward, reward_help);

@@ -86,7 +86,8 @@ AnyDecoder any_decoder(decode::TreeBon<> tree) {
   const auto dpo = std::make_shared<std::optional<Policy>>();
   any.on_model = [dpo, path](const std::string& model, Policy& policy) {
     const std::filesystem::path place = path;
-    dpo->emplace(policy::is_adapter(place) ? Policy::load(model, place) : Policy::load(place));
+    dpo->emplace(policy::is_adapter(place) ? Policy::load(model, place, policy.bf16())
+                                           : Policy::load(place, {}, policy.bf16()));
     require_same_vocabulary(policy, **dpo, path);
     require<ConfigError>((*dpo)->context() >= policy.context(), "decoder treebon: dpo=", path, " has a context of ",
                          (*dpo)->context(), " tokens, the model that samples ", policy.context(),

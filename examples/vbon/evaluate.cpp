@@ -13,7 +13,7 @@ struct EvaluateOptions {
   std::string model, adapter, reference, reward, prompts, out = "vbon-evaluation";
   double n = 4, temperature = 1;
   Index samples = 8, references = 16, max_new_tokens = 24, count = 0;
-  bool overwrite = false;
+  bool overwrite = false, bf16 = false;
 
   io::Json settings() const {
     io::Json all = {{"n", n},
@@ -25,6 +25,7 @@ struct EvaluateOptions {
                     {"seed", common.seed}};
     set_place(all, "model", model, "");
     set_place(all, "adapter", adapter, "none");
+    set_bf16(all, bf16);
     set_place(all, "reference", reference, "SmolLM2-135M-Instruct");
     set_place(all, "prompts", prompts, "");
     set_reward(all, "reward", reward, "");
@@ -53,9 +54,10 @@ int evaluate(const EvaluateOptions& o) {
                                      {"--reward", reward_place(o.reward)}})
       refuse_inside(run.path(), flag, path);
   const reward::Any reward = open_reward(o.reward, o.common);
-  Policy policy = Policy::load(o.model, o.adapter);
+  remark_bf16(o.common, o.bf16);
+  Policy policy = Policy::load(o.model, o.adapter, o.bf16);
   const bool same_weights = !o.adapter.empty() && o.reference == o.model;
-  Policy reference = same_weights ? policy.reference() : Policy::load(o.reference);
+  Policy reference = same_weights ? policy.reference() : Policy::load(o.reference, {}, o.bf16);
   for (Policy* one : {&policy, &reference}) {
     one->sampler().temperature = o.temperature;
     one->sampler().max_new_tokens = o.max_new_tokens;
@@ -108,6 +110,7 @@ void add_evaluate(CLI::App& program, Job& job) {
       "evaluation");
   c->add_option("--model", o->model, "the aligned model: GGUF file or Hugging Face folder");
   c->add_option("--adapter", o->adapter, "LoRA adapter of that model, a peft folder");
+  c->add_flag("--bf16", o->bf16, bf16_help);
   c->add_option("--reference", o->reference, "what it was aligned from; by default the fetched SmolLM2-135M-Instruct");
   c->add_option("--reward", o->reward, reward_help);
   c->add_option("--prompts", o->prompts, "JSON lines {\"prompt\": ...} or {\"messages\": [...]}");

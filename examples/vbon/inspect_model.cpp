@@ -60,6 +60,9 @@ void print_plan(std::string_view name, const train::MemoryPlan& plan) {
     if (bytes > 0) parts += (parts.empty() ? "" : ", ") + part + " " + megabytes(static_cast<double>(bytes));
   line(name, megabytes(static_cast<double>(plan.bytes())) + " (to " + plan.stage + ": " + parts + ")");
 }
+kernel::Precision planned_precision(const InspectOptions& o) {
+  return o.job.align.bf16 ? kernel::Precision::bfloat16 : kernel::Precision::float32;
+}
 /// What the commands sample and align will hold at most. Call it when the tokenizer is loaded: what this process holds
 /// then, those hold too.
 void print_memory(const InspectOptions& o, const model::Shape& shape, const model::WeightSizes& weights) {
@@ -172,7 +175,8 @@ void inspect_causal_folder(const InspectOptions& o, const model::ConfigReader& c
   if (!readable) return;
   const model::Shape& shape = *readable;
   const model::TensorSource source = model::tensor_source(weights);
-  const model::WeightSizes sizes = model::weight_sizes(shape, source);  // or what the weights contradict
+  const auto precision = shape.labels == 0 ? planned_precision(o) : kernel::Precision::float32;  // rewards stay in fp32
+  const model::WeightSizes sizes = model::weight_sizes(shape, source, precision);  // or what the weights contradict
   if (shape.labels == 0) return print_memory(o, shape, sizes);
   line("as a policy", "no: it gives scores");
   print_labels(json, shape.labels, o.what);
@@ -242,7 +246,7 @@ void inspect_gguf(const InspectOptions& o) {
   line("tensors", counts.list());
   const auto tokenizer = text::Tokenizer::from_gguf(*file);
   print_tokenizer(tokenizer);
-  print_memory(o, shape, model::weight_sizes(shape, model::tensor_source(file)));
+  print_memory(o, shape, model::weight_sizes(shape, model::tensor_source(file), planned_precision(o)));
   if (o.tensors)
     for (const auto& tensor : file->tensors())
       line(block_format(tensor.type).name, tensor.name + "  " + dimensions(tensor.shape));

@@ -53,9 +53,17 @@ Policy::Policy(Policy&&) noexcept = default;
 Policy& Policy::operator=(Policy&&) noexcept = default;
 Policy::~Policy() = default;
 
-Policy Policy::load(const std::filesystem::path& path, const std::filesystem::path& adapter) {
+void remark_bf16(const Common& common, bool bf16) {
+  if (bf16 && !kernel::multiplies_bfloat16)
+    remark(common,
+           "--bf16: this build has no instruction that multiplies bfloat16 (AVX512-BF16, compiled with -march=native): "
+           "products "
+           "are rounded as asked and packed weights take half the memory, but batches take as long as in fp32");
+}
+
+Policy Policy::load(const std::filesystem::path& path, const std::filesystem::path& adapter, bool bf16) {
   const auto place = path.empty() ? cached(default_model, "--model") : path;
-  Model model{policy::load<Cpu>(place)};
+  Model model{policy::load<Cpu>(place, bf16 ? kernel::Precision::bfloat16 : kernel::Precision::float32)};
   require<ConfigError>(model.policy.has_tokenizer(), place.string(),
                        " holds no tokenizer.json, and texts need one; copy the tokenizer's files of its base model there");
   if (!adapter.empty()) policy::load_adapter(model.policy.model(), adapter);
@@ -85,6 +93,7 @@ void Policy::save_adapter(const std::filesystem::path& folder, const std::string
 }
 
 policy::Sampler& Policy::sampler() { return model_->policy.sampler; }
+bool Policy::bf16() const { return model_->policy.model().precision() == kernel::Precision::bfloat16; }
 Index Policy::vocabulary() const { return model_->policy.shape().vocab; }
 Index Policy::context() const { return model_->policy.shape().context; }
 

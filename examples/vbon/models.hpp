@@ -59,8 +59,9 @@ class Policy {
 
   /// @param path     a GGUF file or a Hugging Face folder; empty: the fetched SmolLM2
   /// @param adapter  a LoRA adapter of that model as a peft folder; empty: none
+  /// @param bf16     what --bf16 says
   /// @throws RunError, FormatError, ConfigError; a folder that holds another kind of model is named as such
-  static Policy load(const std::filesystem::path& path, const std::filesystem::path& adapter = {});
+  static Policy load(const std::filesystem::path& path, const std::filesystem::path& adapter = {}, bool bf16 = false);
   Policy(Policy&&) noexcept;
   Policy& operator=(Policy&&) noexcept;
   ~Policy();
@@ -81,6 +82,7 @@ class Policy {
   void save_adapter(const std::filesystem::path& folder, const std::string& base_name) const;
 
   policy::Sampler& sampler();
+  bool bf16() const;
   Index vocabulary() const;
   Index context() const;
 
@@ -124,6 +126,8 @@ class Policy {
 };
 static_assert(TrainablePolicy<Policy> && FeaturedPolicy<Policy>);
 static_assert(SteppedPolicy<Policy>);
+/// Tells who asks for --bf16 on a processor that gains nothing by it.
+void remark_bf16(const Common& common, bool bf16);
 inline constexpr const char* default_model = "smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
 
 /// Each text once, at its first place; the rest is told. A prompt that counted twice would pass for two independent ones.

@@ -12,7 +12,7 @@ struct SampleOptions {
   PromptSource source;
   Index samples = 1;
   policy::Sampler sampler = {.max_new_tokens = 64};
-  bool greedy = false, json = false;
+  bool greedy = false, json = false, bf16 = false;
 };
 
 int sample(const SampleOptions& o) {
@@ -20,7 +20,8 @@ int sample(const SampleOptions& o) {
   o.source.check();
   check_count("--samples", o.samples, 1);
   check_count("--max-new-tokens", o.sampler.max_new_tokens, 1);
-  Policy policy = Policy::load(o.model, o.adapter);
+  remark_bf16(o.common, o.bf16);
+  Policy policy = Policy::load(o.model, o.adapter, o.bf16);
   auto& sampler = policy.sampler();
   const auto eos = sampler.eos;
   sampler = o.sampler;
@@ -64,6 +65,7 @@ void add_sample(CLI::App& program, Job& job) {
   c->footer("Example: vbon sample --model vbon-run/model --prompt 'This film is' --samples 4 --max-new-tokens 24");
   c->add_option("--model", o->model, "GGUF file or Hugging Face folder; by default the fetched SmolLM2-135M-Instruct");
   c->add_option("--adapter", o->adapter, "LoRA adapter of that model, a peft folder");
+  c->add_flag("--bf16", o->bf16, bf16_help);
   o->source.add_to(*c);
   c->add_option("--samples", o->samples, "responses per prompt")->capture_default_str();
   c->add_option("--max-new-tokens", o->sampler.max_new_tokens, "tokens of a response at most")->capture_default_str();

@@ -66,6 +66,10 @@ void set_model(io::Json& settings, const std::string& model, const std::string& 
   set_place(settings, "adapter", adapter, "none");
 }
 
+void set_bf16(io::Json& settings, bool bf16) {
+  if (bf16) settings["bf16"] = true;
+}
+
 void set_reward(io::Json& settings, const std::string& name, const std::string& reward, const std::string& unless) {
   settings[name] = reward.empty() ? unless : reward;
   const auto [kind, argument] = name_and_argument(reward);

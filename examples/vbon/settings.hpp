@@ -15,6 +15,8 @@ namespace vbon::program {
 void set_place(io::Json& settings, const std::string& name, const std::string& path, const std::string& unless);
 /// Both for a model and its adapter.
 void set_model(io::Json& settings, const std::string& model, const std::string& adapter);
+/// What --bf16 decides; nothing where it was not given, as in runs from before there was such a flag.
+void set_bf16(io::Json& settings, bool bf16);
 /// The same for the file or folder in a reward's argument, where it has one.
 void set_reward(io::Json& settings, const std::string& name, const std::string& reward, const std::string& unless);
 

@@ -19,7 +19,8 @@ void refuse_own_inputs(const AlignOptions& o, const train::RunFolder& run) {
 }
 
 Policy starting_policy(const AlignOptions& o) {
-  Policy policy = Policy::load(o.model);
+  remark_bf16(o.common, o.bf16);
+  Policy policy = Policy::load(o.model, {}, o.bf16);
   if (o.lora.rank > 0) policy.adapt(o.lora, RngKey{o.common.seed, 0}.fold(105));
   if (o.recompute) policy.recompute();
   policy.keep_sampled(o.keep_sampled);

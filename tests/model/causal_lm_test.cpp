@@ -34,15 +34,19 @@ struct Example {
 
 TEST_CASE("a prompt shared by its responses gives the bits of a prompt for each", "[model]") {
   const auto kind = GENERATE(from_range(tiny_kinds()));
-  CAPTURE(kind);
+  const auto precision = GENERATE(kernel::Precision::float32, kernel::Precision::bfloat16);
+  CAPTURE(kind, static_cast<int>(precision));
   auto model = tiny_model(kind);
+  model.set_precision(precision);
   CHECK(log_probs(model, Example().shared()) == log_probs(model, Example().separate()));
 }
 
 TEST_CASE("a step over cached keys and values gives the bits of the whole sequence", "[model]") {
   const auto kind = GENERATE(from_range(tiny_kinds()));
-  CAPTURE(kind);
+  const auto precision = GENERATE(kernel::Precision::float32, kernel::Precision::bfloat16);
+  CAPTURE(kind, static_cast<int>(precision));
   auto model = tiny_model(kind);
+  model.set_precision(precision);
   const std::vector<std::vector<TokenId>> rows = {random_tokens(30, 37, 1), random_tokens(35, 37, 2)};
   const Index prefix = 3;
   Forest prompts;
@@ -154,8 +158,10 @@ TEST_CASE("the gradient agrees with finite differences in every parameter", "[mo
 
 TEST_CASE("activations computed again and weights packed for each use give the same bits", "[model]") {
   const auto kind = GENERATE(from_range(tiny_kinds()));
-  CAPTURE(kind);
+  const auto precision = GENERATE(kernel::Precision::float32, kernel::Precision::bfloat16);
+  CAPTURE(kind, static_cast<int>(precision));
   auto model = tiny_model(kind);
+  model.set_precision(precision);
   const Forest forest = Example().shared();
   const std::vector<double> weight(static_cast<std::size_t>(forest.reads()), 0.5);
   const auto gradient = [&](bool recompute, bool keep_packed) {
@@ -174,6 +180,7 @@ TEST_CASE("activations computed again and weights packed for each use give the s
 
 TEST_CASE("log-probs and gradients are the same on one thread and on three", "[model]") {
   auto model = tiny_model("llama");
+  model.set_precision(GENERATE(kernel::Precision::float32, kernel::Precision::bfloat16));
   const Forest forest = Example().shared();
   const std::vector<double> weight(static_cast<std::size_t>(forest.reads()), 0.5);
   const int threads = thread_pool().threads();

@@ -26,8 +26,10 @@ bool equal_bits(const Array& a, const Array& b) { return a.size() == b.size() &&
 TEST_CASE("log-probs kept from sampling are those of the training forward, to the bit", "[policy]") {
   const auto kind = GENERATE(from_range(tiny_kinds()));
   const auto temperature = GENERATE(1.0, 0.7);
-  CAPTURE(kind, temperature);
+  const auto precision = GENERATE(kernel::Precision::float32, kernel::Precision::bfloat16);
+  CAPTURE(kind, temperature, static_cast<int>(precision));
   auto policy = tiny_policy(kind);
+  policy.model().set_precision(precision);
   policy.sampler.temperature = temperature;
   policy.sampler.max_new_tokens = 20;
   const auto batch = policy.sample(tiny_prompts(3), 5, {1, 2});
@@ -39,6 +41,7 @@ TEST_CASE("log-probs kept from sampling are those of the training forward, to th
 
 TEST_CASE("what is drawn for a prompt does not depend on its company, on pieces or on threads", "[policy]") {
   auto policy = tiny_policy();
+  policy.model().set_precision(GENERATE(kernel::Precision::float32, kernel::Precision::bfloat16));
   policy.sampler.max_new_tokens = 12;
   const auto prompts = tiny_prompts(4);
   const RngKey key{7, 8};

@@ -61,8 +61,10 @@ void adapt(CausalPolicy& policy) {
 TEST_CASE("the gradient from recorded activations is that of a forward pass, to the bit", "[policy][recording]") {
   const auto kind = GENERATE(from_range(tiny_kinds()));
   const bool adapted = GENERATE(false, true);
-  CAPTURE(kind, adapted);
+  const auto precision = GENERATE(kernel::Precision::fp32, kernel::Precision::bf16);
+  CAPTURE(kind, adapted, static_cast<int>(precision));
   auto policy = ending_policy(kind);
+  policy.model().set_precision(precision);
   if (adapted) adapt(policy);
   const auto prompts = tiny_prompts(4);
   const auto plain = policy.sample(prompts, 5, {1, 2});
@@ -116,6 +118,10 @@ TEST_CASE("a recording is of the parameters it was made with, and of the draw be
   policy.parameters_changed();
   auto fresh = policy.clone();
   CHECK(gradient_of(policy, batch) == gradient_of(fresh, batch));
+  CHECK(recalls(policy, forest_of(policy.sample_for_backward(prompts, 4, {1, 2}), 0, 3)));
+  policy.model().set_precision(kernel::Precision::bf16);
+  CHECK_FALSE(recalls(policy, forest_of(policy.sample(prompts, 4, {1, 2}), 0, 3)));
+  policy.model().set_precision(kernel::Precision::fp32);
   // A second draw uses the memory of the first, also where it needs less or more of it.
   for (const Index samples : {2, 6, 4}) {
     const auto next = policy.sample_for_backward(prompts, samples, {5, static_cast<std::uint64_t>(samples)});

@@ -75,6 +75,22 @@ inline std::vector<NamedValues> named(const model::CausalLm& model, View<const f
   return all;
 }
 
+/// How near a gradient in bfloat16 is to one in float.
+struct GradientAgreement {
+  double cosine = 0, relative_error = 0;
+};
+inline GradientAgreement agreement(std::span<const float> got, std::span<const float> want) {
+  double dot = 0, of_got = 0, of_want = 0, difference = 0;
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    const auto a = static_cast<double>(got[i]), b = static_cast<double>(want[i]);
+    dot += a * b;
+    of_got += a * a;
+    of_want += b * b;
+    difference += (a - b) * (a - b);
+  }
+  return {dot / std::sqrt(of_got * of_want), std::sqrt(difference / of_want)};
+}
+
 /// Greedy continuations on the sampler of a policy.
 inline RolloutBatch greedy(policy::CausalLmPolicy<>& policy, const std::vector<std::vector<TokenId>>& rows, Index tokens,
                            std::vector<TokenId> eos = {}) {

@@ -20,6 +20,9 @@ missing_instruction_set() {
   if (XSIMD_WITH_AVX512CD && !__builtin_cpu_supports("avx512cd")) return "AVX-512CD";
   if (XSIMD_WITH_AVX512DQ && !__builtin_cpu_supports("avx512dq")) return "AVX-512DQ";
   if (XSIMD_WITH_AVX512BW && !__builtin_cpu_supports("avx512bw")) return "AVX-512BW";
+#if defined(__AVX512BF16__)
+  if (XSIMD_WITH_AVX512F && !__builtin_cpu_supports("avx512bf16")) return "AVX512-BF16";
+#endif
   return nullptr;
 }
 #else

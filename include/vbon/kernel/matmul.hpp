@@ -2,7 +2,8 @@
 //
 // The three matrix products of a linear layer y = x w^T + b and the gradient of its bias. Work is cut by
 // shape alone and every output is one ordered chain (matmul_tile.hpp), so results depend neither on the
-// number of threads nor on which other rows are in the batch.
+// number of threads nor on which other rows are in the batch. In bfloat16 both factors of each product are rounded
+// first (bfloat16.hpp); the template parameter Low is how they stand in memory then.
 #pragma once
 #include "vbon/core/device.hpp"
 #include "vbon/core/error.hpp"
@@ -32,11 +33,11 @@ inline Index panel_group(Index rows, Index depth, Index panels) {
 
 /// y = x w^T, plus bias, plus the old y when accumulating.
 /// @param x     [T, K]
-/// @param w     [N, K], packed
+/// @param w     [N, K], packed; its precision is that of the product
 /// @param y     [T, N]
 /// @param bias  [N] or empty
 /// @throws ShapeError
-template <class Arch = xsimd::default_arch>
+template <class Arch = xsimd::default_arch, class Low = detail::Bfloat16Slots<Arch>>
 void matmul(Cpu, View<const float> x, const PackedMatrix<float>& w, View<float> y, View<const float> bias = {},
             bool accumulate = false) {
   constexpr Index width = PackedMatrix<float>::width;
@@ -45,7 +46,8 @@ void matmul(Cpu, View<const float> x, const PackedMatrix<float>& w, View<float> 
   require<ShapeError>(bias.empty() || bias.size() == w.rows(), "kernel::matmul: bias of ", w.rows(), " expected, got ",
                       bias.size());
   if (y.empty()) return;
-  const Index rows = detail::row_block(x.rows(), detail::block_depth(x.cols(), w.format()));
+  const detail::LeftRows left = detail::left_rows<Low>(x, w.precision());
+  const Index rows = detail::row_block(x.rows(), detail::block_depth(left.depth, w.format()));
   const Index row_blocks = (x.rows() + rows - 1) / rows;
   const Index group = detail::panel_group(rows, x.cols(), w.panels());
   const Index groups = (w.panels() + group - 1) / group;
@@ -53,17 +55,12 @@ void matmul(Cpu, View<const float> x, const PackedMatrix<float>& w, View<float> 
     const Index row = chunk / groups * rows;
     const Index panel = chunk % groups * group;
     const Index column = panel * width;
-    detail::multiply_block<Arch>({.x = x.data() + row * x.cols(),
-                                  .x_row = x.cols(),
-                                  .x_step = 1,
-                                  .panel = w.panel(panel),
-                                  .panel_stride = w.panel_size(),
-                                  .depth = x.cols(),
-                                  .y = y.data() + row * y.cols() + column,
-                                  .y_row = y.cols(),
-                                  .bias = bias.empty() ? nullptr : bias.data() + column,
-                                  .accumulate = accumulate},
-                                 std::min(rows, x.rows() - row), std::min(group * width, w.rows() - column), w.format());
+    detail::multiply_weight<Arch, Low>(left.middle_rows(row, std::min(rows, x.rows() - row)), w, panel,
+                                       std::min(group * width, w.rows() - column),
+                                       {.y = y.data() + row * y.cols() + column,
+                                        .y_row = y.cols(),
+                                        .bias = bias.empty() ? nullptr : bias.data() + column,
+                                        .accumulate = accumulate});
   });
 }
 
@@ -73,34 +70,38 @@ void matmul(Cpu, View<const float> x, const PackedMatrix<float>& w, View<float> 
 /// @param w   [N, K], row-major
 /// @param dx  [T, K]
 /// @throws ShapeError
-template <class Arch = xsimd::default_arch>
-void matmul_grad_input(Cpu, View<const float> dy, View<const float> w, View<float> dx, bool accumulate = false) {
+template <class Arch = xsimd::default_arch, class Low = detail::Bfloat16Slots<Arch>>
+void matmul_grad_input(Cpu, View<const float> dy, View<const float> w, View<float> dx, bool accumulate = false,
+                       Precision precision = Precision::float32) {
   constexpr Index width = PackedMatrix<float>::width;
   require<ShapeError>(dy.cols() == w.rows() && dx.cols() == w.cols() && dx.rows() == dy.rows(),
                       "kernel::matmul_grad_input: dy [", dy.rows(), ", ", dy.cols(), "] times w [", w.rows(), ", ", w.cols(),
                       "] into dx [", dx.rows(), ", ", dx.cols(), "]");
   if (dx.empty()) return;
-  const Index depth = dy.cols();
+  const detail::LeftRows left = detail::left_rows<Low>(dy, precision);
   const Index row_blocks = (dy.rows() + 511) / 512;  // laying out a panel costs as much as some 15 rows
   const Index rows = (dy.rows() + row_blocks - 1) / row_blocks;
   const Index panels = (w.cols() + width - 1) / width;
-  parallel_for(row_blocks * panels, 1, [&](Index chunk, Index) {
-    const Index row = chunk / panels * rows;
-    const Index column = chunk % panels * width;
-    const Index count = std::min(width, w.cols() - column);
-    float* panel = detail::scratch<struct GradInputPanel>(std::max<Index>(1, depth * width));
-    detail::pack_columns(w.data(), w.cols(), column, count, depth, panel);
-    detail::multiply_block<Arch>({.x = dy.data() + row * depth,
-                                  .x_row = depth,
-                                  .x_step = 1,
-                                  .panel = panel,
-                                  .panel_stride = 0,
-                                  .depth = depth,
-                                  .y = dx.data() + row * dx.cols() + column,
-                                  .y_row = dx.cols(),
-                                  .bias = nullptr,
-                                  .accumulate = accumulate},
-                                 std::min(rows, dy.rows() - row), count);
+  detail::with_slots<Arch, Low>(precision, [&]<class Slots>(Slots) {
+    parallel_for(row_blocks * panels, 1, [&](Index chunk, Index) {
+      const Index row = chunk / panels * rows;
+      const Index column = chunk % panels * width;
+      const Index count = std::min(width, w.cols() - column);
+      float* panel = detail::scratch<struct GradInputPanel>(std::max<Index>(1, left.depth * width));
+      detail::lay_columns<Slots>(w.data(), w.cols(), column, count, dy.cols(), panel);
+      std::fill(panel + detail::slots_of<Slots>(dy.cols()) * width, panel + left.depth * width, 0.0f);
+      detail::multiply_block<typename Slots::Step>({.x = left.first + row * left.depth,
+                                                    .x_row = left.depth,
+                                                    .x_step = 1,
+                                                    .panel = panel,
+                                                    .panel_stride = 0,
+                                                    .depth = left.depth,
+                                                    .y = dx.data() + row * dx.cols() + column,
+                                                    .y_row = dx.cols(),
+                                                    .bias = nullptr,
+                                                    .accumulate = accumulate},
+                                                   std::min(rows, dy.rows() - row), count);
+    });
   });
 }
 
@@ -110,21 +111,24 @@ inline constexpr Index grad_depth = 256;
 /// Rows that are packed at a time.
 inline constexpr Index grad_slice = 2048;
 
-/// The rows of a matrix as right operands of weight gradients: blocks of `block` rows, each as panels [panels][rows][32].
+/// The rows of a matrix as right operands of weight gradients: blocks of `block` rows, an even number, each as panels
+/// [panels][slots][32].
+template <class Slots>
 class RowPanels {
  public:
   static constexpr Index width = PackedMatrix<float>::width;
   RowPanels(float* memory, Index rows, Index cols, Index block) : memory_(memory), rows_(rows), cols_(cols), block_(block) {}
-  static Index floats(Index rows, Index cols) { return rows * ((cols + width - 1) / width * width); }
+  static Index floats(Index rows, Index cols) { return slots_of<Slots>(rows) * ((cols + width - 1) / width * width); }
 
   Index panels() const { return (cols_ + width - 1) / width; }
   Index blocks() const { return (rows_ + block_ - 1) / block_; }
   Index first(Index i) const { return i * block_; }
   Index length(Index i) const { return std::min(block_, rows_ - first(i)); }
-  float* panel(Index i, Index p) const { return memory_ + (first(i) * panels() + p * length(i)) * width; }
+  Index slots(Index i) const { return slots_of<Slots>(length(i)); }
+  float* panel(Index i, Index p) const { return memory_ + (slots_of<Slots>(first(i)) * panels() + p * slots(i)) * width; }
   /// Lays out one panel of a block from the matrix.
   void pack(const float* x, Index x_row, Index i, Index p) const {
-    pack_columns(x + first(i) * x_row, x_row, p * width, std::min(width, cols_ - p * width), length(i), panel(i, p));
+    lay_columns<Slots>(x + first(i) * x_row, x_row, p * width, std::min(width, cols_ - p * width), length(i), panel(i, p));
   }
 
  private:
@@ -133,25 +137,34 @@ class RowPanels {
 };
 
 /// Row tiles of a block of dy^T: tile i has rows [begin(i), begin(i + 1)), nearly equal heights.
-template <class Arch>
+template <class Slots>
 struct GradTiles {
+  using Arch = typename Slots::Arch;
   Index rows;
   Index count() const { return (rows + tile_rows<Arch> - 1) / tile_rows<Arch>; }
   Index begin(Index i) const { return i * rows / count(); }
   Index height(Index i) const { return begin(i + 1) - begin(i); }
   /// Floats of one tile of `steps` rows of dy: whole registers are written.
-  static Index tile_floats(Index steps) { return tile_rows<Arch> * steps + lanes<Arch>; }
+  static Index tile_floats(Index steps) { return tile_rows<Arch> * slots_of<Slots>(steps) + lanes<Arch>; }
   Index floats(Index steps) const { return count() * tile_floats(steps); }
   float* tile(float* left, Index i, Index steps) const { return left + i * tile_floats(steps); }
-  /// One tile of dy [steps, rows] as [steps][tile_rows].
+  /// One tile of dy [steps, rows] as [slots][tile_rows].
   void pack(const float* dy, Index dy_row, Index i, Index steps, float* left) const {
     const float* from = dy + begin(i);
     float* to = tile(left, i, steps);
     const Index left_over = rows - begin(i);  // what follows in the row may be taken along: it is written over
-    for (Index s = 0; s < steps; ++s, from += dy_row, to += tile_rows<Arch>)
+    for (Index s = 0; s < steps; s += Slots::steps, from += Slots::steps * dy_row, to += tile_rows<Arch>)
       for_lanes<Arch>(0, std::min<Index>(tile_rows<Arch>, left_over), [&](Index r, auto) {
         const Index some = std::min(lanes<Arch>, left_over - r);
-        store<Arch>(to + r, some == lanes<Arch> ? load<Arch>(from + r) : load_partial<Arch>(from + r, some));
+        Batch<Arch> step[Slots::steps];
+        VBON_UNROLL
+        for (Index j = 0; j < Slots::steps; ++j) {
+          const float* row = from + j * dy_row + r;
+          step[j] = s + j >= steps        ? Batch<Arch>(0.0f)
+                    : some == lanes<Arch> ? load<Arch>(row)
+                                          : load_partial<Arch>(row, some);
+        }
+        store<Arch>(to + r, Slots::slot(step));
       });
   }
 };
@@ -160,50 +173,39 @@ struct GradTiles {
 /// [panel, panel_end): a panel stays in the cache while the tiles pass.
 /// @param left  packed by GradTiles
 /// @param dw    [tiles.rows, columns]
-template <class Arch>
-void grad_weight_block(const GradTiles<Arch>& tiles, float* left, const RowPanels& x, Index block, float* dw, Index columns,
-                       Index tile, Index tile_end, Index panel, Index panel_end) {
-  constexpr Index width = RowPanels::width;
-  const Index steps = x.length(block);
+template <class Slots>
+void grad_weight_block(const GradTiles<Slots>& tiles, float* left, const RowPanels<Slots>& x, Index block, float* dw,
+                       Index columns, Index tile, Index tile_end, Index panel, Index panel_end) {
+  constexpr Index width = RowPanels<Slots>::width;
   for (Index p = panel; p < panel_end; ++p)
     for (Index i = tile; i < tile_end; ++i)
-      one_panel_tiles<Arch>[size(tiles.height(i) - 1)]({.x = tiles.tile(left, i, steps),
-                                                        .x_row = 1,
-                                                        .x_step = tile_rows<Arch>,
-                                                        .panel = x.panel(block, p),
-                                                        .panel_stride = 0,
-                                                        .depth = steps,
-                                                        .y = dw + tiles.begin(i) * columns + p * width,
-                                                        .y_row = columns,
-                                                        .bias = nullptr,
-                                                        .accumulate = true,
-                                                        .ahead = dw + tiles.begin(i + 1) * columns + p * width,
-                                                        .ahead_step = columns},
-                                                       std::min(width, columns - p * width));
+      one_panel_tiles<typename Slots::Step>[size(tiles.height(i) - 1)](
+          {.x = tiles.tile(left, i, x.length(block)),
+           .x_row = 1,
+           .x_step = tile_rows<typename Slots::Arch>,
+           .panel = x.panel(block, p),
+           .panel_stride = 0,
+           .depth = x.slots(block),
+           .y = dw + tiles.begin(i) * columns + p * width,
+           .y_row = columns,
+           .bias = nullptr,
+           .accumulate = true,
+           .ahead = dw + tiles.begin(i + 1) * columns + p * width,
+           .ahead_step = columns},
+          std::min(width, columns - p * width));
 }
-}  // namespace detail
 
-/// dw += dy^T x: the gradient of matmul's weight. The sum over rows runs in their order. Both operands are packed once.
-/// @param dy  [T, N]
-/// @param x   [T, K]
-/// @param dw  [N, K]
-/// @throws ShapeError
-template <class Arch = xsimd::default_arch>
-void matmul_grad_weight(Cpu, View<const float> dy, View<const float> x, View<float> dw) {
-  using namespace detail;
-  require<ShapeError>(dy.rows() == x.rows() && dw.rows() == dy.cols() && dw.cols() == x.cols(),
-                      "kernel::matmul_grad_weight: dy [", dy.rows(), ", ", dy.cols(), "], x [", x.rows(), ", ", x.cols(),
-                      "] into dw [", dw.rows(), ", ", dw.cols(), "]");
-  if (dw.empty() || dy.rows() == 0) return;
-  const GradTiles<Arch> tiles{dw.rows()};
+template <class Slots>
+void grad_weight(View<const float> dy, View<const float> x, View<float> dw) {
+  const GradTiles<Slots> tiles{dw.rows()};
   const Index rows = std::min(grad_slice, dy.rows());
   const Index left_block = tiles.floats(std::min(grad_depth, rows));
   float* left = scratch<struct GradWeightLeft>((rows + grad_depth - 1) / grad_depth * left_block);
-  float* right = scratch<struct GradWeightRight>(RowPanels::floats(rows, x.cols()));
+  float* right = scratch<struct GradWeightRight>(RowPanels<Slots>::floats(rows, x.cols()));
   for (Index first = 0; first < dy.rows(); first += grad_slice) {
     const View<const float> dy_slice = dy.middle_rows(first, std::min(grad_slice, dy.rows() - first));
     const View<const float> x_slice = x.middle_rows(first, dy_slice.rows());
-    const RowPanels panels(right, x_slice.rows(), x.cols(), grad_depth);
+    const RowPanels<Slots> panels(right, x_slice.rows(), x.cols(), grad_depth);
     const Index packed_tiles = 16, packed_panels = 4;  // a chunk of packing
     const Index left_chunks = (tiles.count() + packed_tiles - 1) / packed_tiles;
     const Index chunks = left_chunks + (panels.panels() + packed_panels - 1) / packed_panels;
@@ -224,11 +226,27 @@ void matmul_grad_weight(Cpu, View<const float> dy, View<const float> x, View<flo
     parallel_for(across * down, 1, [&](Index chunk, Index) {
       const Index i = chunk / across, p = chunk % across;
       for (Index block = 0; block < panels.blocks(); ++block)
-        grad_weight_block<Arch>(tiles, left + block * left_block, panels, block, dw.data(), dw.cols(),
-                                i * tiles.count() / down, (i + 1) * tiles.count() / down, p * panels.panels() / across,
-                                (p + 1) * panels.panels() / across);
+        grad_weight_block<Slots>(tiles, left + block * left_block, panels, block, dw.data(), dw.cols(),
+                                 i * tiles.count() / down, (i + 1) * tiles.count() / down, p * panels.panels() / across,
+                                 (p + 1) * panels.panels() / across);
     });
   }
+}
+}  // namespace detail
+
+/// dw += dy^T x: the gradient of matmul's weight. The sum over rows runs in their order. Both operands are packed once.
+/// @param dy  [T, N]
+/// @param x   [T, K]
+/// @param dw  [N, K]
+/// @throws ShapeError
+template <class Arch = xsimd::default_arch, class Low = detail::Bfloat16Slots<Arch>>
+void matmul_grad_weight(Cpu, View<const float> dy, View<const float> x, View<float> dw,
+                        Precision precision = Precision::float32) {
+  require<ShapeError>(dy.rows() == x.rows() && dw.rows() == dy.cols() && dw.cols() == x.cols(),
+                      "kernel::matmul_grad_weight: dy [", dy.rows(), ", ", dy.cols(), "], x [", x.rows(), ", ", x.cols(),
+                      "] into dw [", dw.rows(), ", ", dw.cols(), "]");
+  if (dw.empty() || dy.rows() == 0) return;
+  detail::with_slots<Arch, Low>(precision, [&]<class Slots>(Slots) { detail::grad_weight<Slots>(dy, x, dw); });
 }
 
 /// db += sum of the rows of dy, in their order.

@@ -2,7 +2,8 @@
 //
 // The register kernel under every matrix product. Each output is one chain of fused multiply-adds over
 // the reduction index in ascending order, from a start value; how outputs are grouped into tiles changes
-// nothing in a chain. So a row has the same bits alone, in any batch, at any place, on any thread.
+// nothing in a chain. So a row has the same bits alone, in any batch, at any place, on any thread. What one
+// step of a chain is, a float or a pair of bfloat16, comes as a type (bfloat16.hpp).
 #pragma once
 #include <array>
 #include <utility>
@@ -11,18 +12,18 @@
 #include "vbon/kernel/simd.hpp"
 
 namespace vbon::kernel::detail {
-/// What a tile reads and writes; strides count floats.
+/// What a tile reads and writes; strides count floats, or slots of that size.
 struct TileOperands {
-  const float* x;  // rows of the left operand: x(r, k) = x[r * x_row + k * x_step]
-  Index x_row;
-  Index x_step;
-  const float* panel;  // [depth][32]
-  Index panel_stride;  // to the next panel
-  Index depth;
-  float* y;  // y(r, c) = y[r * y_row + c]
-  Index y_row;
-  const float* bias;             // [columns] or nullptr
-  bool accumulate;               // start from y instead of 0
+  const float* x = nullptr;  // rows of the left operand: x(r, k) = x[r * x_row + k * x_step]
+  Index x_row = 0;
+  Index x_step = 1;
+  const float* panel = nullptr;  // [depth][32]
+  Index panel_stride = 0;        // to the next panel
+  Index depth = 0;
+  float* y = nullptr;  // y(r, c) = y[r * y_row + c]
+  Index y_row = 0;
+  const float* bias = nullptr;   // [columns] or nullptr
+  bool accumulate = false;       // start from y instead of 0
   const float* ahead = nullptr;  // fetched into the cache on the way, one line for each step; nullptr: nothing
   Index ahead_step = 16;
 };
@@ -40,8 +41,9 @@ constexpr int tile_columns(int rows) {
 }
 
 /// `Rows` rows times `Panels` panels; `columns` <= 32 * Panels of them exist.
-template <class Arch, int Rows, int Panels>
+template <class Step, int Rows, int Panels>
 [[gnu::noinline]] void multiply_tile(const TileOperands& t, Index columns) {
+  using Arch = typename Step::Arch;
   using B = Batch<Arch>;
   constexpr Index width = PackedMatrix<float>::width;
   constexpr Index L = lanes<Arch>;
@@ -85,11 +87,11 @@ template <class Arch, int Rows, int Panels>
       }
       VBON_UNROLL
       for (int r = 0; r < Rows; ++r) {
-        const B value(x[r * x_row]);
+        const B value = Step::broadcast(x[r * x_row]);
         VBON_UNROLL
         for (int p = 0; p < Panels; ++p) {
           VBON_UNROLL
-          for (int h = 0; h < C; ++h) sum[p][r][h] = fma<Arch>(value, w[p][h], sum[p][r][h]);
+          for (int h = 0; h < C; ++h) sum[p][r][h] = Step::add_product(value, w[p][h], sum[p][r][h]);
         }
       }
       __builtin_prefetch(ahead, 0, 2);
@@ -118,19 +120,20 @@ template <class Arch, int Rows, int Panels>
 
 using TileFunction = void (*)(const TileOperands&, Index);
 
-template <class Arch, int Panels, std::size_t... I>
+template <class Step, int Panels, std::size_t... I>
 constexpr auto make_tiles(std::index_sequence<I...>) {
-  return std::array<TileFunction, sizeof...(I)>{&multiply_tile<Arch, static_cast<int>(I) + 1, Panels>...};
+  return std::array<TileFunction, sizeof...(I)>{&multiply_tile<Step, static_cast<int>(I) + 1, Panels>...};
 }
 
 /// The tile functions by number of rows (index 0: one row) for one panel, and for several panels where
 /// few rows would leave the multipliers waiting for each other.
-template <class Arch>
-inline constexpr auto one_panel_tiles = make_tiles<Arch, 1>(std::make_index_sequence<tile_rows<Arch>>{});
-template <class Arch>
-inline constexpr auto four_panel_tiles = make_tiles<Arch, is_wide<Arch> ? 4 : 1>(std::index_sequence<0>{});
-template <class Arch>
-inline constexpr auto two_panel_tiles = make_tiles<Arch, is_wide<Arch> ? 2 : 1>(std::index_sequence<0, 1, 2>{});
+template <class Step>
+inline constexpr auto one_panel_tiles = make_tiles<Step, 1>(std::make_index_sequence<tile_rows<typename Step::Arch>>{});
+template <class Step>
+inline constexpr auto four_panel_tiles = make_tiles<Step, is_wide<typename Step::Arch> ? 4 : 1>(std::index_sequence<0>{});
+template <class Step>
+inline constexpr auto two_panel_tiles =
+    make_tiles<Step, is_wide<typename Step::Arch> ? 2 : 1>(std::index_sequence<0, 1, 2>{});
 
 /// Steps of the reduction that pass through the first-level cache together, 24 KiB of a panel.
 inline constexpr Index depth_block = 192;
@@ -154,16 +157,17 @@ void multiply_row(const TileOperands& t, Index columns, const PackedFormat& form
 
 /// One panel, or few rows of several at once, by row tiles of nearly equal height.
 /// @param t  its panel is stored as `format` says; nullptr: as floats
-template <class Arch>
+template <class Step>
 void multiply_panels(const TileOperands& t, Index rows, Index columns, Index panels, const PackedFormat* format) {
+  using Arch = typename Step::Arch;
   constexpr Index width = PackedMatrix<float>::width;
   const Index tiles = (rows + tile_rows<Arch> - 1) / tile_rows<Arch>;
   const Index height = rows / tiles;
   const Index taller = rows % tiles;  // this many tiles have one row more
   const auto function = [panels](Index h) {
-    return panels == 4   ? four_panel_tiles<Arch>[0]
-           : panels == 2 ? two_panel_tiles<Arch>[size(h - 1)]
-                         : one_panel_tiles<Arch>[size(h - 1)];
+    return panels == 4   ? four_panel_tiles<Step>[0]
+           : panels == 2 ? two_panel_tiles<Step>[size(h - 1)]
+                         : one_panel_tiles<Step>[size(h - 1)];
   };
   const Index together = std::max<Index>(32, (block_depth(t.depth, format) / panels + 31) / 32 * 32);  // whole groups
   const Index block = tiles > 1 || format != nullptr ? together : std::max<Index>(1, t.depth);
@@ -200,8 +204,9 @@ void multiply_panels(const TileOperands& t, Index rows, Index columns, Index pan
 
 /// rows x columns outputs from panels that follow each other: panels outside, rows inside, so that a panel stays in the
 /// cache while the rows pass.
-template <class Arch>
+template <class Step>
 void multiply_block(TileOperands t, Index rows, Index columns, const PackedFormat* format = nullptr) {
+  using Arch = typename Step::Arch;
   constexpr Index width = PackedMatrix<float>::width;
   if (rows <= 0 || columns <= 0) return;
   const auto panels_at_once = [&](Index panels) {
@@ -209,7 +214,7 @@ void multiply_block(TileOperands t, Index rows, Index columns, const PackedForma
       if (rows == 1 && format != nullptr)
         multiply_row<Arch>(t, std::min(columns, width), *format);
       else
-        multiply_panels<Arch>(t, rows, columns, panels, format);
+        multiply_panels<Step>(t, rows, columns, panels, format);
       t.panel += panels * t.panel_stride;
       t.y += panels * width;
       if (t.bias != nullptr) t.bias += panels * width;
@@ -221,5 +226,50 @@ void multiply_block(TileOperands t, Index rows, Index columns, const PackedForma
     if (rows <= 3 && (rows > 1 || format == nullptr)) panels_at_once(2);
   }
   panels_at_once(1);
+}
+
+/// The left operand of a product as tiles read it.
+struct LeftRows {
+  const float* first;
+  Index rows;
+  Index depth;  // slots of a row, which follow those of the one before
+  LeftRows middle_rows(Index begin, Index count) const { return {first + begin * depth, count, depth}; }
+};
+/// Slots of a left operand's row; weights come in pairs, so there is a zero behind an odd number.
+template <class Slots>
+constexpr Index left_slots(Index depth) {
+  return slots_of<Slots>(Slots::precision == Precision::bfloat16 ? (depth + 1) / 2 * 2 : depth);
+}
+template <class Slots>
+void lay_left(const float* x, Index depth, float* out) {
+  out[left_slots<Slots>(depth) - 1] = 0;
+  Slots::lay_row(x, depth, out);
+}
+/// @param x  [rows, depth]; stays where it is for a product in float, goes to memory of the Tag's for one in bfloat16
+template <class Low, class Tag = struct RoundedRows>
+LeftRows left_rows(View<const float> x, Precision precision) {
+  if (precision == Precision::float32 || x.empty()) return {x.data(), x.rows(), x.cols()};
+  const Index slots = left_slots<Low>(x.cols());
+  float* out = scratch<Tag>(x.rows() * slots);
+  parallel_for(x.rows(), std::max<Index>(1, 16384 / x.cols()), [&](Index begin, Index end) {
+    for (Index r = begin; r < end; ++r) lay_left<Low>(x.row(r).data(), x.cols(), out + r * slots);
+  });
+  return {out, x.rows(), slots};
+}
+
+/// Rows times panels of a packed weight, as multiply_block(): of t the caller gives y, bias and accumulate.
+/// @param x      of the precision of w
+/// @param panel  the first of those that hold `columns`
+template <class Arch, class Low>
+void multiply_weight(const LeftRows& x, const PackedMatrix<float>& w, Index panel, Index columns, TileOperands t) {
+  t.x = x.first;
+  t.x_row = x.depth;
+  t.x_step = 1;
+  t.panel = w.panel(panel);
+  t.panel_stride = w.panel_size();
+  t.depth = x.depth;
+  if constexpr (Low::steps > 1)
+    if (w.precision() == Precision::bfloat16) return multiply_block<typename Low::Step>(t, x.rows, columns);
+  multiply_block<FloatStep<Arch>>(t, x.rows, columns, w.format());
 }
 }  // namespace vbon::kernel::detail

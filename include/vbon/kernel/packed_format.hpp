@@ -180,6 +180,9 @@ constexpr const PackedFormat* find_packed_format(BlockType type, Index cols) {
   return nullptr;
 }
 
+/// Pairs of bfloat16; behind an odd depth stands a zero.
+inline constexpr const PackedFormat* bfloat16_format = find_packed_format(BlockType::bf16, 2);
+
 namespace detail {
 /// The kernels of a format: groups that follow each other to floats [groups * depth][32], and one row of a product.
 struct PackedKernels {

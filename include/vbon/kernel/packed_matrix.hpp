@@ -2,7 +2,7 @@
 //
 // A weight matrix laid out for matmul: panels of 32 output columns, in each panel the reduction index
 // runs slowest. So the inner loop reads memory forward, whatever the shape. Panels hold floats, or what a
-// checkpoint stores of them (packed_format.hpp).
+// checkpoint stores of them (packed_format.hpp), or for products in bfloat16 pairs of those.
 #pragma once
 #include <cstring>
 #include <vector>
@@ -10,12 +10,19 @@
 #include "vbon/core/device.hpp"
 #include "vbon/core/error.hpp"
 #include "vbon/core/tensor.hpp"
+#include "vbon/kernel/bfloat16.hpp"
 #include "vbon/kernel/packed_format.hpp"
 #include "vbon/kernel/simd.hpp"
 #include "vbon/parallel/parallel_for.hpp"
 
 namespace vbon::kernel {
 enum class Transpose { no, yes };
+
+/// Values of a panel of this depth.
+/// @param format  nullptr: floats
+constexpr Index packed_panel_size(Index depth, const PackedFormat* format) {
+  return format == nullptr ? depth * panel_width : (depth + format->depth - 1) / format->depth * format->words;
+}
 
 /// A weight [N, K] as panels [ceil(N / 32)][K][32]; columns beyond N are zero.
 template <class T = float, Device D = Cpu>
@@ -32,9 +39,23 @@ class PackedMatrix {
   Index panels() const { return (rows_ + width - 1) / width; }
   /// How panels are stored; nullptr: as floats [K][32].
   const PackedFormat* format() const { return format_; }
-  Index panel_size() const { return format_ ? cols_ / format_->depth * format_->words : cols_ * width; }
+  Index panel_size() const { return packed_panel_size(cols_, format_); }
   T* panel(Index i) { return values_.data() + i * panel_size(); }
   const T* panel(Index i) const { return values_.data() + i * panel_size(); }
+
+  /// What both factors of a product with this weight are rounded to. With bfloat16 panels are of bfloat16_format.
+  Precision precision() const { return precision_; }
+  /// Of the panels that will be packed; those of another precision are dropped.
+  void set_precision(Precision precision) {
+    if (precision != precision_) clear();
+    precision_ = precision;
+  }
+  /// Gives the memory back; the precision stays.
+  void clear() {
+    values_ = {};
+    format_ = nullptr;
+    rows_ = cols_ = 0;
+  }
 
   /// Takes a new shape; the storage is kept when it is of the right size.
   void resize(Index rows, Index cols, const PackedFormat* format = nullptr) {
@@ -48,6 +69,7 @@ class PackedMatrix {
  private:
   Tensor<T, D> values_;
   const PackedFormat* format_ = nullptr;
+  Precision precision_ = Precision::float32;
   Index rows_ = 0;
   Index cols_ = 0;
 };
@@ -82,23 +104,52 @@ inline void pack_columns(const float* w, Index stride, Index first, Index count,
     std::fill(panel + count, panel + width, 0.0f);
   }
 }
+
+/// Such a panel as slots of a right operand.
+template <class Slots>
+inline void lay_columns(const float* w, Index stride, Index first, Index count, Index depth, float* panel) {
+  constexpr Index width = PackedMatrix<float>::width;
+  if constexpr (Slots::precision == Precision::float32) {
+    pack_columns(w, stride, first, count, depth, panel);
+  } else {
+    lay_steps<Slots>(w + first, stride, depth, count, panel, width);
+    for (Index k = 0; count < width && k < slots_of<Slots>(depth); ++k)
+      std::fill(panel + k * width + count, panel + (k + 1) * width, 0.0f);
+  }
+}
+
+/// A panel of bfloat16_format by way of its floats, of which write(first, count, out) writes steps [first, first + count).
+template <class Write>
+inline void pack_pairs(Index depth, float* panel, const Write& write) {
+  constexpr Index width = PackedMatrix<float>::width, block = 128;
+  alignas(64) float steps[block * width];
+  for (Index k = 0; k < depth; k += block) {
+    const Index count = std::min(block, depth - k);
+    write(k, count, steps);
+    lay_steps<PairSlots<xsimd::default_arch>>(steps, width, count, width, panel + k / 2 * width, width);
+  }
+}
 }  // namespace detail
 
 /// Lays out a weight.
 /// @param w          [N, K]; with Transpose::yes [K, N]
-/// @param out        takes the shape [N, K]; its storage is used again where it fits
+/// @param out        takes the shape [N, K]; its storage is used again where it fits, its precision stays
 inline void pack(Cpu, View<const float> w, Transpose transpose, PackedMatrix<float>& out) {
   constexpr Index width = PackedMatrix<float>::width;
-  const bool turned = transpose == Transpose::yes;
-  out.resize(turned ? w.cols() : w.rows(), turned ? w.rows() : w.cols());
+  const bool turned = transpose == Transpose::yes, pairs = out.precision() == Precision::bfloat16;
+  out.resize(turned ? w.cols() : w.rows(), turned ? w.rows() : w.cols(), pairs ? bfloat16_format : nullptr);
+  const Index stride = w.cols();
   parallel_for(out.panels(), std::max<Index>(1, 16384 / std::max<Index>(1, out.panel_size())), [&](Index begin, Index end) {
     for (Index p = begin; p < end; ++p) {
       const Index count = std::min(width, out.rows() - p * width);
-      if (turned) {
-        detail::pack_columns(w.data(), w.cols(), p * width, count, out.cols(), out.panel(p));
-      } else {
-        detail::pack_rows(w.data(), w.cols(), p * width, count, out.cols(), out.panel(p));
-      }
+      const auto steps = [&](Index first, Index depth, float* panel) {
+        if (turned) {
+          detail::pack_columns(w.data() + first * stride, stride, p * width, count, depth, panel);
+        } else {
+          detail::pack_rows(w.data() + first, stride, p * width, count, depth, panel);
+        }
+      };
+      pairs ? detail::pack_pairs(out.cols(), out.panel(p), steps) : steps(0, out.cols(), out.panel(p));
     }
   });
 }
@@ -108,13 +159,17 @@ inline void pack(Cpu, View<const float> w, Transpose transpose, PackedMatrix<flo
 template <class Read>
 void pack_from(Cpu, Index rows, Index cols, const Read& read, PackedMatrix<float>& out) {
   constexpr Index width = PackedMatrix<float>::width;
-  out.resize(rows, cols);
+  const bool pairs = out.precision() == Precision::bfloat16;
+  out.resize(rows, cols, pairs ? bfloat16_format : nullptr);
   parallel_for(out.panels(), std::max<Index>(1, 16384 / std::max<Index>(1, out.panel_size())), [&](Index begin, Index end) {
-    float* held = detail::scratch<struct PackedRows>(std::max<Index>(1, out.panel_size()));
+    float* held = detail::scratch<struct PackedRows>(std::max<Index>(1, width * cols));
     for (Index p = begin; p < end; ++p) {
       const Index count = std::min(width, rows - p * width);
       read(p * width, count, held);
-      detail::pack_rows(held, cols, 0, count, cols, out.panel(p));
+      const auto steps = [&](Index first, Index depth, float* panel) {
+        detail::pack_rows(held + first, cols, 0, count, depth, panel);
+      };
+      pairs ? detail::pack_pairs(cols, out.panel(p), steps) : steps(0, cols, out.panel(p));
     }
   });
 }
@@ -122,7 +177,7 @@ void pack_from(Cpu, Index rows, Index cols, const Read& read, PackedMatrix<float
 /// The same from rows as a checkpoint stores them, kept in their own number of bits.
 /// @param format  of the rows; its depth divides cols
 /// @param row     row(i) is where the bytes of row i begin; called on any thread
-/// @throws ShapeError
+/// @throws ShapeError, also where the precision of the packed matrix asks for another format
 template <class Row>
 void pack_stored(Cpu, Index rows, Index cols, const PackedFormat& format, const Row& row, PackedMatrix<float>& out) {
   constexpr Index width = PackedMatrix<float>::width;
@@ -130,6 +185,8 @@ void pack_stored(Cpu, Index rows, Index cols, const PackedFormat& format, const 
   const Index bytes = format.depth / static_cast<Index>(stored.elements) * static_cast<Index>(stored.bytes);
   require<ShapeError>(cols % format.depth == 0, "kernel::pack_stored: rows of ", cols, " values of ", stored.name,
                       " cannot be cut into groups of ", format.depth);
+  require<ShapeError>(out.precision() == Precision::float32 || &format == bfloat16_format,
+                      "kernel::pack_stored: ", stored.name, " for a product in bfloat16; pack its values");
   out.resize(rows, cols, &format);
   parallel_for(out.panels(), std::max<Index>(1, 16384 / std::max<Index>(1, out.panel_size())), [&](Index begin, Index end) {
     std::vector<std::uint32_t> group(detail::size(format.words));

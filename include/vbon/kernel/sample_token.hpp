@@ -109,7 +109,7 @@ void sample_tokens(Cpu, View<const float> logit, std::span<const double> uniform
 /// @param uniform  [B] in [0, 1)
 /// @param draw     [B]
 /// @throws ShapeError, DomainError
-template <class Arch = xsimd::default_arch>
+template <class Arch = xsimd::default_arch, class Low = detail::Bfloat16Slots<Arch>>
 void sample_from_head(Cpu, View<const float> x, const PackedMatrix<float>& head, HeadOptions options,
                       std::span<const double> uniform, std::span<TokenDraw> draw) {
   using namespace detail;
@@ -120,12 +120,15 @@ void sample_from_head(Cpu, View<const float> x, const PackedMatrix<float>& head,
   const Index tiles = vocabulary_tiles(head.rows());
   const float scale = options.scale();
   TileSum* sums = scratch<struct SampleSums, TileSum>(tiles * rows);
-  head_sums<Arch>(x, head, scale, sums, [](Index, Index, const float*, Index, const TileSum&) {});
+  const LeftRows left = left_rows<Low>(x, head.precision());
+  head_sums<Arch, Low>(left, head, scale, sums, [](Index, Index, const float*, Index, const TileSum&) {});
   parallel_for(rows, 1, [&](Index b, Index) {
     const RowSum row = join(sums + b, tiles, rows);
     check_row(row);
     const TileHit hit = find_tile(row, sums + b, tiles, rows, uniform[size(b)]);
-    for_logits<Arch, struct SampleLogits>(x.row(b), head, hit.tile, 1, [&](Index, Index, const float* logit, Index width) {
+    for_logits<
+        Arch, Low,
+        struct SampleLogits>(left.middle_rows(b, 1), head, hit.tile, 1, [&](Index, Index, const float* logit, Index width) {
       const Index at = find_in_tile<Arch>(logit, width, scale, sums[hit.tile * rows + b].max, hit.rest);
       const float z = logit[at] * scale;
       draw[size(b)] = {static_cast<TokenId>(hit.tile * vocabulary_tile + at), static_cast<double>(z) - row.log_sum_exp()};

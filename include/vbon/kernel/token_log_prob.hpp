@@ -31,26 +31,17 @@ inline void check_head(const char* name, View<const float> x, const PackedMatrix
 
 /// Calls use(first row, rows, logits [rows, 512], width) for one tile and all rows of x, block by block.
 /// @param keep  memory for the logits of the tile [T, 512]; nullptr: they last as long as the call
-template <class Arch, class Tag, class Use>
-void for_logits(View<const float> x, const PackedMatrix<float>& head, Index tile, Index block, const Use& use,
+template <class Arch, class Low, class Tag, class Use>
+void for_logits(const LeftRows& x, const PackedMatrix<float>& head, Index tile, Index block, const Use& use,
                 float* keep = nullptr) {
   const Index first = tile * vocabulary_tile;
   const Index width = std::min(vocabulary_tile, head.rows() - first);
   float* once = keep == nullptr ? scratch<Tag>(block * vocabulary_tile) : nullptr;
-  for (Index row = 0; row < x.rows(); row += block) {
-    const Index rows = std::min(block, x.rows() - row);
+  for (Index row = 0; row < x.rows; row += block) {
+    const Index rows = std::min(block, x.rows - row);
     float* logit = keep == nullptr ? once : keep + row * vocabulary_tile;
-    multiply_block<Arch>({.x = x.data() + row * x.cols(),
-                          .x_row = x.cols(),
-                          .x_step = 1,
-                          .panel = head.panel(first / PackedMatrix<float>::width),
-                          .panel_stride = head.panel_size(),
-                          .depth = x.cols(),
-                          .y = logit,
-                          .y_row = vocabulary_tile,
-                          .bias = nullptr,
-                          .accumulate = false},
-                         rows, width, head.format());
+    multiply_weight<Arch, Low>(x.middle_rows(row, rows), head, first / PackedMatrix<float>::width, width,
+                               {.y = logit, .y_row = vocabulary_tile});
     use(row, rows, logit, width);
   }
 }
@@ -79,35 +70,35 @@ template <class Arch>
 
 /// Tile sums of all rows: out[tile * T + t]. `extra(tile, t, logits, width, sum)` sees every row of every tile.
 /// @param keep  memory for the logits of the first `kept` tiles [kept, T, 512]
-template <class Arch, class Extra>
-void head_sums(View<const float> x, const PackedMatrix<float>& head, float scale, TileSum* out, const Extra& extra,
+template <class Arch, class Low, class Extra>
+void head_sums(const LeftRows& x, const PackedMatrix<float>& head, float scale, TileSum* out, const Extra& extra,
                float* keep = nullptr, Index kept = 0) {
   parallel_for(vocabulary_tiles(head.rows()), 1, [&](Index tile, Index) {
-    for_logits<Arch, struct HeadLogits>(
+    for_logits<Arch, Low, struct HeadLogits>(
         x, head, tile, head_rows,
         [&](Index row, Index rows, const float* logit, Index width) {
           for (Index r = 0; r < rows; ++r) {
             const float* z = logit + r * vocabulary_tile;
-            TileSum& s = out[tile * x.rows() + row + r];
+            TileSum& s = out[tile * x.rows + row + r];
             s = tile_sum<Arch>(z, width, scale);
             extra(tile, row + r, z, width, s);
           }
         },
-        tile < kept ? keep + tile * x.rows() * vocabulary_tile : nullptr);
+        tile < kept ? keep + tile * x.rows * vocabulary_tile : nullptr);
   });
 }
 }  // namespace detail
 
 /// Log-probabilities of given tokens.
 /// @param x            [T, C]
-/// @param head         [V, C], packed
+/// @param head         [V, C], packed; its precision is that of the product
 /// @param target       [T] in [0, V)
 /// @param log_prob     [T] nats
 /// @param log_sum_exp  [T] of the scaled logits, kept for the backward pass; may be empty
 /// @param entropy      [T] nats; may be empty
 /// @param kept         takes logits for the backward pass, as many as kept_logits() says; may be empty
 /// @throws ShapeError, DomainError
-template <class Arch = xsimd::default_arch>
+template <class Arch = xsimd::default_arch, class Low = detail::Bfloat16Slots<Arch>>
 void token_log_prob(Cpu, View<const float> x, const PackedMatrix<float>& head, std::span<const TokenId> target,
                     HeadOptions options, std::span<double> log_prob, std::span<float> log_sum_exp = {},
                     std::span<double> entropy = {}, std::span<float> kept = {}) {
@@ -131,7 +122,7 @@ void token_log_prob(Cpu, View<const float> x, const PackedMatrix<float>& head, s
     if (at >= 0 && at < width) chosen[t] = logit[at] * scale;
     if (!entropy.empty()) moment[tile * rows + t] = s.sum == 0 ? 0.0f : tile_moment<Arch>(logit, width, scale, s.max);
   };
-  head_sums<Arch>(x, head, scale, sums, read, kept.data(), tiles_kept);
+  head_sums<Arch, Low>(left_rows<Low>(x, head.precision()), head, scale, sums, read, kept.data(), tiles_kept);
   parallel_for(rows, 16, [&](Index begin, Index end) {
     for (Index t = begin; t < end; ++t) {
       const RowSum row = join(sums + t, tiles, rows);
@@ -176,43 +167,39 @@ template <class Arch>
   });
   if (target >= 0 && target < width) logit[target] += weight;
 }
-}  // namespace detail
 
-/// Gradient of token_log_prob(). Logits that were not kept are made once more, tile by tile; both products use the tile
-/// while it is in the cache.
-/// @param x, head, target, options  as given to token_log_prob()
-/// @param weight       [V, C] the head's weight, row-major (not packed)
-/// @param log_sum_exp  [T] its result
-/// @param dlog_prob    [T] d loss / d log_prob
-/// @param dx           [T, C], overwritten; may be empty
-/// @param dweight      [V, C], added to; may be empty
-/// @param kept         the logits that token_log_prob() kept, which are overwritten; may be empty
-/// @throws ShapeError
-template <class Arch = xsimd::default_arch>
-void token_log_prob_backward(Cpu, View<const float> x, const PackedMatrix<float>& head, View<const float> weight,
-                             std::span<const TokenId> target, HeadOptions options, std::span<const float> log_sum_exp,
-                             std::span<const double> dlog_prob, View<float> dx, View<float> dweight,
-                             std::span<float> kept = {}) {
-  using namespace detail;
+/// Rows of gradients of logits, 512 apart, as left operand; in bfloat16 a copy.
+template <class Slots>
+const float* lay_logits(const float* logit, Index rows, Index width) {
+  if constexpr (Slots::precision == Precision::float32) {
+    return logit;
+  } else {
+    float* out = scratch<struct HeadRounded>(backward_rows * vocabulary_tile);
+    for (Index r = 0; r < rows; ++r) Slots::lay_row(logit + r * vocabulary_tile, width, out + r * vocabulary_tile);
+    return out;
+  }
+}
+
+/// token_log_prob_backward() for operands of one kind.
+template <class Slots, class Low>
+void head_backward(View<const float> x, const PackedMatrix<float>& head, View<const float> weight,
+                   std::span<const TokenId> target, float scale, std::span<const float> log_sum_exp,
+                   std::span<const double> dlog_prob, View<float> dx, View<float> dweight, std::span<float> kept,
+                   Index tiles_kept) {
+  using Arch = typename Slots::Arch;
   constexpr Index width_of_panel = PackedMatrix<float>::width;
-  check_head("kernel::token_log_prob_backward", x, head, target.size());
-  require<ShapeError>(log_sum_exp.size() == target.size() && dlog_prob.size() == target.size() &&
-                          weight.rows() == head.rows() && weight.cols() == head.cols() &&
-                          (dx.empty() || (dx.rows() == x.rows() && dx.cols() == x.cols())) &&
-                          (dweight.empty() || (dweight.rows() == head.rows() && dweight.cols() == head.cols())),
-                      "kernel::token_log_prob_backward: shapes of x [", x.rows(), ", ", x.cols(), "] and head [",
-                      head.rows(), ", ", head.cols(), "] expected");
-  const Index tiles_kept = kept_tiles("kernel::token_log_prob_backward", x, head, kept.size());
+  const bool made_again = tiles_kept < vocabulary_tiles(head.rows());
+  const LeftRows operand = left_rows<Low>(x, made_again ? head.precision() : Precision::float32);
   const Index cols = x.cols();
   const Index tiles = vocabulary_tiles(head.rows());
   const Index groups = std::min(backward_groups, tiles);
   const Index panels = (cols + width_of_panel - 1) / width_of_panel;
-  const float scale = options.scale();
   for (Index slice = 0; slice < x.rows(); slice += backward_slice) {
     const View<const float> part = x.middle_rows(slice, std::min(backward_slice, x.rows() - slice));
+    const LeftRows operand_part = operand.middle_rows(slice, part.rows());
     float* partial = scratch<struct HeadPartial>(dx.empty() ? 0 : groups * part.size());
-    const Index right = dweight.empty() ? 0 : RowPanels::floats(part.rows(), cols);
-    const RowPanels part_panels(scratch<struct HeadRight>(right), part.rows(), cols, backward_rows);
+    const Index right = dweight.empty() ? 0 : RowPanels<Slots>::floats(part.rows(), cols);
+    const RowPanels<Slots> part_panels(scratch<struct HeadRight>(right), part.rows(), cols, backward_rows);
     if (!dweight.empty())
       parallel_for(part_panels.blocks() * panels, 4, [&](Index begin, Index end) {
         for (Index i = begin; i < end; ++i) part_panels.pack(part.data(), cols, i / panels, i % panels);
@@ -223,13 +210,13 @@ void token_log_prob_backward(Cpu, View<const float> x, const PackedMatrix<float>
       float* turned = scratch<struct HeadTurned>(panels * width_of_panel * vocabulary_tile);
       for (Index tile = group * tiles / groups; tile < (group + 1) * tiles / groups; ++tile) {
         const Index first = tile * vocabulary_tile;
-        const Index tile_width = std::min(vocabulary_tile, head.rows() - first);
+        const Index tile_width = std::min(vocabulary_tile, head.rows() - first), depth = slots_of<Slots>(tile_width);
         if (!dx.empty())
           for (Index p = 0; p < panels; ++p)
-            pack_columns(weight.data() + first * cols, cols, p * width_of_panel,
-                         std::min(width_of_panel, cols - p * width_of_panel), tile_width,
-                         turned + p * width_of_panel * tile_width);
-        const GradTiles<Arch> left_tiles{tile_width};
+            lay_columns<Slots>(weight.data() + first * cols, cols, p * width_of_panel,
+                               std::min(width_of_panel, cols - p * width_of_panel), tile_width,
+                               turned + p * width_of_panel * depth);
+        const GradTiles<Slots> left_tiles{tile_width};
         float* left = scratch<struct HeadLeft>(dweight.empty() ? 0 : left_tiles.floats(backward_rows));
         const auto use = [&](Index row, Index rows, float* logit, Index width) {
           for (Index r = 0; r < rows; ++r) {
@@ -238,24 +225,24 @@ void token_log_prob_backward(Cpu, View<const float> x, const PackedMatrix<float>
                                  static_cast<float>(dlog_prob[t]) * scale, target[t] - first);
           }
           if (!dx.empty())
-            multiply_block<Arch>({.x = logit,
-                                  .x_row = vocabulary_tile,
-                                  .x_step = 1,
-                                  .panel = turned,
-                                  .panel_stride = width * width_of_panel,
-                                  .depth = width,
-                                  .y = sum_x + row * cols,
-                                  .y_row = cols,
-                                  .bias = nullptr,
-                                  .accumulate = true},
-                                 rows, cols);
+            multiply_block<typename Slots::Step>({.x = lay_logits<Slots>(logit, rows, width),
+                                                  .x_row = vocabulary_tile,
+                                                  .x_step = 1,
+                                                  .panel = turned,
+                                                  .panel_stride = depth * width_of_panel,
+                                                  .depth = depth,
+                                                  .y = sum_x + row * cols,
+                                                  .y_row = cols,
+                                                  .bias = nullptr,
+                                                  .accumulate = true},
+                                                 rows, cols);
           if (dweight.empty()) return;
           for (Index i = 0; i < left_tiles.count(); ++i) left_tiles.pack(logit, vocabulary_tile, i, rows, left);
-          grad_weight_block<Arch>(left_tiles, left, part_panels, row / backward_rows, dweight.data() + first * cols, cols, 0,
-                                  left_tiles.count(), 0, panels);
+          grad_weight_block<Slots>(left_tiles, left, part_panels, row / backward_rows, dweight.data() + first * cols, cols,
+                                   0, left_tiles.count(), 0, panels);
         };
         if (tile >= tiles_kept) {
-          for_logits<Arch, struct HeadGradient>(part, head, tile, backward_rows, use);
+          for_logits<Arch, Low, struct HeadGradient>(operand_part, head, tile, backward_rows, use);
         } else {
           for (Index row = 0; row < part.rows(); row += backward_rows)
             use(row, std::min(backward_rows, part.rows() - row),
@@ -273,6 +260,37 @@ void token_log_prob_backward(Cpu, View<const float> x, const PackedMatrix<float>
       });
     });
   }
+}
+}  // namespace detail
+
+/// Gradient of token_log_prob(). Logits that were not kept are made once more, tile by tile; both products use the tile
+/// while it is in the cache.
+/// @param x, head, target, options  as given to token_log_prob()
+/// @param weight       [V, C] the head's weight, row-major (not packed)
+/// @param log_sum_exp  [T] its result
+/// @param dlog_prob    [T] d loss / d log_prob
+/// @param dx           [T, C], overwritten; may be empty
+/// @param dweight      [V, C], added to; may be empty
+/// @param kept         the logits that token_log_prob() kept, which are overwritten; may be empty
+/// @throws ShapeError
+template <class Arch = xsimd::default_arch, class Low = detail::Bfloat16Slots<Arch>>
+void token_log_prob_backward(Cpu, View<const float> x, const PackedMatrix<float>& head, View<const float> weight,
+                             std::span<const TokenId> target, HeadOptions options, std::span<const float> log_sum_exp,
+                             std::span<const double> dlog_prob, View<float> dx, View<float> dweight,
+                             std::span<float> kept = {}) {
+  using namespace detail;
+  check_head("kernel::token_log_prob_backward", x, head, target.size());
+  require<ShapeError>(log_sum_exp.size() == target.size() && dlog_prob.size() == target.size() &&
+                          weight.rows() == head.rows() && weight.cols() == head.cols() &&
+                          (dx.empty() || (dx.rows() == x.rows() && dx.cols() == x.cols())) &&
+                          (dweight.empty() || (dweight.rows() == head.rows() && dweight.cols() == head.cols())),
+                      "kernel::token_log_prob_backward: shapes of x [", x.rows(), ", ", x.cols(), "] and head [",
+                      head.rows(), ", ", head.cols(), "] expected");
+  const Index tiles_kept = kept_tiles("kernel::token_log_prob_backward", x, head, kept.size());
+  with_slots<Arch, Low>(head.precision(), [&]<class Slots>(Slots) {
+    head_backward<Slots, Low>(x, head, weight, target, options.scale(), log_sum_exp, dlog_prob, dx, dweight, kept,
+                              tiles_kept);
+  });
 }
 
 namespace detail {
@@ -293,10 +311,10 @@ template <class Arch>
 
 /// KL(p || q) of every row, summed over the whole vocabulary.
 /// @param xp, xq          [T, C_p], [T, C_q] hidden rows of the two models
-/// @param head_p, head_q  [V, C_p], [V, C_q], packed
+/// @param head_p, head_q  [V, C_p], [V, C_q], packed; each of its own precision
 /// @param kl              [T] nats
 /// @throws ShapeError
-template <class Arch = xsimd::default_arch>
+template <class Arch = xsimd::default_arch, class Low = detail::Bfloat16Slots<Arch>>
 void token_kl(Cpu, View<const float> xp, const PackedMatrix<float>& head_p, View<const float> xq,
               const PackedMatrix<float>& head_q, HeadOptions options, std::span<double> kl) {
   using namespace detail;
@@ -312,13 +330,15 @@ void token_kl(Cpu, View<const float> xp, const PackedMatrix<float>& head_p, View
     float cross;
   };
   Sums* sums = scratch<struct KlSums, Sums>(tiles * rows);
+  const LeftRows left_p = left_rows<Low>(xp, head_p.precision());
+  const LeftRows left_q = left_rows<Low, struct RoundedRowsQ>(xq, head_q.precision());
   parallel_for(tiles, 1, [&](Index tile, Index) {
     for (Index row = 0; row < rows; row += head_rows) {
       const Index block = std::min(head_rows, rows - row);
-      for_logits<Arch, struct KlLogitsP>(
-          xp.middle_rows(row, block), head_p, tile, head_rows, [&](Index, Index, const float* p, Index width) {
-            for_logits<Arch, struct KlLogitsQ>(
-                xq.middle_rows(row, block), head_q, tile, head_rows, [&](Index, Index, const float* q, Index) {
+      for_logits<Arch, Low, struct KlLogitsP>(
+          left_p.middle_rows(row, block), head_p, tile, head_rows, [&](Index, Index, const float* p, Index width) {
+            for_logits<Arch, Low, struct KlLogitsQ>(
+                left_q.middle_rows(row, block), head_q, tile, head_rows, [&](Index, Index, const float* q, Index) {
                   for (Index r = 0; r < block; ++r) {
                     Sums& s = sums[tile * rows + row + r];
                     s.p = tile_sum<Arch>(p + r * vocabulary_tile, width, scale);

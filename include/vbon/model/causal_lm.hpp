@@ -12,6 +12,8 @@
 //
 // Models may share their weights: an adapter (lora.hpp) freezes those of its model and is all that is trained
 // then, and base() is the same model without it.
+//
+// The linear maps and the head may compute in bfloat16 (linear.hpp); parameters, gradients and all else are in float.
 #pragma once
 #include <algorithm>
 #include <concepts>
@@ -90,6 +92,7 @@ class CausalLm {
     CausalLm copy(shape_);
     parameters().copy_to(copy.parameters().values());
     copy.memory = memory;
+    copy.set_precision(precision());
     copy.config_ = config_;
     return copy;
   }
@@ -129,6 +132,17 @@ class CausalLm {
   /// What training moves: the adapter's parameters, or all where there is none.
   Parameters& trainable() { return adapter_ ? adapter_->parameters() : parameters(); }
   MemoryOptions memory;
+
+  /// What both factors of every product of the linear maps and the head are rounded to.
+  kernel::Precision precision() const { return network_.head.precision(); }
+  /// From now on, for every model that shares these weights. Weights packed for another precision are packed again from
+  /// the plain ones; a model that is loaded with its precision never needs those for that.
+  void set_precision(kernel::Precision precision) {
+    if (precision == this->precision()) return;
+    recording_.forget();
+    network_.for_each_linear([&](Linear& linear) { linear.set_precision(precision); });
+    weights_->packed = false;
+  }
 
   /// Call after the trainable parameters changed: what is derived from them is renewed at the next use.
   void parameters_changed() {

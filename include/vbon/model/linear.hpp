@@ -2,7 +2,9 @@
 //
 // y = x w^T + b on the flat parameters. The weight is kept packed for the matrix kernel as well, or packed
 // for each use, which costs little where x has many rows; the gradient of x uses the plain one. A low-rank
-// branch may run beside the weight (lora.hpp). Copies of a map share the packed weight.
+// branch may run beside the weight (lora.hpp). Copies of a map share the packed weight and its precision: in bfloat16
+// both factors of all three products are rounded (kernel/bfloat16.hpp), while weight, bias, gradients and the branch, whose
+// products are small, stay in float.
 #pragma once
 #include <memory>
 #include <string>
@@ -45,6 +47,10 @@ class Linear {
   /// Puts a branch beside the weight, or takes it away (null).
   void set_branch(std::shared_ptr<LowRank> branch) { branch_ = std::move(branch); }
 
+  kernel::Precision precision() const { return packed_->precision(); }
+  /// Of the products from now on. A packed copy of another precision is given back.
+  void set_precision(kernel::Precision precision) { packed_->set_precision(precision); }
+
   /// Call after the parameters changed.
   void pack(const Parameters& parameters) { kernel::pack(Cpu{}, weight(parameters), kernel::Transpose::no, *packed_); }
   /// The same from the weight's rows as a file has them (kernel::pack_from).
@@ -58,10 +64,11 @@ class Linear {
     kernel::pack_stored(Cpu{}, outputs_, inputs_, format, row, *packed_);
   }
   /// Gives the packed copy back; forward() then makes one for each use.
-  void release() { *packed_ = {}; }
+  void release() { packed_->clear(); }
   /// y = x w^T + b (+ y) + branch(x).   x [T, inputs], y [T, outputs]
   void forward(const Parameters& parameters, View<const float> x, View<float> y, bool accumulate = false) const {
     kernel::PackedMatrix<float> once;
+    once.set_precision(precision());
     if (packed_->empty()) kernel::pack(Cpu{}, weight(parameters), kernel::Transpose::no, once);
     View<const float> bias;
     if (bias_ >= 0) bias = {parameters.at(bias_), outputs_};
@@ -72,10 +79,10 @@ class Linear {
   void backward(Parameters& parameters, View<const float> dy, View<const float> x, View<float> dx,
                 bool accumulate = false) const {
     if (!parameters.frozen_at(weight_)) {
-      kernel::matmul_grad_weight(Cpu{}, dy, x, weight_gradient(parameters));
+      kernel::matmul_grad_weight(Cpu{}, dy, x, weight_gradient(parameters), precision());
       if (bias_ >= 0) kernel::bias_grad(Cpu{}, dy, parameters.gradient_at(bias_, 1, outputs_));
     }
-    kernel::matmul_grad_input(Cpu{}, dy, weight(parameters), dx, accumulate);
+    kernel::matmul_grad_input(Cpu{}, dy, weight(parameters), dx, accumulate, precision());
     if (branch_) branch_->backward(dy, x, dx);
   }
 

@@ -24,25 +24,29 @@ namespace detail {
 inline auto open_folder(const std::filesystem::path& folder) {
   return std::make_shared<const io::ShardedSafetensors>(io::ShardedSafetensors::open(folder));
 }
-inline CausalLm assemble(const TensorSource& source, const Shape& shape, Json config) {
+inline CausalLm assemble(const TensorSource& source, const Shape& shape, Json config,
+                         kernel::Precision precision = kernel::Precision::float32) {
   Parameters parameters;
-  Network network = load_network(source, find_family(shape.family), shape, parameters);
+  Network network = load_network(source, find_family(shape.family), shape, parameters, precision);
   return CausalLm(shape, std::move(parameters), std::move(network), std::move(config));
 }
 }  // namespace detail
 
 /// Loads from an open GGUF file; its config is written as the family's config.json would be.
-inline CausalLm load_causal_lm(std::shared_ptr<const io::GgufFile> file) {
+/// @param precision  of the linear maps and the head
+inline CausalLm load_causal_lm(std::shared_ptr<const io::GgufFile> file,
+                               kernel::Precision precision = kernel::Precision::float32) {
   const Shape shape = read_shape(*file);
-  return detail::assemble(tensor_source(std::move(file)), shape, find_family(shape.family).config(shape));
+  return detail::assemble(tensor_source(std::move(file)), shape, find_family(shape.family).config(shape), precision);
 }
 
 /// Loads from a folder whose config may have another name.
 /// @throws RunError when a file is missing, ConfigError and FormatError naming file, entry or tensor
-inline CausalLm load_causal_lm(const std::filesystem::path& folder, const std::filesystem::path& config_file) {
+inline CausalLm load_causal_lm(const std::filesystem::path& folder, const std::filesystem::path& config_file,
+                               kernel::Precision precision = kernel::Precision::float32) {
   Json config = io::read_json(config_file);
   const Shape shape = read_shape(ConfigReader(config, config_file.string()));
-  return detail::assemble(tensor_source(detail::open_folder(folder)), shape, std::move(config));
+  return detail::assemble(tensor_source(detail::open_folder(folder)), shape, std::move(config), precision);
 }
 
 /// FOLDER/config.json.
@@ -98,11 +102,11 @@ inline CausalLm load_scorer(const std::filesystem::path& folder, const NewHead& 
 }
 
 /// Loads from a GGUF file or a Hugging Face folder.
-inline CausalLm load_causal_lm(const std::filesystem::path& path) {
-  if (is_gguf(path)) return load_causal_lm(std::make_shared<const io::GgufFile>(io::GgufFile::open(path)));
+inline CausalLm load_causal_lm(const std::filesystem::path& path, kernel::Precision precision = kernel::Precision::float32) {
+  if (is_gguf(path)) return load_causal_lm(std::make_shared<const io::GgufFile>(io::GgufFile::open(path)), precision);
   require<RunError>(std::filesystem::is_directory(path), "load: ", path.string(),
                     std::filesystem::exists(path) ? ": a .gguf file or a folder with config.json and safetensors expected"
                                                   : ": no such file or folder");
-  return load_causal_lm(path, config_file(path));
+  return load_causal_lm(path, config_file(path), precision);
 }
 }  // namespace vbon::model

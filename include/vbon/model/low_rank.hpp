@@ -5,7 +5,8 @@
 //
 //   h = scale x A^T,   y += h B^T
 //
-// What it keeps between the passes is nothing: h is r wide and made again for the backward pass.
+// What it keeps between the passes is nothing: h is r wide and made again for the backward pass. Its products are in float
+// beside a weight of any precision.
 #pragma once
 #include "vbon/core/device.hpp"
 #include "vbon/core/tensor.hpp"

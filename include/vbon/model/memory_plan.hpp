@@ -35,31 +35,34 @@ constexpr Index float_bytes = static_cast<Index>(sizeof(float));
 /// @param format  nullptr: as floats
 inline Index packed_bytes(Index outputs, Index inputs, const kernel::PackedFormat* format = nullptr) {
   constexpr Index panel = kernel::PackedMatrix<float>::width;
-  const Index words = format != nullptr ? inputs / format->depth * format->words : inputs * panel;
-  return (outputs + panel - 1) / panel * words * detail::float_bytes;
+  return (outputs + panel - 1) / panel * kernel::packed_panel_size(inputs, format) * detail::float_bytes;
 }
 
 /// What does not depend on the use.   [bytes]
 struct WeightSizes {
   Index values = 0;  // all parameters
-  Index packed = 0;  // the second copy of the linear maps, for the matrix kernel, as floats
+  Index packed = 0;  // the second copy of the linear maps, for the matrix kernel, of weights that move
   Index loaded = 0;  // the same in the bits of the file, which a model has until its weights change
   Index early = 0;   // the parameters that a forward pass needs beside that copy
+  kernel::Precision precision = kernel::Precision::float32;  // of the linear maps
 };
 /// @throws FormatError as find_tensors()
-inline WeightSizes weight_sizes(const Shape& shape, const TensorSource& source) {
+inline WeightSizes weight_sizes(const Shape& shape, const TensorSource& source,
+                                kernel::Precision precision = kernel::Precision::float32) {
   Parameters parameters;  // laid out, never filled
   FoundTensors found = find_tensors(source, find_family(shape.family), shape, parameters);
   const auto later = read_by_linear_maps_alone(found.network, source.gguf);
-  const auto compact = compact_rows(source, found, parameters);
+  const auto compact = compact_rows(source, found, parameters, precision);
+  const auto* moving = precision == kernel::Precision::bfloat16 ? kernel::bfloat16_format : nullptr;
   WeightSizes sizes;
+  sizes.precision = precision;
   sizes.values = parameters.size() * detail::float_bytes;
   for (std::size_t i = 0; i < later.size(); ++i)
     if (!later[i]) sizes.early += parameters.list()[i].size() * detail::float_bytes;
   found.network.for_each_linear([&](const Linear& linear) {
     const auto& rows = compact[static_cast<std::size_t>(parameters.number_at(linear.place()))];
-    const auto* format = rows ? kernel::find_packed_format(rows->type, linear.inputs()) : nullptr;
-    sizes.packed += packed_bytes(linear.outputs(), linear.inputs());
+    const auto* format = rows ? kernel::find_packed_format(rows->type, linear.inputs()) : moving;
+    sizes.packed += packed_bytes(linear.outputs(), linear.inputs(), moving);
     sizes.loaded += packed_bytes(linear.outputs(), linear.inputs(), format);
   });
   return sizes;
@@ -72,6 +75,13 @@ inline Index forward_bytes(const Shape& s, Index rows, Index reads) {
   const Index block = 2 * s.q_width() + 2 * s.kv_width() + qk_raw + s.heads + (s.mlp == Mlp::gated ? 2 : 1) * s.inner;
   const Index stream = 2 * s.width, scratch = s.width + s.inner;
   return (rows * (block + stream + scratch) + reads * s.width) * detail::float_bytes;
+}
+
+/// What products in bfloat16 hold beside that: the rows of one of them, rounded.
+inline Index rounded_bytes(const Shape& s, Index rows, kernel::Precision precision) {
+  if (precision == kernel::Precision::float32) return 0;
+  using Slots = kernel::detail::Bfloat16Slots<xsimd::default_arch>;
+  return rows * kernel::detail::left_slots<Slots>(std::max({s.inner, s.q_width(), s.width})) * detail::float_bytes;
 }
 
 /// What a backward pass holds beside what forward_bytes() counts of the same rows.
@@ -94,13 +104,16 @@ inline Index cache_bytes(const Shape& s, Index prompts, Index prompt_tokens, Ind
 /// What the threads keep between calls of the head and the matrix kernels.
 /// @param trained_reads  rows that a loss is computed on at once; 0: none
 /// @param trains_head    whether the head's weight has a gradient
-inline Index kernel_bytes(const Shape& s, Index threads, Index trained_reads = 0, bool trains_head = true) {
+/// @param precision      of the head
+inline Index kernel_bytes(const Shape& s, Index threads, Index trained_reads = 0, bool trains_head = true,
+                          kernel::Precision precision = kernel::Precision::float32) {
   const Index width = kernel::PackedMatrix<float>::width, tile = kernel::detail::vocabulary_tile;
   const Index padded = (s.width + width - 1) / width * width;
   const Index logits = 2 * kernel::detail::head_rows * tile;
   if (trained_reads == 0) return threads * logits * detail::float_bytes;
   const Index turned = padded * tile + std::max({s.inner, s.q_width(), s.width}) * width;
-  const Index gradient = trains_head ? tile * kernel::detail::backward_rows : 0;  // of the logits, packed
+  const Index block = tile * kernel::detail::backward_rows;  // gradients of logits, packed and rounded
+  const Index gradient = (trains_head ? block : 0) + (precision == kernel::Precision::bfloat16 ? block : 0);
   const Index slice = std::min(kernel::detail::backward_slice, trained_reads);
   const Index partial = kernel::detail::backward_groups * slice * s.width + (trains_head ? slice * padded : 0);
   const Index weights = std::min<Index>(kernel::detail::grad_slice, trained_reads) * 2 *

@@ -193,9 +193,10 @@ inline FoundTensors find_tensors(const TensorSource& source, const FamilyInfo& f
   return found;
 }
 
-/// Of each of network.stored: its rows in the file where a linear map can be packed as they are stored, nothing else.
+/// Of each of network.stored: its rows in the file where a linear map can be packed as they are stored, nothing else. For
+/// products in bfloat16 rows are pairs of those whatever the file has, so that a model and its reference compute the same.
 inline std::vector<std::optional<StoredRows>> compact_rows(const TensorSource& source, const FoundTensors& found,
-                                                           const Parameters& parameters) {
+                                                           const Parameters& parameters, kernel::Precision precision) {
   std::vector<std::optional<StoredRows>> rows(found.names.size());
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const StoredTensor& stored = found.network.stored[i];
@@ -203,15 +204,18 @@ inline std::vector<std::optional<StoredRows>> compact_rows(const TensorSource& s
     const Index cols = parameters.list()[i].cols;
     if (how == Arrange::transposed || how == Arrange::one_more) continue;
     rows[i] = source.stored(found.names[i], cols);
-    if (rows[i] && kernel::find_packed_format(rows[i]->type, cols) == nullptr) rows[i].reset();
+    const auto* format = rows[i] ? kernel::find_packed_format(rows[i]->type, cols) : nullptr;
+    const bool other = precision == kernel::Precision::bfloat16 && format != kernel::bfloat16_format;
+    if (format == nullptr || other) rows[i].reset();
   }
   return rows;
 }
 
 /// Builds the network of a shape and fills its parameters.
+/// @param precision  of the linear maps
 /// @throws FormatError naming the tensor that is missing, has another shape, or contradicts the config
-inline Network load_network(const TensorSource& source, const FamilyInfo& family, const Shape& shape,
-                            Parameters& parameters) {
+inline Network load_network(const TensorSource& source, const FamilyInfo& family, const Shape& shape, Parameters& parameters,
+                            kernel::Precision precision = kernel::Precision::float32) {
   FoundTensors found = find_tensors(source, family, shape, parameters);
   detail::refuse_other_head(source, family, shape);
   Network& network = found.network;
@@ -232,8 +236,9 @@ inline Network load_network(const TensorSource& source, const FamilyInfo& family
     source.forget();
   };
   parameters.fill(read, later);
-  const auto compact = compact_rows(source, found, parameters);
+  const auto compact = compact_rows(source, found, parameters, precision);
   network.for_each_linear([&](Linear& linear) {
+    linear.set_precision(precision);
     const Index number = parameters.number_at(linear.place());
     const auto i = static_cast<std::size_t>(number);
     const Index first_row = (linear.place() - parameters[number].offset) / linear.inputs(), cols = linear.inputs();

@@ -12,10 +12,11 @@
 #include "vbon/policy/causal_lm_policy.hpp"
 
 namespace vbon::policy {
-/// @param path  a .gguf file, or a folder with config.json, safetensors and (for text) tokenizer.json
+/// @param path       a .gguf file, or a folder with config.json, safetensors and (for text) tokenizer.json
+/// @param precision  of the linear maps and the head
 /// @throws RunError when a file is missing, FormatError and ConfigError naming file and entry
 template <Device D = Cpu>
-CausalLmPolicy<D> load(const std::filesystem::path& path) {
+CausalLmPolicy<D> load(const std::filesystem::path& path, kernel::Precision precision = kernel::Precision::float32) {
   const auto predicts_tokens = [&](model::CausalLm model) {
     require<ConfigError>(model.shape().labels == 0, path.string(), " is a reward model with a score head of ",
                          model.shape().labels, ", not a policy; a causal language model is expected");
@@ -23,10 +24,10 @@ CausalLmPolicy<D> load(const std::filesystem::path& path) {
   };
   if (model::is_gguf(path)) {
     const auto file = std::make_shared<const io::GgufFile>(io::GgufFile::open(path));
-    auto model = predicts_tokens(model::load_causal_lm(file));
+    auto model = predicts_tokens(model::load_causal_lm(file, precision));
     return {std::move(model), std::make_shared<const text::Tokenizer>(text::Tokenizer::from_gguf(*file))};
   }
-  auto model = predicts_tokens(model::load_causal_lm(path));
+  auto model = predicts_tokens(model::load_causal_lm(path, precision));
   std::shared_ptr<const text::Tokenizer> tokenizer;
   if (std::filesystem::exists(path / "tokenizer.json"))
     tokenizer = std::make_shared<const text::Tokenizer>(text::Tokenizer::from_json(path / "tokenizer.json"));

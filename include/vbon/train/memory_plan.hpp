@@ -86,6 +86,7 @@ inline MemoryPlan plan_sampling(const PlannedModel& m, const PlannedSampling& jo
            {"KV cache", sampling.cache},
            {"responses", sampling.responses},
            {"activations", sampling.activations + model::forward_bytes(m.shape, sampling.rows, 0) +
+                               model::rounded_bytes(m.shape, sampling.rows, m.weights.precision) +
                                model::kernel_bytes(m.shape, m.threads) + detail::rotary_bytes(m.shape)}}};
 }
 
@@ -126,29 +127,32 @@ inline MemoryPlan plan_alignment(const PlannedModel& m, const PlannedAlignment& 
   const Index recorded = job.recompute || drawn_bytes > job.recorded_bytes ? 0 : drawn_bytes;
   const Index looked_at = recorded > 0 && !job.from_cache ? backward * model::kept_bytes_per_row(s, memory) : 0;
 
-  return detail::largest({{"load",  // the plain weights are read while those needed before are still there
-                           {{"program and tokenizer", m.overhead},
-                            {"weights", weights.values + weights.early},
-                            {"packed copy", weights.loaded}}},
-                          {"references",
-                           {{"program and tokenizer", m.overhead},
-                            {"weights", plain},
-                            {"packed copies", packed},
-                            {"KV cache", references.cache},
-                            {"responses", references.responses},
-                            {"activations", references.activations + model::forward_bytes(s, references.rows, 0) +
-                                                model::kernel_bytes(s, m.threads) + fixed}}},
-                          {"train",
-                           {{"program and tokenizer", m.overhead},
-                            {"weights", plain},
-                            {"packed copies", packed},
-                            {"gradients", trained},
-                            {"optimiser moments", 2 * trained},
-                            {"KV cache", drawn.cache},
-                            {"activations of drawn responses", recorded},
-                            {"activations", drawn.activations + model::forward_bytes(s, policy_rows, forward) +
-                                                model::forward_bytes(s, reference_rows, forward) +
-                                                model::backward_bytes(s, backward, backward, memory) - looked_at +
-                                                model::kernel_bytes(s, m.threads, backward, !adapted) + fixed}}}});
+  return detail::largest(
+      {{"load",  // the plain weights are read while those needed before are still there
+        {{"program and tokenizer", m.overhead},
+         {"weights", weights.values + weights.early},
+         {"packed copy", weights.loaded}}},
+       {"references",
+        {{"program and tokenizer", m.overhead},
+         {"weights", plain},
+         {"packed copies", packed},
+         {"KV cache", references.cache},
+         {"responses", references.responses},
+         {"activations", references.activations + model::forward_bytes(s, references.rows, 0) +
+                             model::rounded_bytes(s, references.rows, weights.precision) +
+                             model::kernel_bytes(s, m.threads) + fixed}}},
+       {"train",
+        {{"program and tokenizer", m.overhead},
+         {"weights", plain},
+         {"packed copies", packed},
+         {"gradients", trained},
+         {"optimiser moments", 2 * trained},
+         {"KV cache", drawn.cache},
+         {"activations of drawn responses", recorded},
+         {"activations", drawn.activations + model::forward_bytes(s, policy_rows, forward) +
+                             model::forward_bytes(s, reference_rows, forward) +
+                             model::rounded_bytes(s, policy_rows, weights.precision) +
+                             model::backward_bytes(s, backward, backward, memory) - looked_at +
+                             model::kernel_bytes(s, m.threads, backward, !adapted, weights.precision) + fixed}}}});
 }
 }  // namespace vbon::train
