@@ -40,10 +40,10 @@ struct AlignOptions {
   Index warmup = 2;
   double weight_decay = 0, clip = 1;
   Index micro_batch = 64, checkpoint_every = 10, evaluate_every = 0;
+  bool bf16 = false;
   // These change no bit of the result, as Policy::recompute() says: no settings of the run.
   bool recompute = false;
   Index keep_sampled = 2048;  // MB
-  bool bf16 = false;
   // what of the model is trained
   LoraSettings lora;
 

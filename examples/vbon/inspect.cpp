@@ -70,6 +70,7 @@ int inspect(const InspectOptions& o) {
                                     {"--step-prompts", planned.step_prompts},
                                     {"--references", planned.references},
                                     {"--evaluation-samples", planned.evaluation_samples},
+                                    {"--updates", planned.updates},
                                     {"--micro-batch", planned.micro_batch}})
     check_count(flag, value, 1);
   check_count("--lora-rank", planned.lora.rank, 0);
@@ -121,6 +122,7 @@ void add_inspect(CLI::App& program, Job& job) {
   plan("--references", o->job.align.references, "responses of the reference per prompt")->capture_default_str();
   plan("--evaluation-samples", o->job.align.evaluation_samples, "responses per held-out prompt")->capture_default_str();
   plan("--warm-steps", o->job.align.warm_steps, "optimiser steps on cached responses; 0: none")->capture_default_str();
+  plan("--updates", o->job.align.updates, "optimiser steps per rollout")->capture_default_str();
   plan("--micro-batch", o->job.align.micro_batch, "responses per backward pass at most")->capture_default_str();
   c->add_flag("--recompute", o->job.align.recompute, "compute activations again in the backward pass, as of align")
       ->group("The job whose memory is planned (defaults: of sample and align)");

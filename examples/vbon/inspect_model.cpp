@@ -95,7 +95,7 @@ void print_memory(const InspectOptions& o, const model::Shape& shape, const mode
       .step = sampling(a.step_prompts, job.samples.value_or(a.samples), a.max_new_tokens),
       .evaluation = sampling(eval::EvaluationOptions{}.batch, a.evaluation_samples, a.max_new_tokens),
       .micro_batch = a.micro_batch,
-      .from_cache = a.warm_steps > 0,
+      .other_passes = a.warm_steps > 0 || a.updates > 1,
       .recompute = a.recompute,
       .recorded_bytes = a.keep_sampled << 20};
   print_plan("memory to align", train::plan_alignment(model, alignment));

@@ -57,8 +57,7 @@ void remark_bf16(const Common& common, bool bf16) {
   if (bf16 && !kernel::multiplies_bfloat16)
     remark(common,
            "--bf16: this build has no instruction that multiplies bfloat16 (AVX512-BF16, compiled with -march=native): "
-           "products "
-           "are rounded as asked and packed weights take half the memory, but batches take as long as in fp32");
+           "products are rounded as asked and packed weights take half the memory, but batches take as long as in fp32");
 }
 
 Policy Policy::load(const std::filesystem::path& path, const std::filesystem::path& adapter, bool bf16) {

@@ -45,7 +45,8 @@ inline constexpr const char* recompute_help =
 /// Of the option --keep-sampled.
 inline constexpr const char* keep_sampled_help =
     "megabytes at most for the activations of the responses that a step has drawn, from which its gradient is made without "
-    "another forward pass; 0, or where they would take more: it is made again, to the same bits";
+    "another forward pass; 0, or where they would take more: it is made again, to the same bits; without "
+    "effect beside --recompute; may be changed when a run is resumed";
 /// Of the flag --bf16.
 inline constexpr const char* bf16_help =
     "compute the linear maps and the head in bfloat16, sums in fp32: both factors of every matrix product are rounded, "

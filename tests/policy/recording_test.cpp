@@ -44,7 +44,7 @@ model::Forest forest_of(const RolloutBatch& batch, Index first, Index count) {
 bool recalls(CausalPolicy& policy, const model::Forest& forest) {
   std::vector<model::BlockActivations> kept(static_cast<std::size_t>(policy.shape().layers));
   model::Buffer stream;
-  return policy.model().recording().recall(forest, kept, stream);
+  return policy.model().recording().recall(forest, policy.model().version(), kept, stream);
 }
 void adapt(CausalPolicy& policy) {
   auto& model = policy.model();
@@ -61,7 +61,7 @@ void adapt(CausalPolicy& policy) {
 TEST_CASE("the gradient from recorded activations is that of a forward pass, to the bit", "[policy][recording]") {
   const auto kind = GENERATE(from_range(tiny_kinds()));
   const bool adapted = GENERATE(false, true);
-  const auto precision = GENERATE(kernel::Precision::fp32, kernel::Precision::bf16);
+  const auto precision = GENERATE(kernel::Precision::float32, kernel::Precision::bfloat16);
   CAPTURE(kind, adapted, static_cast<int>(precision));
   auto policy = ending_policy(kind);
   policy.model().set_precision(precision);
@@ -118,10 +118,11 @@ TEST_CASE("a recording is of the parameters it was made with, and of the draw be
   policy.parameters_changed();
   auto fresh = policy.clone();
   CHECK(gradient_of(policy, batch) == gradient_of(fresh, batch));
-  CHECK(recalls(policy, forest_of(policy.sample_for_backward(prompts, 4, {1, 2}), 0, 3)));
-  policy.model().set_precision(kernel::Precision::bf16);
-  CHECK_FALSE(recalls(policy, forest_of(policy.sample(prompts, 4, {1, 2}), 0, 3)));
-  policy.model().set_precision(kernel::Precision::fp32);
+  const auto exact = policy.sample_for_backward(prompts, 4, {1, 2});
+  CHECK(recalls(policy, forest_of(exact, 0, 3)));
+  policy.model().set_precision(kernel::Precision::bfloat16);
+  CHECK_FALSE(recalls(policy, forest_of(exact, 0, 3)));
+  policy.model().set_precision(kernel::Precision::float32);
   // A second draw uses the memory of the first, also where it needs less or more of it.
   for (const Index samples : {2, 6, 4}) {
     const auto next = policy.sample_for_backward(prompts, samples, {5, static_cast<std::uint64_t>(samples)});
@@ -139,6 +140,56 @@ TEST_CASE("a recording is of the parameters it was made with, and of the draw be
     CHECK(gradient_of(policy, parts) == gradient_of(fresh, parts));
   }
   set_threads(threads);
+}
+
+TEST_CASE("a recording ends where another model changes the shared weights, or the adapter changes", "[policy][recording]") {
+  auto policy = ending_policy("qwen2");
+  const auto prompts = tiny_prompts(2);
+  RolloutBatch batch;
+  const auto record = [&] {
+    batch = policy.sample_for_backward(prompts, 3, {1, 2});
+    return recalls(policy, forest_of(batch, 0, 2));
+  };
+  auto beside = policy.model().base();
+  REQUIRE(record());
+  beside.parameters_changed();
+  CHECK_FALSE(recalls(policy, forest_of(batch, 0, 2)));
+  adapt(policy);
+  auto reference = policy.reference();
+  REQUIRE(record());
+  reference.model().set_precision(kernel::Precision::bfloat16);
+  CHECK_FALSE(recalls(policy, forest_of(batch, 0, 2)));
+  REQUIRE(record());
+  policy.model().adapter()->initialize({5, 6});
+  CHECK_FALSE(recalls(policy, forest_of(batch, 0, 2)));
+  REQUIRE(record());
+  adapt(policy);  // another adapter
+  CHECK_FALSE(recalls(policy, forest_of(batch, 0, 2)));
+}
+
+TEST_CASE("passes end between prompts where they can and keep to the bound", "[policy][recording]") {
+  auto policy = ending_policy("llama");
+  policy.sampler.eos = {};
+  auto prompts = tiny_prompts(6);
+  for (auto& prompt : prompts) prompt.tokens.resize(4, 3);
+  const auto batch = policy.sample_for_backward(prompts, 3, {1, 2});
+  const Index each = 4 + 3 * 11;
+  // Whole prompts lie together, so nothing is copied: their gradient is made where they were recorded.
+  for (const Index most : {each, 2 * each - 1, 2 * each, 3 * each + 5}) {
+    CAPTURE(most);
+    policy.passes.activation_bytes = most * model::kept_bytes_per_row(policy.shape(), {});
+    std::vector<float> sum;
+    policy.zero_gradients();
+    const Index together = most / each;  // prompts of a pass
+    for (Index p = 0; p < 6; p += together) {
+      const Index count = std::min(together, 6 - p);
+      const auto part = rollout::slice(batch, p, count);
+      const Array d = some_derivative(batch).segment(batch.offset[static_cast<std::size_t>(3 * p)], part.tokens());
+      policy.backward(part, d);
+    }
+    sum.assign(policy.gradients().begin(), policy.gradients().end());
+    CHECK(gradient_of(policy, batch) == sum);
+  }
 }
 
 TEST_CASE("a recording keeps to its bound, and none is made where little memory is to be used", "[policy][recording]") {
@@ -170,14 +221,20 @@ TEST_CASE("a recording refuses places that it has no room for, and drafts that m
   auto& recording = policy.model().recording();
   model::Forest forest;
   forest.add(random_tokens(3, 37, 1));
-  recording.open(policy.shape().layers, 4);
+  policy.model().open_recording(4);
   CHECK_THROWS_AS(recording.close(forest, std::vector<Index>{0, 1}), ShapeError);
   CHECK_THROWS_AS(recording.close(forest, std::vector<Index>{0, 2, 1}), ShapeError);
   CHECK_THROWS_AS(recording.close(forest, std::vector<Index>{0, 2, 4}), ShapeError);
+  CHECK_THROWS_AS(recording.close(forest, std::vector<Index>{0, 0, 1}), ShapeError);
+  CHECK_THROWS_AS(recording.close(forest, std::vector<Index>{-1, 0, 1}), ShapeError);
   const auto prompts = tiny_prompts(1);
-  recording.open(policy.shape().layers, 100);
+  policy.model().open_recording(100);
   const auto length = static_cast<Index>(prompts[0].tokens.size());
-  const std::vector<policy::RecordedPlace> place = {{0, length, 11}};
+  const std::vector<policy::RecordedPlace> place = {{0, length, 11}}, short_place = {{0, length, 10}},
+                                           far = {{99, length, 11}};
+  CHECK_THROWS_AS(policy.open(prompts, 2, 0, short_place), ShapeError);
+  CHECK_THROWS_AS(policy.open(prompts, 2, 0, far), ShapeError);
+  CHECK_THROWS_AS(policy.open(tiny_prompts(2), 2, 0, place), ShapeError);
   auto session = policy.open(prompts, 2, 0, place);
   session.extend(2, {1, 2});
   CHECK_THROWS_AS(session.keep(std::vector<Index>{0}), ConfigError);

@@ -50,3 +50,25 @@ TEST_CASE("a checkpoint with arrays of any length is read back, the newest that 
   CHECK(about->at("step") == 2);
   CHECK((first == kept_first && second == kept_second && third[0] == -2));
 }
+
+TEST_CASE("a checkpoint of several pieces is written over an older one and read back", "[train][checkpoint]") {
+  const test::TemporaryFolder folder;
+  std::vector<float> first((std::size_t{20} << 20) + 3), second(std::size_t{6} << 20), kept;  // 104 MiB: pieces are of 32
+  const train::CheckpointArrays arrays = {first, second};
+  CheckpointStore store(folder.path());
+  store.reserve(arrays);
+  for (const int step : {1, 2, 3}) {
+    std::iota(first.begin(), first.end(), static_cast<float>(step));
+    std::iota(second.begin(), second.end(), static_cast<float>(-step));
+    store.write({{"step", step}}, arrays);
+  }
+  kept = first;
+  std::fill(first.begin(), first.end(), 0.0F);
+  std::fill(second.begin(), second.end(), 0.0F);
+  const auto about = CheckpointStore(folder.path()).read(arrays);
+  REQUIRE(about.has_value());
+  CHECK(about->at("step") == 3);
+  CHECK(first == kept);
+  CHECK(second.front() == -3);
+  CHECK(second[1] == -2);
+}

@@ -54,6 +54,7 @@ struct SharedWeights {
   Parameters parameters;
   bool packed = false;
   bool blocks_packed = false;  // all linear maps, not the head alone
+  std::uint64_t version = 0;   // counts what changes a result: new numbers, another precision
 };
 }  // namespace detail
 
@@ -135,22 +136,20 @@ class CausalLm {
 
   /// What both factors of every product of the linear maps and the head are rounded to.
   kernel::Precision precision() const { return network_.head.precision(); }
-  /// From now on, for every model that shares these weights. Weights packed for another precision are packed again from
-  /// the plain ones; a model that is loaded with its precision never needs those for that.
+  /// From now on, for every model that shares these weights; none of them has a session open. Weights packed for another
+  /// precision are packed again from the plain ones; a model that is loaded with its precision never needs those for that.
   void set_precision(kernel::Precision precision) {
     if (precision == this->precision()) return;
-    recording_.forget();
+    ++weights_->version;
     network_.for_each_linear([&](Linear& linear) { linear.set_precision(precision); });
     weights_->packed = false;
   }
 
   /// Call after the trainable parameters changed: what is derived from them is renewed at the next use.
   void parameters_changed() {
-    recording_.forget();
-    if (adapter_)
-      adapter_->changed();
-    else
-      weights_->packed = false;
+    if (adapter_) return adapter_->changed();
+    ++weights_->version;
+    weights_->packed = false;
   }
 
   /// Hidden states of every row after the final norm.   [rows, C], valid until the next pass
@@ -280,6 +279,8 @@ class CausalLm {
   KvPool make_pool() const { return KvPool(shape_.layers, shape_.kv_width()); }
   /// What prefill() and step() record for the backward pass over the same tokens: open it before, close it after them.
   Recording& recording() { return recording_; }
+  void open_recording(Index rows) { recording_.open(shape_.layers, rows, version()); }
+  Recording::Version version() const { return {weights_->version, adapter_ ? adapter_->version() : 0}; }
 
   /// A forward pass that also stores keys and values: one cached sequence for each segment. Segments must
   /// be whole sequences (no parents).
@@ -287,6 +288,7 @@ class CausalLm {
   View<const float> prefill(const Forest& forest, KvPool& pool, std::vector<KvSequence>& sequences,
                             std::span<const Index> record = {}) {
     check_forest(forest);
+    if (!record.empty()) recording_.check_places(record, forest.rows());
     renew();
     std::vector<std::shared_ptr<KvPage>> page;
     for (const kernel::Segment& segment : forest.segment) {
@@ -326,6 +328,7 @@ class CausalLm {
                          std::span<const Index> record = {}) {
     require<ShapeError>(token.size() == sequence.size(), "CausalLm::step: ", token.size(), " tokens for ", sequence.size(),
                         " sequences");
+    if (!record.empty()) recording_.check_places(record, static_cast<Index>(token.size()));
     renew();
     step_position_.clear();
     for (KvSequence* s : sequence) {
@@ -464,7 +467,7 @@ class CausalLm {
     renew();
     const Index rows = forest.rows(), layers = shape_.layers;
     kept_.resize(static_cast<std::size_t>(layers));
-    if (recording_.recall(forest, kept_, stream_)) {
+    if (recording_.recall(forest, version(), kept_, stream_)) {
       finish(stream_.view());
       return;
     }

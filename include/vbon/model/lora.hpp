@@ -111,7 +111,12 @@ class LoraAdapter {
   static Index number_of_b(std::size_t i) { return 2 * static_cast<Index>(i) + 1; }
 
   /// Call after the parameters changed; renew() then packs them again.
-  void changed() { packed_ = false; }
+  void changed() {
+    packed_ = false;
+    ++version_;
+  }
+  /// Counts the changes.
+  std::uint64_t version() const { return version_; }
   void renew() {
     if (packed_) return;
     for (const auto& branch : branches_) branch->pack();
@@ -165,6 +170,7 @@ class LoraAdapter {
   std::unique_ptr<Parameters> parameters_ = std::make_unique<Parameters>();
   std::unique_ptr<LowRank::Scratch> scratch_ = std::make_unique<LowRank::Scratch>();
   std::vector<std::shared_ptr<LowRank>> branches_;
+  std::uint64_t version_ = 0;
   bool packed_ = false;
 };
 }  // namespace vbon::model

@@ -16,6 +16,7 @@
 
 #include "vbon/core/error.hpp"
 #include "vbon/core/tensor.hpp"
+#include "vbon/parallel/parallel_for.hpp"
 
 namespace vbon::model {
 /// Where one named tensor lies in the flat buffer. A vector [n] is seen as one row.
@@ -125,7 +126,8 @@ class Parameters {
     return values().slice(first_trained_, size() - first_trained_);
   }
   void zero_gradients() {
-    if (!gradients_.empty()) gradients_.view().array() = 0;
+    parallel_for(gradients_.size(), Index{1} << 18,
+                 [&](Index begin, Index end) { std::fill(gradients_.data() + begin, gradients_.data() + end, 0.0f); });
   }
 
   /// Values that no gradient is asked for: gradients are empty views and take no memory.

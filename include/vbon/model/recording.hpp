@@ -6,6 +6,8 @@
 // responses; close() moves them together and says which tokens they belong to.
 #pragma once
 #include <algorithm>
+#include <cstdint>
+#include <functional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -24,14 +26,28 @@ inline Index recorded_bytes_per_row(const Shape& s) {
 
 class Recording {
  public:
+  /// Which numbers activations were made of: counts of the changes to the weights and to an adapter.
+  struct Version {
+    std::uint64_t weights = 0, adapter = 0;
+    bool operator==(const Version&) const = default;
+  };
+
   /// Room for so many rows; what was recorded before is forgotten, its memory is used again.
-  void open(Index layers, Index rows) {
+  void open(Index layers, Index rows, Version version) {
     forget();
     rows_ = rows;
+    version_ = version;
     block_.resize(static_cast<std::size_t>(layers));
   }
-  /// Call when parameters change: the activations are those of older ones.
   void forget() { forest_ = {}; }
+  /// @throws ShapeError unless there is a place for each of so many rows
+  void check_places(std::span<const Index> row, Index rows) const {
+    const auto outside = std::find_if(row.begin(), row.end(), [&](Index r) { return r < 0 || r >= rows_; });
+    require<ShapeError>(static_cast<Index>(row.size()) == rows, "Recording: a place for each of ", rows,
+                        " rows expected, got ", row.size());
+    require<ShapeError>(outside == row.end(), "Recording: places in [0, ", rows_, ") expected, got ",
+                        outside == row.end() ? 0 : *outside, "; open the recording with room for every row");
+  }
 
   /// Keeps what a block made of some rows.
   /// @param made  with its input, and its middle where the blocks are sequential
@@ -52,10 +68,12 @@ class Recording {
   /// Moves the rows together.
   /// @param forest  the tokens that were drawn
   /// @param row     [rows of the forest] where each was put, ascending
+  /// @throws ShapeError
   void close(Forest forest, std::span<const Index> row) {
-    require<ShapeError>(static_cast<Index>(row.size()) == forest.rows() && std::is_sorted(row.begin(), row.end()) &&
-                            (row.empty() || row.back() < rows_),
-                        "Recording::close: ", forest.rows(), " ascending places below ", rows_, " expected");
+    check_places(row, forest.rows());
+    const auto back = std::adjacent_find(row.begin(), row.end(), std::greater_equal<>{});
+    require<ShapeError>(back == row.end(), "Recording::close: ascending places expected, got ",
+                        back == row.end() ? 0 : *back, " before ", back == row.end() ? 0 : *(back + 1));
     std::vector<Buffer*> buffers = {&stream_};
     for (BlockActivations& block : block_)
       for (Buffer* buffer : block.read_backward())
@@ -69,11 +87,11 @@ class Recording {
     forest_ = std::move(forest);
   }
 
-  /// Makes `kept` and `stream` the activations of a pass, if all of its rows were recorded and closed: they look at the
-  /// rows where these lie together, and hold copies where a prompt stands beside other responses than it did.
-  bool recall(const Forest& pass, std::vector<BlockActivations>& kept, Buffer& stream) {
+  /// Makes `kept` and `stream` the activations of a pass, if all of its rows were recorded at this version and closed: they
+  /// look at the rows where these lie together, and hold copies where a prompt stands beside other responses than it did.
+  bool recall(const Forest& pass, Version version, std::vector<BlockActivations>& kept, Buffer& stream) {
     std::vector<Index> row;
-    if (forest_.segment.empty() || pass.rows() == 0 || !find(pass, row)) return false;
+    if (!(version == version_) || forest_.segment.empty() || pass.rows() == 0 || !find(pass, row)) return false;
     bool together = true;
     for (std::size_t i = 0; i < row.size(); ++i) together = together && row[i] == row[0] + static_cast<Index>(i);
     const auto take = [&](Buffer& from, Buffer& to) {
@@ -141,5 +159,6 @@ class Recording {
   std::vector<BlockActivations> block_;  // [L] of all rows
   Buffer stream_;                        // [rows, C] after the last block
   Forest forest_;                        // what the rows are; empty: nothing can be recalled
+  Version version_;
 };
 }  // namespace vbon::model

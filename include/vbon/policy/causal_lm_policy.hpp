@@ -119,7 +119,7 @@ class CausalLmPolicy {
       model_.recording().forget();
       return draw(ready, samples, key, {});
     }
-    model_.recording().open(shape().layers, rows);
+    model_.open_recording(rows);
     RolloutBatch batch = draw(ready, samples, key, place);
     model::Forest forest;
     std::vector<Index> row;
@@ -138,6 +138,7 @@ class CausalLmPolicy {
     model_.recording().close(std::move(forest), row);
     return batch;
   }
+
   /// log pi(token | what comes before) of every response token, full vocabulary, at the sampler's temperature.
   /// [T] nats
   Array log_prob(const RolloutBatch& batch) {
@@ -315,13 +316,16 @@ class CausalLmPolicy {
     for (Index p = 0; p < batch.prompts(); ++p) {
       Index segment = -1;
       const Index own = rows_of[static_cast<std::size_t>(p)];
-      const bool whole = own <= rows_wanted;                                          // else it is cut where a pass is full
-      if (whole && rows_before + own / 2 > (passes_done + 1) * rows_wanted) flush();  // the nearest end of a prompt
+      const bool whole = own <= rows_wanted;  // else it is cut where a pass is full
+      // At the end of a prompt that is nearest to the wanted one, or where the next one does not fit.
+      if (whole && (rows_before + own / 2 > (passes_done + 1) * rows_wanted || forest.rows() + own > most_rows)) flush();
       rows_before += own;
       const Index full = whole ? most_rows : rows_wanted + rows_wanted / 16;
       for (Index i = batch.group_offset[static_cast<std::size_t>(p)];
            i < batch.group_offset[static_cast<std::size_t>(p) + 1]; ++i) {
-        if (forest.reads() > 0 && forest.rows() + batch.length(i) - 1 > full) {
+        const Index added =
+            batch.length(i) - 1 + (segment < 0 ? static_cast<Index>(prompts[static_cast<std::size_t>(p)].tokens.size()) : 0);
+        if (forest.reads() > 0 && forest.rows() + added > full) {
           flush();
           segment = -1;
         }

@@ -33,6 +33,14 @@ concept TrainablePolicy = Policy<P> &&
   { policy.gradients() } -> std::same_as<View<float, typename P::device_type>>;
 };
 
+/// One that can keep what it computes to draw responses for the backward pass over them; sample_for_backward() draws as
+/// sample() does.
+template <class P>
+concept RecordingPolicy = TrainablePolicy<P> &&
+    requires(P& policy, std::span<const Prompt> prompts, Index samples, RngKey key) {
+  { policy.sample_for_backward(prompts, samples, key) } -> std::same_as<RolloutBatch>;
+};
+
 /// Responses that grow together: extend() draws tokens for all live ones, append() gives each live one a
 /// chosen token, keep() goes on with some of them (one named twice is copied and shares what it has so far).
 template <class S>

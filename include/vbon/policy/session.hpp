@@ -44,11 +44,19 @@ class Session {
         pool_(model.make_pool()),
         record_(record.begin(), record.end()) {
     sampler_.check();
+    require<ShapeError>(record_.empty() || record_.size() == prompts_.size(), "Session: places to record ", prompts_.size(),
+                        " prompts expected, got ", record_.size());
     require<ConfigError>(samples >= 1, "Session: samples >= 1 expected, got ", samples);
     model::Forest forest;
     for (const Prompt& prompt : prompts_) {
       check_prompt(prompt);
       forest.add(prompt.tokens);
+    }
+    for (std::size_t p = 0; p < record_.size(); ++p) {
+      const Index fed =
+          std::min(sampler_.max_new_tokens, model_->shape().context - static_cast<Index>(prompts_[p].tokens.size())) - 1;
+      require<ShapeError>(record_[p].each >= fed, "Session: room to record ", fed, " tokens of a response expected, got ",
+                          record_[p].each);
     }
     if (prompts_.empty()) return;
     std::vector<Index> recorded_row;
@@ -142,7 +150,10 @@ class Session {
   /// Goes on with these drafts, in this order. One that is named again is a copy: it shares the cache so
   /// far and gets draws of its own. What is not named frees its part of the cache.
   void keep(std::span<const Index> numbers) {
-    require<ConfigError>(record_.empty(), "Session::keep: the activations of these drafts are recorded in their places");
+    require<ConfigError>(
+        record_.empty(),
+        "Session::keep: the activations of these drafts are recorded in their places; open the session without places"
+        " to record");
     std::vector<Draft> drafts;
     std::vector<State> states;
     std::vector<char> taken(draft_.size(), 0);

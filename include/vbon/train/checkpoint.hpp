@@ -130,10 +130,12 @@ class CheckpointStore {
     const std::array<std::uint64_t, 5> header = {magic, sequence, json.size(), bytes_of(arrays), checksum.value()};
     const io::FileHandle file = detail::open_file(slot(target), O_WRONLY | O_CREAT);
     require<RunError>(file.is_open(), "cannot open ", slot(target).string(), ": ", std::strerror(errno));
-    write_all(file, std::as_bytes(std::span(header)), target);
-    write_all(file, std::as_bytes(std::span(json)), target);
-    for (const auto& array : arrays) write_all(file, std::as_bytes(array), target);
+    std::uint64_t written = 0;
+    write_all(file, std::as_bytes(std::span(header)), target, written);
+    write_all(file, std::as_bytes(std::span(json)), target, written);
+    for (const auto& array : arrays) write_all(file, std::as_bytes(array), target, written);
     require<RunError>(::fdatasync(file.get()) == 0, "cannot write ", slot(target).string(), ": ", std::strerror(errno));
+    checked_[static_cast<std::size_t>(target)] = sequence;
   }
 
   /// Reads the newest checkpoint that is whole into the arrays; nothing when there is none.
@@ -158,7 +160,8 @@ class CheckpointStore {
   }
 
  private:
-  static constexpr std::uint64_t magic = 0x31504B434E4F4256ULL;  // "VBONCKP1", little-endian
+  static constexpr std::uint64_t piece = std::uint64_t{32} << 20;  // that is written at once
+  static constexpr std::uint64_t magic = 0x31504B434E4F4256ULL;    // "VBONCKP1", little-endian
   struct Header {
     std::uint64_t sequence, json_bytes, array_bytes, checksum;
   };
@@ -231,14 +234,37 @@ class CheckpointStore {
     }
     return true;
   }
-  void write_all(const io::FileHandle& file, std::span<const std::byte> bytes, int target) {
+  /// @param written  bytes before these
+  void write_all(const io::FileHandle& file, std::span<const std::byte> bytes, int target, std::uint64_t& written) {
     while (!bytes.empty()) {
-      const ssize_t n = ::write(file.get(), bytes.data(), std::min<std::size_t>(bytes.size(), std::size_t{1} << 30));
+      const ssize_t n = ::write(file.get(), bytes.data(), std::min<std::size_t>(bytes.size(), piece - written % piece));
       if (n < 0 && errno == EINTR) continue;
-      require<RunError>(n > 0, ErrorCode{"no_space"}, "cannot write ", slot(target).string(), ": ", std::strerror(errno),
+      bool ok = n > 0;
+      if (ok) {
+        bytes = bytes.subspan(static_cast<std::size_t>(n));
+        written += static_cast<std::uint64_t>(n);
+        ok = written % piece != 0 || let_go(file, written);
+      }
+      require<RunError>(ok, ErrorCode{"no_space"}, "cannot write ", slot(target).string(), ": ", std::strerror(errno),
                         "; the checkpoint before it is whole: free space and run the same command again");
-      bytes = bytes.subspan(static_cast<std::size_t>(n));
     }
+  }
+  /// A piece that is full goes to the disk while the next is copied, and the memory of the one before it is given back: a
+  /// checkpoint as large as the model would otherwise take as much memory again, which costs more time than the disk.
+  /// False with errno where the disk failed: fdatasync() would not tell again.
+  static bool let_go([[maybe_unused]] const io::FileHandle& file, [[maybe_unused]] std::uint64_t written) {
+#if defined(__linux__)
+    const auto end = static_cast<off64_t>(written), size = static_cast<off64_t>(piece);
+    const auto wish = [&](off64_t begin, unsigned flags) {  // a file system may not know it
+      return ::sync_file_range(file.get(), begin, size, flags) == 0 || (errno != EIO && errno != ENOSPC && errno != EDQUOT);
+    };
+    if (!wish(end - size, SYNC_FILE_RANGE_WRITE)) return false;
+    if (end < 2 * size) return true;
+    if (!wish(end - 2 * size, SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER))
+      return false;
+    ::posix_fadvise(file.get(), end - 2 * size, size, POSIX_FADV_DONTNEED);
+#endif
+    return true;
   }
 
   std::filesystem::path folder_;

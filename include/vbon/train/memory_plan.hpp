@@ -31,7 +31,8 @@ struct PlannedAlignment {
   Index micro_batch = 64;
   std::vector<model::LoraModule> adapted = {};  // empty: all weights are trained
   Index lora_rank = 0;
-  bool from_cache = true;  // some steps learn from cached responses
+  // Some backward passes are over other responses than those just drawn: cached ones, or those of an earlier update.
+  bool other_passes = true;
   bool recompute = false;  // MemoryOptions::recompute, in passes of as many rows
   Index recorded_bytes = policy::PassOptions{}.recorded_bytes;
 };
@@ -122,10 +123,11 @@ inline MemoryPlan plan_alignment(const PlannedModel& m, const PlannedAlignment& 
   const Index policy_rows = std::max({step.rows, evaluation.rows, forward, backward});
   const Index fixed = detail::rotary_bytes(s) * 2;
   const model::MemoryOptions memory{.recompute = job.recompute};
-  // Steps that learn from the cache keep the activations of a pass beside those that steps of own samples record.
+  // Other passes keep their activations beside those that are recorded.
   const Index drawn_bytes = detail::rows_of(job.step, job.step.prompts) * model::recorded_bytes_per_row(s);
   const Index recorded = job.recompute || drawn_bytes > job.recorded_bytes ? 0 : drawn_bytes;
-  const Index looked_at = recorded > 0 && !job.from_cache ? backward * model::kept_bytes_per_row(s, memory) : 0;
+  const bool whole = detail::rows_of(job.step, 1) <= backward;  // a prompt in two passes is copied for the second
+  const Index looked_at = recorded > 0 && whole && !job.other_passes ? backward * model::kept_bytes_per_row(s, memory) : 0;
 
   return detail::largest(
       {{"load",  // the plain weights are read while those needed before are still there

@@ -230,7 +230,7 @@ class Trainer {
     Streams streams;
     Clock clock;
     if (phase.from_policy()) {
-      if constexpr (requires { policy_.sample_for_backward(prompts, phase.samples, key); })
+      if constexpr (RecordingPolicy<P>)
         streams.policy = policy_.sample_for_backward(prompts, phase.samples, key);
       else
         streams.policy = policy_.sample(prompts, phase.samples, key);
