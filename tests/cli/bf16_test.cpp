@@ -105,10 +105,7 @@ TEST_CASE("what bfloat16 saves of the memory is planned within a tenth", "[cli][
     return peak({}) - peak(low);
   };
   const auto plan = [&](const Arguments& more) {
-    const auto planned =
-        vbon(Arguments{"inspect", model, "--samples", "4", "--prompt-tokens", "4", "--prompt-count", "8", "--step-prompts",
-                       "8", "--references", "16", "--micro-batch", "32", "--lora-rank", "8"} +
-             sizes + more);
+    const auto planned = vbon(planned_align(model) + Arguments{"--warm-steps", "0"} + sizes + more);
     REQUIRE(planned.code == 0);
     return planned.out;
   };
@@ -116,20 +113,7 @@ TEST_CASE("what bfloat16 saves of the memory is planned within a tenth", "[cli][
   INFO(full << less);
   const auto planned_saving = [&](const char* name) { return planned(full, name) - planned(less, name); };
   CHECK(planned_saving("with --lora-rank 8") > 30);  // half of the packed copy of 84 MB
-  const Arguments align = {"align",      "--model",
-                           model,        "--reward",
-                           "length:5",   "--prompts",
-                           tiny_prompts, "--references",
-                           "16",         "--evaluation-references",
-                           "8",          "--training-prompts",
-                           "8",          "--evaluation-count",
-                           "4",          "--samples",
-                           "4",          "--step-prompts",
-                           "8",          "--steps",
-                           "2",          "--warm-steps",
-                           "0",          "--warmup",
-                           "0",          "--micro-batch",
-                           "32"};
+  const Arguments align = measured_align(model) + Arguments{"--warm-steps", "0"};
   const auto lora = saved(align + Arguments{"--lora-rank", "8", "--out", (folder / "lora").string()});
   CHECK(planned_saving("with --lora-rank 8") == Approx(lora).epsilon(0.1));
   const auto whole = saved(align + Arguments{"--out", (folder / "full").string()});

@@ -17,9 +17,7 @@ TEST_CASE("the planned memory of sampling and aligning is within a tenth of the 
   };
   const auto plan_of = [&](const Arguments& more) {
     const auto plan =
-        vbon(Arguments{"inspect", model, "--samples", "4", "--prompt-tokens", "4", "--prompt-count", "8", "--step-prompts",
-                       "8", "--references", "16", "--micro-batch", "32", "--lora-rank", "8", "--warm-steps"} +
-             (more.empty() ? Arguments{"0"} : more) + sizes);
+        vbon(planned_align(model) + Arguments{"--warm-steps"} + (more.empty() ? Arguments{"0"} : more) + sizes);
     REQUIRE(plan.code == 0);
     return plan.out;
   };
@@ -29,19 +27,7 @@ TEST_CASE("the planned memory of sampling and aligning is within a tenth of the 
   const double sampled = run({"sample", "--model", model, "--prompts", tiny_prompts, "--samples", "4"});
   CHECK(planned(plan, "memory to sample") == Approx(sampled).epsilon(0.1));
 
-  const Arguments align = {"align",      "--model",
-                           model,        "--reward",
-                           "length:5",   "--prompts",
-                           tiny_prompts, "--references",
-                           "16",         "--evaluation-references",
-                           "8",          "--training-prompts",
-                           "8",          "--evaluation-count",
-                           "4",          "--samples",
-                           "4",          "--step-prompts",
-                           "8",          "--steps",
-                           "2",          "--warmup",
-                           "0",          "--micro-batch",
-                           "32",         "--warm-steps"};
+  const Arguments align = measured_align(model) + Arguments{"--warm-steps"};
   const double adapted = run(align + Arguments{"0", "--lora-rank", "8", "--out", (folder / "lora").string()});
   CHECK(planned(plan, "with --lora-rank 8") == Approx(adapted).epsilon(0.1));
   const double aligned = run(align + Arguments{"0", "--out", (folder / "full").string()});

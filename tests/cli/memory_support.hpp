@@ -29,6 +29,26 @@ inline void make_checkpoint(const std::filesystem::path& folder) {
   for (const char* file : {"tokenizer.json", "tokenizer_config.json"})
     std::filesystem::copy_file(tiny_model + "/" + file, folder / file);
 }
+/// A job of known size with such a checkpoint, and the question how much memory it will take; both go on with what is added.
+inline Arguments measured_align(const std::string& model) {
+  return {"align",      "--model",
+          model,        "--reward",
+          "length:5",   "--prompts",
+          tiny_prompts, "--references",
+          "16",         "--evaluation-references",
+          "8",          "--training-prompts",
+          "8",          "--evaluation-count",
+          "4",          "--samples",
+          "4",          "--step-prompts",
+          "8",          "--steps",
+          "2",          "--warmup",
+          "0",          "--micro-batch",
+          "32"};
+}
+inline Arguments planned_align(const std::string& model) {
+  return {"inspect",        model, "--samples",    "4",  "--prompt-tokens", "4",  "--prompt-count", "8",
+          "--step-prompts", "8",   "--references", "16", "--micro-batch",   "32", "--lora-rank",    "8"};
+}
 /// "NAME   123 MB (...": 123.
 inline double planned(const std::string& out, const std::string& name) {
   const auto at = out.find("\n" + name);

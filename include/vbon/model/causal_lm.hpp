@@ -338,6 +338,8 @@ class CausalLm {
       s->append_row(pool);
     }
     const View<float> x = embed(token, step_position_);
+    View<float> log_sum_exp;  // for the backward pass alone
+    if (!record.empty()) log_sum_exp = one_block_.log_sum_exp.shaped(x.rows(), shape_.heads);
     const BlockContext context = this->context(step_position_);
     for (Index layer = 0; layer < shape_.layers; ++layer)
       sampled_block(context, layer, x, record, [&](BlockActivations& kept) {
@@ -351,7 +353,7 @@ class CausalLm {
           span_offset_.push_back(static_cast<Index>(spans_.size()));
         }
         kernel::attention_decode(Cpu{}, kept.q.view(), spans_, span_offset_, head_shape(layer), kept.attended.view(),
-                                 kept.log_sum_exp.shaped(x.rows(), shape_.heads));
+                                 log_sum_exp);
       });
     if (!record.empty()) recording_.put_stream(x, record);
     return finish(x);

@@ -24,7 +24,6 @@ class Buffer {
     storage_ = {};
     view_ = {};
   }
-  Index bytes() const { return storage_.size() * static_cast<Index>(sizeof(float)); }
 
  private:
   Tensor<float> storage_;

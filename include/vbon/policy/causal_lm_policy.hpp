@@ -205,10 +205,7 @@ class CausalLmPolicy {
     std::vector<Index> rows;
     Index total = 0;
     for (Index p = 0; p < batch.prompts(); ++p) {
-      Index own = static_cast<Index>(encoded(batch.prompt[static_cast<std::size_t>(p)]).tokens.size());
-      for (Index i = batch.group_offset[static_cast<std::size_t>(p)];
-           i < batch.group_offset[static_cast<std::size_t>(p) + 1]; ++i)
-        own += batch.length(i) - 1;  // the last token of a response is never fed
+      const Index own = fed_rows(batch, p, encoded(batch.prompt[static_cast<std::size_t>(p)]));
       if (own > most_rows) return {};
       rows.push_back(own);
       total += own;
@@ -286,6 +283,15 @@ class CausalLmPolicy {
     return {.inv_temperature = sampler.greedy() ? 1.0f : static_cast<float>(1 / sampler.temperature)};
   }
 
+  /// Rows of a prompt with all its responses; the last token of a response is never fed.
+  static Index fed_rows(const RolloutBatch& batch, Index p, const Prompt& prompt) {
+    auto rows = static_cast<Index>(prompt.tokens.size());
+    for (Index i = batch.group_offset[static_cast<std::size_t>(p)]; i < batch.group_offset[static_cast<std::size_t>(p) + 1];
+         ++i)
+      rows += batch.length(i) - 1;
+    return rows;
+  }
+
   /// Calls f(forest, first token) for consecutive responses, about equally many rows at a time: whole prompts, but for one
   /// with more responses than a pass should have.
   template <class F>
@@ -296,10 +302,7 @@ class CausalLmPolicy {
     for (Index p = 0; p < batch.prompts(); ++p) {
       prompts.push_back(encoded(batch.prompt[static_cast<std::size_t>(p)]));
       check_lengths(batch, p, prompts.back());
-      rows_of.push_back(static_cast<Index>(prompts.back().tokens.size()));
-      for (Index i = batch.group_offset[static_cast<std::size_t>(p)];
-           i < batch.group_offset[static_cast<std::size_t>(p) + 1]; ++i)
-        rows_of.back() += batch.length(i) - 1;  // the last token of a response is never fed
+      rows_of.push_back(fed_rows(batch, p, prompts.back()));
       total += rows_of.back();
     }
     const Index passes_needed = std::max<Index>(1, (total + most_rows - 1) / most_rows);
