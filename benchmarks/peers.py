@@ -48,7 +48,8 @@ def vbon(*words):
 
 
 def by_vbon(program, case, share=1, model=None, low=False):
-    """Seconds of one iteration of a case of Google Benchmark, or of a share of it; low: in bf16, as --bf16."""
+    """Seconds of one iteration of a case of Google Benchmark, or of a share of it; low: in bf16, as by --bf16 and
+    --reward-bf16."""
     words = [options.build / "benchmarks" / program, f"--benchmark_filter=^{case}$", "--benchmark_format=json",
              "--benchmark_min_time=2"]
     named = os.environ | ({"VBON_BENCHMARK_MODEL": str(model())} if model else {}) | ({"VBON_BENCHMARK_BF16": "1"} if low else {})
@@ -160,7 +161,7 @@ class OneStream:
 
 
 class LogBon:
-    """log pi_bon as a sum over the number of draws that tie, in numpy, a response at a time."""
+    """log pi_bon as a sum over the number of draws that tie, in numpy, a response at a time, the coefficients made before."""
 
     def __init__(self, n):
         count = numpy.arange(1, n + 1)
@@ -174,6 +175,17 @@ class LogBon:
             terms = self.log_choose + self.count * log_ref + (self.n - self.count) * log_cdf
             most = terms.max()
             most + numpy.log(numpy.exp(terms - most).sum())
+
+
+class PublishedLogBon(LogBon):
+    """The same sum as the paper's code orders it: a loop over the number of draws that tie, for all 128 responses at once,
+    which computes each binomial coefficient when it comes to it."""
+
+    def __call__(self):
+        terms = numpy.stack([math.log(math.comb(self.n, k)) + k * self.log_ref + (self.n - k) * self.log_cdf
+                             for k in range(1, self.n + 1)])
+        most = terms.max(0)
+        most + numpy.log(numpy.exp(terms - most).sum(0))
 
 
 def check_log_probs():
@@ -253,8 +265,7 @@ half = functools.cache(lambda: copy.deepcopy(model).to(torch.bfloat16))
 
 
 def phases():
-    """Name, case of vbon, peers: what each runs is made when its turn comes. Both compute in bf16, or both in fp32; of
-    scoring, which vbon does in fp32 alone, PyTorch in bf16 is a second peer."""
+    """Name, case of vbon, peers: what each runs is made when its turn comes. Both compute in bf16, or both in fp32."""
     f32, q8_0 = (lambda: pathlib.Path(folder.name) / "f32.gguf"), (lambda: pathlib.Path(folder.name) / "q8_0.gguf")
     yield ("sampling, 128 sequences", ("benchmark.model", "sample/sequences:128/real_time", 1, f32),
            {"PyTorch, hand-written loop": lambda: (lambda: sampling(model, 128)),
@@ -267,7 +278,7 @@ def phases():
     yield ("sampling, one stream, Q4_1 weights", ("benchmark.model", "sample/sequences:1/real_time", 1, lambda: fetched),
            {"llama.cpp, Q4_1": lambda: OneStream(fetched)})
     yield ("scoring, 512 texts", ("benchmark.model", "score/real_time"),
-           {"PyTorch": Scoring, **({"PyTorch, bf16": lambda: Scoring(torch.bfloat16)} if bf16 else {})})
+           {"PyTorch": Scoring})
     yield ("log-probs, 64 responses", ("benchmark.model", "log_prob/real_time", 1, f32),
            {"PyTorch": lambda: (lambda: log_prob(model))})
     yield ("training step, 64 responses", ("benchmark.model", "train/real_time", 1, f32),
@@ -280,6 +291,8 @@ def phases():
                {"PyTorch, hand-written loop": lambda: (lambda: sampling(half(), 128))})
         yield ("sampling, one stream, bf16", ("benchmark.model", "sample/sequences:1/real_time", 1, f32, True),
                {"PyTorch, hand-written loop": lambda: (lambda: sampling(half(), 1))})
+        yield ("scoring, 512 texts, bf16", ("benchmark.model", "score/real_time", 1, None, True),
+               {"PyTorch": lambda: Scoring(torch.bfloat16)})
         yield ("log-probs, 64 responses, bf16", ("benchmark.model", "log_prob/real_time", 1, f32, True),
                {"PyTorch": lambda: (lambda: log_prob(half()))})
         yield ("training step, 64 responses, bf16", ("benchmark.model", "train/real_time", 1, f32, True),
@@ -291,7 +304,7 @@ def phases():
            {"PyTorch, fused": Optimizer})
     for n in (64, 1024):
         yield (f"log pi_bon, 128 responses, N = {n}", ("benchmark.bon_log_prob", f"time_rival/vector_registers/kind:3/N:{n}", 128 / 4096),
-               {"numpy": lambda: LogBon(n)})
+               {"numpy, a response at a time": lambda n=n: LogBon(n), "numpy, as published": lambda n=n: PublishedLogBon(n)})
 
 
 def job_settings(**sizes):
@@ -320,17 +333,18 @@ def row(name, peer, ours, theirs):
     print(f"| {name} | {peer} | {both(ours)} | {both(theirs)} | {ratio:.2f} |", flush=True)
 
 
-def whole_job():
+def whole_job(name, low):
     """Peak memory, and where the time went, go into lines of their own below the table."""
-    settings, ours, theirs = job_settings(steps=options.job_steps), [], []
+    settings, ours, theirs = job_settings(steps=options.job_steps, bf16=low), [], []
     for number in range(options.job_rounds):
-        ours.append(peers_job.by_vbon(program, settings, pathlib.Path(folder.name) / f"job{number}"))
+        place = pathlib.Path(folder.name) / f"job{number}{'_bf16' * low}"
+        ours.append(peers_job.by_vbon(program, settings, place))
         theirs.append(peers_job.by_other("by_torch", settings))
         notes.append(peers_job.check_same_work(settings, ours[-1], theirs[-1]))
-        notes.append(peers_job.check_rewards(settings, pathlib.Path(folder.name) / f"job{number}"))
-    row(job, "PyTorch, hand-written", [done.seconds for done in ours], [done.seconds for done in theirs])
+        notes.append(peers_job.check_rewards(settings, place))
+    row(name, "PyTorch, hand-written", [done.seconds for done in ours], [done.seconds for done in theirs])
     for who, done in (("vbon", ours[-1]), ("PyTorch", theirs[-1])):
-        notes.append(f"whole job by {who}: {done.gigabytes:.2f} GB at most; references {done.references:.0f} s, a step "
+        notes.append(f"{name} by {who}: {done.gigabytes:.2f} GB at most; references {done.references:.0f} s, a step "
                      f"{statistics.median(done.steps):.2f} s; mean reward of the first and last five steps "
                      f"{statistics.mean(done.step_mean[:5]):.2f} and {statistics.mean(done.step_mean[-5:]):.2f}")
 
@@ -370,7 +384,8 @@ for name, case, peers in phases():
         row(name, peer, ours, times)
 if options.only in step:
     whole_step()
-if options.only in job:
-    whole_job()
+for name, low in ((job, False), *([(job + ", bf16", True)] if bf16 else [])):
+    if options.only in name:
+        whole_job(name, low)
 for note in notes:
     print("\n" + note, flush=True)

@@ -1,6 +1,6 @@
 // The phases of the main job on SmolLM2-135M and MiniLM, and the gradient of a batch without any model.
 // The models are those of examples/setup/fetch_data.sh; VBON_BENCHMARK_MODEL and VBON_BENCHMARK_ENCODER name others, and
-// where VBON_BENCHMARK_BF16 is set the linear maps and the head of the first compute in bfloat16.
+// where VBON_BENCHMARK_BF16 is set their linear maps and the head compute in bfloat16.
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
@@ -22,15 +22,17 @@ std::filesystem::path from_cache(const char* variable, const char* name) {
   return io::cache_folder() / name;
 }
 
+kernel::Precision precision() {
+  return std::getenv("VBON_BENCHMARK_BF16") != nullptr ? kernel::Precision::bfloat16 : kernel::Precision::float32;
+}
+
 using Policy = policy::CausalLmPolicy<Cpu>;
 /// One policy for all phases; nullptr, with the benchmark marked as skipped, where the model is not there.
 Policy* shared_policy(benchmark::State& state) {
   static std::unique_ptr<Policy> policy;
   const auto path = from_cache("VBON_BENCHMARK_MODEL", "smollm2/SmolLM2-135M-Instruct.Q4_1.gguf");
   if (!policy && std::filesystem::exists(path)) {
-    const bool low = std::getenv("VBON_BENCHMARK_BF16") != nullptr;
-    policy =
-        std::make_unique<Policy>(policy::load<Cpu>(path, low ? kernel::Precision::bfloat16 : kernel::Precision::float32));
+    policy = std::make_unique<Policy>(policy::load<Cpu>(path, precision()));
     policy->sampler.eos = {};  // exactly new_tokens each
     policy->sampler.max_new_tokens = new_tokens;
   }
@@ -116,7 +118,7 @@ void score(benchmark::State& state) {
   const auto path = from_cache("VBON_BENCHMARK_ENCODER", "minilm");
   if (!std::filesystem::exists(path))
     return state.SkipWithError((path.string() + " is not there; run examples/setup/fetch_data.sh").c_str());
-  static const auto encoder = reward::SentenceEncoder::load(path);
+  static const auto encoder = reward::SentenceEncoder::load(path, precision());
   std::vector<std::string> texts(512,
                                  "A slow and thoughtful film about a family that never quite says what it means, with a "
                                  "cast that carries every scene.");

@@ -87,7 +87,8 @@ void AlignOptions::add_to(CLI::App& c) {
       training);
   c.add_flag("--recompute", recompute, recompute_help)->group(training);
   add("--keep-sampled", keep_sampled, keep_sampled_help, training);
-  c.add_flag("--bf16", bf16, message(bf16_help, "; sampling and evaluation too, the reward does not"))->group(training);
+  c.add_flag("--bf16", bf16, message(bf16_help, "; sampling and evaluation too, the reward with --reward-bf16"))
+      ->group(training);
   add("--checkpoint-every", checkpoint_every, "steps between checkpoints", training);
   add("--evaluate-every", evaluate_every, "steps between glances at 32 held-out prompts; 0: none", training);
   const char* adapter = "LoRA (train a small adapter instead of all weights)";
@@ -161,7 +162,7 @@ io::Json AlignOptions::settings() const {
   set_place(all, "pairs", pairs, "none");
   set_place(all, "evaluation-prompts", evaluation_prompts, "");
   set_reward(all, "reward", reward, "snippets");
-  set_bf16(all, bf16);
+  set_bf16(all, bf16, common);
   if (!answer_pattern.empty()) all["answer-pattern"] = answer_pattern;
   if (lora.rank > 0) {
     all["lora-rank"] = lora.rank;

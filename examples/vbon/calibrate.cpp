@@ -22,7 +22,7 @@ struct CalibrateOptions {
   io::Json settings() const {
     io::Json all;
     set_model(all, model, adapter);
-    set_bf16(all, bf16);
+    set_bf16(all, bf16, common);
     set_reward(all, "reward", reward, "");
     set_reward(all, "true-reward", true_reward, "");
     all["samples"] = samples;

@@ -32,7 +32,7 @@ struct DecodeOptions {
   io::Json settings(const AnyDecoder& chosen) const {
     io::Json all = chosen.settings;
     set_model(all, model, adapter);
-    set_bf16(all, bf16);
+    set_bf16(all, bf16, common);
     set_reward(all, "reward", reward, "");
     if (!answer_pattern.empty()) all["answer-pattern"] = answer_pattern;
     all["max-new-tokens"] = max_new_tokens;

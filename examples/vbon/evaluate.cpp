@@ -25,7 +25,7 @@ struct EvaluateOptions {
                     {"seed", common.seed}};
     set_place(all, "model", model, "");
     set_place(all, "adapter", adapter, "none");
-    set_bf16(all, bf16);
+    set_bf16(all, bf16, common);
     set_place(all, "reference", reference, "SmolLM2-135M-Instruct");
     set_place(all, "prompts", prompts, "");
     set_reward(all, "reward", reward, "");

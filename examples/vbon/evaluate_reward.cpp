@@ -16,6 +16,7 @@ int evaluate_reward(const EvaluateRewardOptions& o) {
   require<ConfigError>(!o.reward.empty(), "--reward is missing; ", reward_help);
   require<ConfigError>(!o.data.empty(), "--data is missing; see 'vbon evaluate-reward --help'");
   const auto lines = eval::read_judged_lines(o.data);
+  remark_bf16(o.common, false);
   const reward::Any reward = open_reward(o.reward, o.common);
   RolloutBatch batch = eval::judged_batch(lines);
   rollout::score(reward, batch);

@@ -54,10 +54,13 @@ Policy& Policy::operator=(Policy&&) noexcept = default;
 Policy::~Policy() = default;
 
 void remark_bf16(const Common& common, bool bf16) {
-  if (bf16 && !kernel::multiplies_bfloat16)
-    remark(common,
-           "--bf16: this build has no instruction that multiplies bfloat16 (AVX512-BF16, compiled with -march=native): "
-           "products are rounded as asked and packed weights take half the memory, but batches take as long as in fp32");
+  if ((bf16 || common.reward_bf16) && !kernel::multiplies_bfloat16)
+    remark(
+        common,
+        message(
+            bf16 ? "--bf16" : "--reward-bf16",
+            ": this build has no instruction that multiplies bfloat16 (AVX512-BF16, compiled with -march=native): "
+            "products are rounded as asked and packed weights take half the memory, but batches take as long as in fp32"));
 }
 
 Policy Policy::load(const std::filesystem::path& path, const std::filesystem::path& adapter, bool bf16) {

@@ -126,7 +126,7 @@ class Policy {
 };
 static_assert(TrainablePolicy<Policy> && FeaturedPolicy<Policy>);
 static_assert(SteppedPolicy<Policy> && RecordingPolicy<Policy>);
-/// Tells who asks for --bf16 on a processor that gains nothing by it.
+/// Tells who asks for --bf16 or --reward-bf16 on a processor that gains nothing by it.
 void remark_bf16(const Common& common, bool bf16);
 inline constexpr const char* default_model = "smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
 

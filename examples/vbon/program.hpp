@@ -35,8 +35,9 @@ struct Common {
   Index threads = 0;  // 0: as many as the machine lets this process use
   bool quiet = false;
   double reward_timeout = 60;  // seconds that a reward process may be silent; of commands with --reward
+  bool reward_bf16 = false;    // of the same
 };
-/// Call it after the command's own options: --reward-timeout stands beside --reward only.
+/// Call it after the command's own options: --reward-timeout and --reward-bf16 stand beside --reward only.
 void add_common(CLI::App& command, Common& common);
 /// Of the flag --recompute.
 inline constexpr const char* recompute_help =

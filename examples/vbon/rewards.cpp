@@ -14,7 +14,9 @@ const char* const reward_help =
 
 reward::Any open_reward(const std::string& spec, const Common& common) {
   const auto [name, argument] = name_and_argument(spec);
-  return reward::open(name, argument, {.timeout = common.reward_timeout, .stop = stop_requested});
+  return reward::open(name, argument,
+                      {.process = {.timeout = common.reward_timeout, .stop = stop_requested},
+                       .precision = common.reward_bf16 ? kernel::Precision::bfloat16 : kernel::Precision::float32});
 }
 
 std::string list_rewards() { return known_names<reward::Rewards>(); }

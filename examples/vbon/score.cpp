@@ -19,6 +19,7 @@ int score(const ScoreOptions& o) {
   require<ConfigError>(!o.reward.empty(), "--reward is missing; ", reward_help);
   require<ConfigError>(!o.texts.empty() || !o.input.empty(), "what shall be scored? give --text TEXT or --input FILE");
   for (const auto& text : o.texts) require_utf8("--text", text);
+  remark_bf16(o.common, false);
   const reward::Any reward = open_reward(o.reward, o.common);
   RolloutBatch batch;
   for (const auto& text : o.texts) batch.add_text("", text);

@@ -66,8 +66,9 @@ void set_model(io::Json& settings, const std::string& model, const std::string& 
   set_place(settings, "adapter", adapter, "none");
 }
 
-void set_bf16(io::Json& settings, bool bf16) {
+void set_bf16(io::Json& settings, bool bf16, const Common& common) {
   if (bf16) settings["bf16"] = true;
+  if (common.reward_bf16) settings["reward-bf16"] = true;
 }
 
 void set_reward(io::Json& settings, const std::string& name, const std::string& reward, const std::string& unless) {

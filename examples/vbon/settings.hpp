@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "program.hpp"
 #include "vbon/io/json.hpp"
 
 namespace vbon::program {
@@ -15,8 +16,8 @@ namespace vbon::program {
 void set_place(io::Json& settings, const std::string& name, const std::string& path, const std::string& unless);
 /// Both for a model and its adapter.
 void set_model(io::Json& settings, const std::string& model, const std::string& adapter);
-/// What --bf16 decides; nothing where it was not given, as in runs from before there was such a flag.
-void set_bf16(io::Json& settings, bool bf16);
+/// What --bf16 and --reward-bf16 decide; nothing where they were not given, as in runs from before there were such flags.
+void set_bf16(io::Json& settings, bool bf16, const Common& common);
 /// The same for the file or folder in a reward's argument, where it has one.
 void set_reward(io::Json& settings, const std::string& name, const std::string& reward, const std::string& unless);
 

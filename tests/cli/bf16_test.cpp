@@ -5,6 +5,7 @@
 
 #include "cli/memory_support.hpp"
 #include "support/skip.hpp"
+#include "support/tiny_encoder.hpp"
 #include "vbon/io/safetensors.hpp"
 #include "vbon/kernel/bfloat16.hpp"
 
@@ -87,6 +88,31 @@ TEST_CASE("every command that runs a model takes --bf16, and files written in on
   CHECK(io::Json::parse(text_of(folder / "evaluation" / "report.json"))["kl"]["value"] == 0.0);
   check_refused(vbon({"compare", "--tabular", "--bf16"}), "vbon compare", {"--tabular", "--bf16"});
   CHECK(vbon({"score", "--reward", "length:4", "--text", "a", "--bf16"}).code != 0);  // no model: nothing to choose
+}
+
+TEST_CASE("rewards that are networks compute in bfloat16 where --reward-bf16 says so, and a run is not continued without",
+          "[cli][bf16]") {
+  const TemporaryFolder folder;
+  const std::string encoder = (folder / "encoder").string();
+  save_tiny_encoder(encoder, "bert", 1);
+  const auto score = [&](const Arguments& more) {
+    return vbon(Arguments{"score", "--reward", "classifier:" + encoder, "--text", "a good film", "--text", "dull"} + more);
+  };
+  const auto full = score({}), low = score({"--reward-bf16"});
+  REQUIRE(full.code == 0);
+  REQUIRE(low.code == 0);
+  CHECK(has(low.err, "--reward-bf16: this build") != kernel::multiplies_bfloat16);
+  const auto a = rows(full.out), b = rows(low.out);
+  REQUIRE(b.size() == 2);
+  for (std::size_t i = 0; i < 2; ++i) {
+    CHECK(a[i]["reward"] != b[i]["reward"]);
+    CHECK(a[i]["reward"].get<double>() == Approx(b[i]["reward"].get<double>()).margin(0.05));
+  }
+  const Arguments reward = {"--reward", "classifier:" + encoder};
+  REQUIRE(vbon(tiny_align(folder / "run", reward + Arguments{"--reward-bf16"})).code == 0);
+  CHECK(io::Json::parse(text_of(folder / "run" / "run.json"))["settings"]["reward-bf16"] == true);
+  check_refused(vbon(tiny_align(folder / "run", reward)), "vbon align", {"reward-bf16", "--overwrite"});
+  CHECK(vbon({"inspect", encoder, "--reward-bf16"}).code != 0);  // nothing is scored
 }
 
 TEST_CASE("what bfloat16 saves of the memory is planned within a tenth", "[cli][bf16][memory]") {

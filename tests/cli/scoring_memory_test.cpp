@@ -15,7 +15,7 @@ TEST_CASE("the planned memory of scoring is within a tenth of the peak", "[cli][
                  {"num_hidden_layers", 6},
                  {"num_attention_heads", 8},
                  {"intermediate_size", 2048},
-                 {"max_position_embeddings", 256}});
+                 {"max_position_embeddings", 128}});
   tiny_encoder(config).save(encoder);
   save_tiny_tokenizer(encoder);
   make_checkpoint(folder / "policy");

@@ -29,7 +29,7 @@ struct ProductSizes {
 };
 const ProductSizes product_sizes[] = {{1, 1, 1},     {1, 200, 37},  {2, 33, 5},   {3, 64, 16},    {4, 95, 31},
                                       {14, 32, 7},   {15, 65, 1},   {29, 96, 50}, {100, 40, 129}, {301, 70, 300},
-                                      {61, 70, 999}, {5, 700, 601}, {2, 1, 2048}};
+                                      {61, 70, 999}, {5, 700, 601}, {2, 1, 2048}, {17, 1024, 66}, {20, 40, 2048}};
 
 Tensor<float> rounded(View<const float> values) {
   Tensor<float> out(values.rows(), values.cols());
@@ -149,7 +149,7 @@ TEMPLATE_LIST_TEST_CASE("in bfloat16 too a row has the same bits alone and at an
                         "[kernel][bfloat16][invariance]", Layouts) {
   using Arch = typename TestType::Arch;
   using Low = typename TestType::Low;
-  for (const Index depth : {Index{1}, Index{63}, Index{576}, Index{1001}}) {
+  for (const Index depth : {Index{1}, Index{63}, Index{576}, Index{1001}, Index{2048}}) {
     const auto x = random_tensor(61, depth, 1), w = random_tensor(197, depth, 2), bias = random_tensor(1, 197, 3);
     const auto panels = pairs_of(w);
     Tensor<float> all(61, 197);

@@ -9,9 +9,9 @@ namespace {
 struct Sizes {
   Index rows, outputs, depth;
 };
-const Sizes odd_sizes[] = {{1, 1, 1},      {1, 200, 37},   {2, 33, 5},     {3, 64, 16},   {4, 95, 31},
-                           {13, 31, 64},   {14, 32, 7},    {15, 65, 1},    {29, 96, 50},  {57, 130, 3},
-                           {100, 40, 129}, {301, 70, 300}, {61, 70, 1000}, {5, 700, 600}, {2, 1, 2048}};
+const Sizes odd_sizes[] = {{1, 1, 1},      {1, 200, 37},  {2, 33, 5},   {3, 64, 16},    {4, 95, 31},    {13, 31, 64},
+                           {14, 32, 7},    {15, 65, 1},   {29, 96, 50}, {57, 130, 3},   {100, 40, 129}, {301, 70, 300},
+                           {61, 70, 1000}, {5, 700, 600}, {2, 1, 2048}, {17, 1024, 66}, {20, 40, 2048}};
 
 /// x w^T (+ bias) in double.
 Doubles product(View<const float> x, View<const float> w, View<const float> bias) {
@@ -77,7 +77,7 @@ TEMPLATE_LIST_TEST_CASE("matmul adds to y when asked to", "[kernel][matmul]", Ar
 
 TEMPLATE_LIST_TEST_CASE("a row has the same bits alone and at any place of any batch", "[kernel][matmul][invariance]",
                         Archs) {
-  for (const Index depth : {Index{1}, Index{63}, Index{576}, Index{1000}}) {
+  for (const Index depth : {Index{1}, Index{63}, Index{576}, Index{1000}, Index{2048}}) {
     const auto x = random_tensor(61, depth, 1), w = random_tensor(197, depth, 2), bias = random_tensor(1, 197, 3);
     const auto panels = packed(w);
     Tensor<float> all(61, 197);

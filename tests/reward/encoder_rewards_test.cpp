@@ -3,6 +3,7 @@
 #include "support/rollout.hpp"
 #include "support/temporary_folder.hpp"
 #include "support/tiny_encoder.hpp"
+#include "support/tiny_model.hpp"
 #include "vbon/model/save.hpp"
 #include "vbon/parallel/parallel_for.hpp"
 #include "vbon/reward/registry.hpp"
@@ -279,6 +280,33 @@ TEST_CASE("a causal language model with a score head is a classifier too, read a
   write(folder / "config.json", R"({"model_type": "mamba"})");
   CHECK_THAT(failure([&] { Classifier::load(folder.path()); }),
              Catch::Contains("'mamba'") && Catch::Contains("bert") && Catch::Contains("llama"));
+}
+
+TEST_CASE("rewards of networks in bfloat16 are near those in float, whatever is scored with a text", "[reward][bfloat16]") {
+  const TemporaryFolder folder;
+  constexpr auto bf16 = kernel::Precision::bfloat16;
+  EncoderHead head(encoder_in(folder), TextInput::response);
+  head.train(head_texts, wanted());
+  head.save(folder / "head");
+  test::save_tiny_encoder(folder / "encoder", "bert", 1);
+  auto shape = model::load_causal_lm(std::string(VBON_TEST_DATA) + "/tiny_llama").shape();
+  shape.labels = 1;
+  model::save_causal_lm(test::tiny_model(shape), folder / "causal");
+  text::Tokenizer::from_json(std::string(VBON_TEST_DATA) + "/tiny_llama/tokenizer.json").save(folder / "causal");
+  const std::pair<const char*, const char*> rewards[] = {
+      {"encoder_head", "head"}, {"classifier", "encoder"}, {"classifier", "causal"}};
+  const auto batch = test::text_batch({{"", {"good film", "a very dull plot is not fun", "the film is great"}}});
+  for (const auto& [kind, place] : rewards) {
+    CAPTURE(place);
+    const Array full = open(kind, (folder / place).string())(batch);
+    const Any low = open(kind, (folder / place).string(), {.process = {}, .precision = bf16});
+    const Array got = low(batch);
+    CAPTURE(full.transpose(), got.transpose());
+    CHECK((got != full).all());
+    CHECK((got - full).abs().maxCoeff() < 0.03 * full.abs().maxCoeff());
+    for (Index i = 0; i < batch.responses(); ++i)
+      CHECK(low(test::text_batch({{"", {batch.text[static_cast<std::size_t>(i)]}}}))[0] == got[i]);
+  }
 }
 
 TEST_CASE("a tokenizer that does not belong to the encoder is refused", "[reward][classifier][error]") {

@@ -1,7 +1,8 @@
 // vbon/kernel/attention.hpp
 //
 // Attention over a forest of ragged segments (segment.hpp) and over cached rows, one row of queries at a
-// time with its scores in the cache. attention_decode() gives the bits of the same row of attention().
+// time with its scores in the cache. attention_decode() gives the bits of the same row of causal attention(). Rows that
+// see their whole segment are computed together (attention_whole.hpp).
 #pragma once
 #include <span>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "vbon/core/error.hpp"
 #include "vbon/core/tensor.hpp"
 #include "vbon/kernel/attention_rows.hpp"
+#include "vbon/kernel/attention_whole.hpp"
 #include "vbon/kernel/segment.hpp"
 #include "vbon/parallel/parallel_for.hpp"
 
@@ -83,11 +85,20 @@ void attention(Cpu, View<const float> q, View<const float> k, View<const float> 
                       "kernel::attention: out [", q.rows(), ", ", q.cols(), "] expected, got [", out.rows(), ", ",
                       out.cols(), "]");
   check_segments(segments, q.rows());
-  const auto runs = detail::row_runs(segments, 16);
+  const bool whole = mask == Mask::full;
+  const auto runs = detail::row_runs(segments, whole ? 56 : 16);
   parallel_for(static_cast<Index>(runs.size()), 1, [&](Index chunk, Index) {
     thread_local std::vector<Index> line;
     thread_local std::vector<KvSpan> spans;
     const detail::RowRun& run = runs[detail::size(chunk)];
+    if (whole) {
+      const Segment& s = segments[detail::size(run.segment)];
+      detail::attend_whole<Arch>(q.data() + run.begin * q.cols(), run.end - run.begin, shape,
+                                 {k.data() + s.begin * k.cols(), v.data() + s.begin * v.cols(), s.length},
+                                 out.data() + run.begin * q.cols(),
+                                 log_sum_exp.empty() ? nullptr : log_sum_exp.data() + run.begin * shape.heads);
+      return;
+    }
     detail::lineage(segments, run.segment, mask, line);
     for (Index t = run.begin; t < run.end; ++t) {
       detail::visible(segments, line, t, mask, k, v, spans);

@@ -4,6 +4,7 @@
 // tile (matmul_tile.hpp) goes through slots of 32 bits: one step of the sum as a float, or two as a pair of bfloat16 where
 // the processor multiplies those. What the kind of slot has to say is said here, by one type for each.
 #pragma once
+#include <array>
 #include <bit>
 #include <cstdint>
 #include <type_traits>
@@ -52,6 +53,16 @@ struct PairInstruction {
   }
   VBON_INLINE static Batch<Arch> add_product(Batch<Arch> x, Batch<Arch> w, Batch<Arch> sum) {
     return _mm512_dpbf16_ps(sum, std::bit_cast<__m512bh>(w.data), std::bit_cast<__m512bh>(x.data));
+  }
+  /// A register of pairs.
+  VBON_INLINE static Batch<Arch> pair(Batch<Arch> first, Batch<Arch> second) {
+    alignas(64) static constexpr auto alternating = [] {
+      std::array<std::uint16_t, 32> from{};
+      for (std::size_t i = 0; i < 32; ++i) from[i] = static_cast<std::uint16_t>(i / 2 + i % 2 * 16);
+      return from;
+    }();
+    const auto both = std::bit_cast<__m512i>(_mm512_cvtne2ps_pbh(second.data, first.data));  // first in the lower half
+    return _mm512_castsi512_ps(_mm512_permutexvar_epi16(_mm512_load_si512(alternating.data()), both));
   }
   /// A register of floats as bfloat16, one behind the other.
   static void store_rounded(const float* x, float* out) {
@@ -131,7 +142,10 @@ struct PairSlots {
   static constexpr Index steps = 2;
   static constexpr Precision precision = Precision::bfloat16;
   VBON_INLINE static Batch<Arch> slot(const Batch<Arch> (&step)[steps]) {
-    return xsimd::bitwise_cast<Batch<Arch>>((bfloat16_bits<Arch>(step[0]) >> 16) | bfloat16_bits<Arch>(step[1]));
+    if constexpr (PairInstruction<Arch>::exists)
+      return PairInstruction<Arch>::pair(step[0], step[1]);
+    else
+      return xsimd::bitwise_cast<Batch<Arch>>((bfloat16_bits<Arch>(step[0]) >> 16) | bfloat16_bits<Arch>(step[1]));
   }
   static void lay_row(const float* x, Index count, float* out) {
     Index i = 0;

@@ -49,7 +49,26 @@ struct GeluExact {
   template <class Arch>
   static auto phi(detail::Batch<Arch> x) {
     using B = detail::Batch<Arch>;
-    return detail::fma<Arch>(xsimd::erf(x * B(0.7071067812f)), B(0.5f), B(0.5f));
+    return detail::fma<Arch>(erf<Arch>(x * B(0.7071067812f)), B(0.5f), B(0.5f));
+  }
+  /// A quotient of two polynomials of x^2, fitted by least squares that were weighted until its largest error was least: off
+  /// by 1.6e-8 below 3.92, and 1 or -1 beyond; 3e-7 with what float arithmetic adds. xsimd::erf takes twice as
+  /// long.
+  template <class Arch>
+  static auto erf(detail::Batch<Arch> x) {
+    using B = detail::Batch<Arch>;
+    constexpr float above[] = {2.034725185e-6f, 2.874788479e-4f, 3.868331900e-3f,
+                               5.306049436e-2f, 1.927642524e-1f, 1.128378987f};
+    constexpr float below[] = {3.807050962e-5f, 1.188114984e-3f, 1.517230552e-2f, 1.150846928e-1f, 5.041645169e-1f, 1.0f};
+    const B square = x * x;
+    B numerator(above[0]), denominator(below[0]);
+    VBON_UNROLL
+    for (int i = 1; i < 6; ++i) {
+      numerator = detail::fma<Arch>(numerator, square, B(above[i]));
+      denominator = detail::fma<Arch>(denominator, square, B(below[i]));
+    }
+    const B sign = xsimd::select(x < B(0.0f), B(-1.0f), B(1.0f));
+    return xsimd::select(xsimd::abs(x) > B(3.92f), sign, x * numerator / denominator);
   }
 };
 

@@ -47,7 +47,7 @@ void matmul(Cpu, View<const float> x, const PackedMatrix<float>& w, View<float> 
                       bias.size());
   if (y.empty()) return;
   const detail::LeftRows left = detail::left_rows<Low>(x, w.precision());
-  const Index rows = detail::row_block(x.rows(), detail::block_depth(left.depth, w.format()));
+  const Index rows = detail::row_block(x.rows(), left.depth);
   const Index row_blocks = (x.rows() + rows - 1) / rows;
   const Index group = detail::panel_group(rows, x.cols(), w.panels());
   const Index groups = (w.panels() + group - 1) / group;
@@ -90,8 +90,8 @@ void matmul_grad_input(Cpu, View<const float> dy, View<const float> w, View<floa
       float* panel = detail::scratch<struct GradInputPanel>(std::max<Index>(1, left.depth * width));
       detail::lay_columns<Slots>(w.data(), w.cols(), column, count, dy.cols(), panel);
       std::fill(panel + detail::slots_of<Slots>(dy.cols()) * width, panel + left.depth * width, 0.0f);
-      detail::multiply_block<typename Slots::Step>({.x = left.first + row * left.depth,
-                                                    .x_row = left.depth,
+      detail::multiply_block<typename Slots::Step>({.x = left.first + row * left.stride,
+                                                    .x_row = left.stride,
                                                     .x_step = 1,
                                                     .panel = panel,
                                                     .panel_stride = 0,

@@ -6,6 +6,7 @@
 // step of a chain is, a float or a pair of bfloat16, comes as a type (bfloat16.hpp).
 #pragma once
 #include <array>
+#include <numeric>
 #include <utility>
 
 #include "vbon/kernel/packed_matrix.hpp"
@@ -232,8 +233,9 @@ void multiply_block(TileOperands t, Index rows, Index columns, const PackedForma
 struct LeftRows {
   const float* first;
   Index rows;
-  Index depth;  // slots of a row, which follow those of the one before
-  LeftRows middle_rows(Index begin, Index count) const { return {first + begin * depth, count, depth}; }
+  Index depth;   // slots of a row
+  Index stride;  // from row to row
+  LeftRows middle_rows(Index begin, Index count) const { return {first + begin * stride, count, depth, stride}; }
 };
 /// Slots of a left operand's row; weights come in pairs, so there is a zero behind an odd number.
 template <class Slots>
@@ -245,16 +247,32 @@ void lay_left(const float* x, Index depth, float* out) {
   out[left_slots<Slots>(depth) - 1] = 0;
   Slots::lay_row(x, depth, out);
 }
-/// @param x  [rows, depth]; stays where it is for a product in float, goes to memory of the Tag's for one in bfloat16
+/// A tile reads its rows side by side, and those that are this many floats apart share the eight places of one set of the
+/// first-level cache: they would push each other out.
+inline constexpr Index cache_stride = 1024;
+/// Slots from row to row where rows are laid out anew.
+constexpr Index left_stride(Index slots) { return std::gcd(slots, cache_stride) < cache_stride / 2 ? slots : slots + 16; }
+/// Slots of each row that a product lays out anew; 0: its rows stay where they are.
+template <class Low>
+constexpr Index laid_slots(Index depth, Precision precision) {
+  if (precision == Precision::bfloat16) return left_stride(left_slots<Low>(depth));
+  return depth % cache_stride == 0 ? left_stride(depth) : 0;
+}
+/// @param x  [rows, depth]; stays where it is, or goes to memory of the Tag's for a product in bfloat16 and where its rows
+///           are in each other's way
 template <class Low, class Tag = struct RoundedRows>
 LeftRows left_rows(View<const float> x, Precision precision) {
-  if (precision == Precision::float32 || x.empty()) return {x.data(), x.rows(), x.cols()};
-  const Index slots = left_slots<Low>(x.cols());
-  float* out = scratch<Tag>(x.rows() * slots);
+  const Index stride = laid_slots<Low>(x.cols(), precision);
+  const bool rounded = precision == Precision::bfloat16;
+  if (stride == 0 || x.empty() || (!rounded && x.rows() < 8)) return {x.data(), x.rows(), x.cols(), x.cols()};
+  float* out = scratch<Tag>(x.rows() * stride);
   parallel_for(x.rows(), std::max<Index>(1, 16384 / x.cols()), [&](Index begin, Index end) {
-    for (Index r = begin; r < end; ++r) lay_left<Low>(x.row(r).data(), x.cols(), out + r * slots);
+    for (Index r = begin; r < end; ++r) {
+      const float* row = x.row(r).data();
+      rounded ? lay_left<Low>(row, x.cols(), out + r * stride) : void(std::copy_n(row, x.cols(), out + r * stride));
+    }
   });
-  return {out, x.rows(), slots};
+  return {out, x.rows(), rounded ? left_slots<Low>(x.cols()) : x.cols(), stride};
 }
 
 /// Rows times panels of a packed weight, as multiply_block(): of t the caller gives y, bias and accumulate.
@@ -263,7 +281,7 @@ LeftRows left_rows(View<const float> x, Precision precision) {
 template <class Arch, class Low>
 void multiply_weight(const LeftRows& x, const PackedMatrix<float>& w, Index panel, Index columns, TileOperands t) {
   t.x = x.first;
-  t.x_row = x.depth;
+  t.x_row = x.stride;
   t.x_step = 1;
   t.panel = w.panel(panel);
   t.panel_stride = w.panel_size();

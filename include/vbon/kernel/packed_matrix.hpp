@@ -80,13 +80,17 @@ inline void pack_rows(const float* w, Index stride, Index first, Index count, In
   constexpr Index width = PackedMatrix<float>::width;
   constexpr Index block = 16;  // one cache line of each row at a time
   for (Index k = 0; k < depth; k += block) {
-    const Index end = std::min(depth, k + block);
+    const Index some = std::min(block, depth - k);
     for (Index n = 0; n < width; ++n) {
-      if (n < count) {
-        const float* from = w + (first + n) * stride;
-        for (Index i = k; i < end; ++i) panel[i * width + n] = from[i];
+      const float* from = w + (first + n) * stride + k;
+      float* to = panel + k * width + n;
+      if (n >= count) {
+        for (Index i = 0; i < some; ++i) to[i * width] = 0;
+      } else if (some == block) {
+        VBON_UNROLL
+        for (Index i = 0; i < block; ++i) to[i * width] = from[i];
       } else {
-        for (Index i = k; i < end; ++i) panel[i * width + n] = 0;
+        for (Index i = 0; i < some; ++i) to[i * width] = from[i];
       }
     }
   }
@@ -129,6 +133,23 @@ inline void pack_pairs(Index depth, float* panel, const Write& write) {
     lay_steps<PairSlots<xsimd::default_arch>>(steps, width, count, width, panel + k / 2 * width, width);
   }
 }
+/// The same from w [N, K], as pack_rows(). Where the processor makes pairs of neighbours in a row, half as many values have
+/// to change places as there are floats.
+inline void pack_pair_rows(const float* w, Index stride, Index first, Index count, Index depth, float* panel) {
+  using Slots = PairSlots<xsimd::default_arch>;
+  constexpr Index width = PackedMatrix<float>::width, block = 128, slots = block / Slots::steps;
+  if constexpr (PairInstruction<xsimd::default_arch>::exists) {
+    alignas(64) float pairs[width * slots];
+    for (Index k = 0; k < depth; k += block) {
+      const Index some = std::min(block, depth - k);
+      for (Index n = 0; n < count; ++n) Slots::lay_row(w + (first + n) * stride + k, some, pairs + n * slots);
+      pack_rows(pairs, slots, 0, count, slots_of<Slots>(some), panel + k / Slots::steps * width);
+    }
+  } else {
+    pack_pairs(depth, panel,
+               [&](Index k, Index some, float* steps) { pack_rows(w + k, stride, first, count, some, steps); });
+  }
+}
 }  // namespace detail
 
 /// Lays out a weight.
@@ -142,14 +163,15 @@ inline void pack(Cpu, View<const float> w, Transpose transpose, PackedMatrix<flo
   parallel_for(out.panels(), std::max<Index>(1, 16384 / std::max<Index>(1, out.panel_size())), [&](Index begin, Index end) {
     for (Index p = begin; p < end; ++p) {
       const Index count = std::min(width, out.rows() - p * width);
-      const auto steps = [&](Index first, Index depth, float* panel) {
-        if (turned) {
+      if (turned) {
+        const auto steps = [&](Index first, Index depth, float* panel) {
           detail::pack_columns(w.data() + first * stride, stride, p * width, count, depth, panel);
-        } else {
-          detail::pack_rows(w.data() + first, stride, p * width, count, depth, panel);
-        }
-      };
-      pairs ? detail::pack_pairs(out.cols(), out.panel(p), steps) : steps(0, out.cols(), out.panel(p));
+        };
+        pairs ? detail::pack_pairs(out.cols(), out.panel(p), steps) : steps(0, out.cols(), out.panel(p));
+      } else {
+        const auto lay = pairs ? detail::pack_pair_rows : detail::pack_rows;
+        lay(w.data(), stride, p * width, count, out.cols(), out.panel(p));
+      }
     }
   });
 }
@@ -166,10 +188,8 @@ void pack_from(Cpu, Index rows, Index cols, const Read& read, PackedMatrix<float
     for (Index p = begin; p < end; ++p) {
       const Index count = std::min(width, rows - p * width);
       read(p * width, count, held);
-      const auto steps = [&](Index first, Index depth, float* panel) {
-        detail::pack_rows(held + first, cols, 0, count, depth, panel);
-      };
-      pairs ? detail::pack_pairs(cols, out.panel(p), steps) : steps(0, cols, out.panel(p));
+      const auto lay = pairs ? detail::pack_pair_rows : detail::pack_rows;
+      lay(held, cols, 0, count, cols, out.panel(p));
     }
   });
 }

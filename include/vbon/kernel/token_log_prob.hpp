@@ -170,13 +170,14 @@ template <class Arch>
 
 /// Rows of gradients of logits, 512 apart, as left operand; in bfloat16 a copy.
 template <class Slots>
-const float* lay_logits(const float* logit, Index rows, Index width) {
+LeftRows lay_logits(const float* logit, Index rows, Index width) {
   if constexpr (Slots::precision == Precision::float32) {
-    return logit;
+    return {logit, rows, width, vocabulary_tile};
   } else {
-    float* out = scratch<struct HeadRounded>(backward_rows * vocabulary_tile);
-    for (Index r = 0; r < rows; ++r) Slots::lay_row(logit + r * vocabulary_tile, width, out + r * vocabulary_tile);
-    return out;
+    constexpr Index stride = left_stride(slots_of<Slots>(vocabulary_tile));
+    float* out = scratch<struct HeadRounded>(backward_rows * stride);
+    for (Index r = 0; r < rows; ++r) Slots::lay_row(logit + r * vocabulary_tile, width, out + r * stride);
+    return {out, rows, slots_of<Slots>(width), stride};
   }
 }
 
@@ -224,9 +225,10 @@ void head_backward(View<const float> x, const PackedMatrix<float>& head, View<co
             logit_gradient<Arch>(logit + r * vocabulary_tile, width, scale, log_sum_exp[t],
                                  static_cast<float>(dlog_prob[t]) * scale, target[t] - first);
           }
-          if (!dx.empty())
-            multiply_block<typename Slots::Step>({.x = lay_logits<Slots>(logit, rows, width),
-                                                  .x_row = vocabulary_tile,
+          if (!dx.empty()) {
+            const LeftRows slope = lay_logits<Slots>(logit, rows, width);
+            multiply_block<typename Slots::Step>({.x = slope.first,
+                                                  .x_row = slope.stride,
                                                   .x_step = 1,
                                                   .panel = turned,
                                                   .panel_stride = depth * width_of_panel,
@@ -236,6 +238,7 @@ void head_backward(View<const float> x, const PackedMatrix<float>& head, View<co
                                                   .bias = nullptr,
                                                   .accumulate = true},
                                                  rows, cols);
+          }
           if (dweight.empty()) return;
           for (Index i = 0; i < left_tiles.count(); ++i) left_tiles.pack(logit, vocabulary_tile, i, rows, left);
           grad_weight_block<Slots>(left_tiles, left, part_panels, row / backward_rows, dweight.data() + first * cols, cols,

@@ -16,9 +16,6 @@
 #include "vbon/model/parameters.hpp"
 
 namespace vbon::model {
-/// Whether a forward pass keeps what a backward pass will need.
-enum class Keep { output, all };
-
 /// Activations of one batch. Reuse one for many batches: its memory is kept.
 struct EncoderTape {
   EncoderInput input;
@@ -73,10 +70,18 @@ class Encoder {
     return first.place();
   }
 
+  /// What both factors of every product of the linear maps are rounded to.
+  kernel::Precision precision() const { return precision_; }
+  /// From now on. Call parameters_changed() before the next pass; the head's maps, which have one row for each sequence,
+  /// are rounded as the others.
+  void set_precision(kernel::Precision precision) {
+    precision_ = precision;
+    for_each_linear([&](Linear& linear) { linear.set_precision(precision); });
+  }
+
   /// Refreshes what is derived from the parameters. Call it after every change of them.
   void parameters_changed() {
-    for (EncoderLayer& layer : layers_) layer.pack(parameters_);
-    head_changed();
+    for_each_linear([&](Linear& linear) { linear.pack(parameters_); });
   }
   /// The same after a change of the head alone.
   void head_changed() {
@@ -104,7 +109,7 @@ class Encoder {
     View<const float> x = tape.embedded.view();
     visit(Index{0}, x);
     for (std::size_t l = 0; l < layers_.size(); ++l) {
-      x = layers_[l].forward(parameters_, x, tape.segments, tape.layer[keep == Keep::all ? l : l % 2]);
+      x = layers_[l].forward(parameters_, x, tape.segments, tape.layer[keep == Keep::all ? l : l % 2], keep);
       visit(static_cast<Index>(l) + 1, x);
     }
     return x;
@@ -196,6 +201,13 @@ class Encoder {
   }
 
  private:
+  template <class Use>
+  void for_each_linear(const Use& use) {
+    for (EncoderLayer& layer : layers_) layer.for_each_linear(use);
+    if (shape_.labels == 0) return;
+    use(head_dense_);
+    use(head_output_);
+  }
   void require_head(std::string_view who) const {
     require<ConfigError>(shape_.labels > 0, who, ": this checkpoint has no classification head");
   }
@@ -212,6 +224,7 @@ class Encoder {
   EncoderShape shape_;
   EncoderNames names_;
   Parameters parameters_;
+  kernel::Precision precision_ = kernel::Precision::float32;
   Index word_table_ = 0, position_table_ = 0, type_table_ = 0;
   EncoderNorm embedding_norm_;
   std::vector<EncoderLayer> layers_;

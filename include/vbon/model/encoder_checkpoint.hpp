@@ -97,10 +97,11 @@ struct EncoderCheckpoint {
   /// Reads FOLDER/config.json and the weights beside it.
   /// @param config_name  another config file of the folder
   /// @param head         a head to make where there is none; a replaced one keeps its inner map
+  /// @param precision    of the products of its linear maps
   /// @throws RunError for a missing file, ConfigError for an unknown family or impossible sizes, FormatError
   ///         naming a tensor that is missing or has another shape than the config says
   static EncoderCheckpoint load(const std::filesystem::path& folder, std::string_view config_name = "config.json",
-                                const NewHead& head = {}) {
+                                const NewHead& head = {}, kernel::Precision precision = kernel::Precision::float32) {
     const auto path = folder / config_name;
     Json json = io::read_json(path);
     const ConfigReader config(json, path.string());
@@ -117,6 +118,7 @@ struct EncoderCheckpoint {
       throw FormatError(message(file.path(), ": tensor \"", *more, "\" contradicts ", path.string(), ", which says ",
                                 shape.layers, " layers"));
     EncoderCheckpoint checkpoint{Encoder(shape, family.names), json, {}};
+    checkpoint.encoder.set_precision(precision);
     checkpoint.read(file, config, new_head ? &head : nullptr);
     return checkpoint;
   }

@@ -19,6 +19,9 @@
 #include "vbon/model/workspace.hpp"
 
 namespace vbon::model {
+/// Whether a forward pass keeps what a backward pass will need.
+enum class Keep { output, all };
+
 /// LayerNorm with named parameters.
 class EncoderNorm {
  public:
@@ -92,20 +95,23 @@ class EncoderLayer {
     output_norm_ = norm(EncoderSlot::output_norm);
   }
 
-  void pack(const Parameters& parameters) {
-    for (Linear* linear : {&query_, &key_, &value_, &attention_output_, &up_, &down_}) linear->pack(parameters);
+  /// use(Linear&) for each linear map.
+  template <class Use>
+  void for_each_linear(const Use& use) {
+    for (Linear* linear : {&query_, &key_, &value_, &attention_output_, &up_, &down_}) use(*linear);
   }
 
   /// @param x  [T, C], must stay as it is until backward
   /// @return   y [T, C], in the tape
   View<const float> forward(const Parameters& parameters, View<const float> x, std::span<const kernel::Segment> segments,
-                            Tape& tape) const {
+                            Tape& tape, Keep keep = Keep::all) const {
     const Index rows = x.rows(), c = x.cols();
     query_.forward(parameters, x, tape.query.shaped(rows, c));
     key_.forward(parameters, x, tape.key.shaped(rows, c));
     value_.forward(parameters, x, tape.value.shaped(rows, c));
     kernel::attention(Cpu{}, tape.query.view(), tape.key.view(), tape.value.view(), segments, heads_, kernel::Mask::full,
-                      tape.context.shaped(rows, c), tape.log_sum_exp.shaped(rows, heads_.heads));
+                      tape.context.shaped(rows, c),
+                      keep == Keep::all ? tape.log_sum_exp.shaped(rows, heads_.heads) : View<float>());
 
     attention_output_.forward(parameters, tape.context.view(), tape.attention_norm.sum.shaped(rows, c));
     tape.attention_norm.sum.view().array() += x.array();

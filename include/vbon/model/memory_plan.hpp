@@ -77,11 +77,13 @@ inline Index forward_bytes(const Shape& s, Index rows, Index reads) {
   return (rows * (block + stream + scratch) + reads * s.width) * detail::float_bytes;
 }
 
-/// What products in bfloat16 hold beside that: the rows of one of them, rounded.
-inline Index rounded_bytes(const Shape& s, Index rows, kernel::Precision precision) {
-  if (precision == kernel::Precision::float32) return 0;
+/// What a product holds beside that: its rows, where it lays them out anew.
+inline Index laid_bytes(const Shape& s, Index rows, kernel::Precision precision) {
   using Slots = kernel::detail::Bfloat16Slots<xsimd::default_arch>;
-  return rows * kernel::detail::left_slots<Slots>(std::max({s.inner, s.q_width(), s.width})) * detail::float_bytes;
+  Index most = 0;
+  for (const Index depth : {s.inner, s.q_width(), s.width})
+    most = std::max(most, kernel::detail::laid_slots<Slots>(depth, precision));
+  return rows * most * detail::float_bytes;
 }
 
 /// What a backward pass holds beside what forward_bytes() counts of the same rows.

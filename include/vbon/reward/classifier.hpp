@@ -28,6 +28,7 @@ namespace vbon::reward {
 struct ClassifierOptions {
   std::string label = {};  // name or number; empty: the positive one of two (by its name, otherwise 1)
   TextInput input = TextInput::prompt_response;
+  kernel::Precision precision = kernel::Precision::float32;  // of the products of its linear maps
 };
 
 class Classifier {
@@ -45,17 +46,17 @@ class Classifier {
     Classifier reward;
     reward.input_ = options.input;
     if (model::classifier_kind(model::ConfigReader(config, path.string())) == model::ClassifierKind::encoder)
-      reward.read_encoder(folder);
+      reward.read_encoder(folder, options.precision);
     else
-      reward.read_causal(folder);
+      reward.read_causal(folder, options.precision);
     reward.label_ = choose_label(config, reward.labels_, options.label, folder.string());
     reward.alone_ = outputs_stand_alone(config);
     return reward;
   }
   /// @param place  "FOLDER" or "FOLDER,label=NAME_OR_NUMBER"
-  static Classifier open(const std::string& place) {
+  static Classifier open(const std::string& place, kernel::Precision precision = kernel::Precision::float32) {
     const auto [folder, label] = classifier_place(place);
-    return load(folder, {.label = label});
+    return load(folder, {.label = label, .precision = precision});
   }
 
   Index label() const { return label_; }
@@ -82,12 +83,12 @@ class Classifier {
  private:
   using Logits = std::function<Tensor<float>(std::span<const std::string>)>;
 
-  void read_encoder(const std::filesystem::path& folder) {
+  void read_encoder(const std::filesystem::path& folder, kernel::Precision precision) {
     struct Model {
       model::Encoder encoder;
       EncoderText text;
     };
-    auto checkpoint = model::EncoderCheckpoint::load(folder);
+    auto checkpoint = model::EncoderCheckpoint::load(folder, "config.json", {}, precision);
     const auto& shape = checkpoint.encoder.shape();
     require<ConfigError>(shape.labels > 0, folder.string(),
                          ": this checkpoint has no classification head; use it as an encoder_head");
@@ -96,8 +97,8 @@ class Classifier {
     logits_ = [model = std::make_shared<const Model>(Model{std::move(checkpoint.encoder), std::move(text)})](
                   std::span<const std::string> texts) {
       Tensor<float> out(static_cast<Index>(texts.size()), model->encoder.shape().labels);
-      model::EncoderTape tape;
-      model->text.for_each_batch(texts, [&](const model::EncoderInput& input, const std::vector<std::size_t>& which) {
+      using Tape = model::EncoderTape;
+      model->text.for_each_batch<Tape>(texts, [&](const auto& input, const std::vector<std::size_t>& which, Tape& tape) {
         const View<const float> got = model->encoder.classify(input, tape);
         for (std::size_t i = 0; i < which.size(); ++i)
           std::copy_n(got.row(static_cast<Index>(i)).data(), got.cols(), out.row(static_cast<Index>(which[i])).data());
@@ -106,8 +107,8 @@ class Classifier {
     };
   }
 
-  void read_causal(const std::filesystem::path& folder) {
-    auto network = model::load_causal_lm(folder);
+  void read_causal(const std::filesystem::path& folder, kernel::Precision precision) {
+    auto network = model::load_causal_lm(folder, precision);
     require<ConfigError>(
         network.shape().labels > 0, folder.string(),
         " predicts tokens, it has no score head; a reward model (...ForSequenceClassification) is expected");

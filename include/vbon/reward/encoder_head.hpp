@@ -131,9 +131,11 @@ class EncoderHead {
   }
 
   /// Reads what save() wrote.
-  /// @param encoder  use this one instead of the one that reward.json names (it was moved, or is loaded already)
+  /// @param encoder    use this one instead of the one that reward.json names (it was moved, or is loaded already)
+  /// @param precision  of the products of the encoder that reward.json names
   /// @throws RunError, FormatError; ConfigError when the encoder has other weights than the head was trained on
-  static EncoderHead load(const std::filesystem::path& folder, std::shared_ptr<const SentenceEncoder> encoder = nullptr) {
+  static EncoderHead load(const std::filesystem::path& folder, std::shared_ptr<const SentenceEncoder> encoder = nullptr,
+                          kernel::Precision precision = kernel::Precision::float32) {
     const auto path = folder / "reward.json";
     const io::Json about = io::read_json(path);
     const std::string where = path.string();
@@ -144,7 +146,7 @@ class EncoderHead {
       const auto full = place.is_absolute() ? place : folder / place;
       require<RunError>(std::filesystem::exists(full / "config.json"), where, ": its encoder is not at ", full.string(),
                         " any more; put it back or change \"encoder\" there");
-      encoder = std::make_shared<const SentenceEncoder>(SentenceEncoder::load(full));
+      encoder = std::make_shared<const SentenceEncoder>(SentenceEncoder::load(full, precision));
     }
     EncoderHead reward(std::move(encoder), text_input(io::json_get<std::string>(about, "input", where)));
     require<ConfigError>(reward.encoder_->fingerprint() == io::json_get<std::uint64_t>(about, "encoder_fingerprint", where),
@@ -158,7 +160,9 @@ class EncoderHead {
     if (const io::Json* training = io::json_find(about, "training")) reward.about_ = *training;
     return reward;
   }
-  static EncoderHead open(const std::string& folder) { return load(folder); }
+  static EncoderHead open(const std::string& folder, kernel::Precision precision = kernel::Precision::float32) {
+    return load(folder, nullptr, precision);
+  }
 
  private:
   void require_encoder() const { require<ConfigError>(encoder_ != nullptr, "EncoderHead: no encoder was given"); }

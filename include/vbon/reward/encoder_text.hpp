@@ -5,6 +5,8 @@
 #pragma once
 #include <algorithm>
 #include <filesystem>
+#include <memory>
+#include <mutex>
 #include <numeric>
 #include <optional>
 #include <span>
@@ -21,7 +23,9 @@
 namespace vbon::reward {
 class EncoderText {
  public:
-  static constexpr Index batch_tokens = 1024;  // texts go through the network together up to this, a longer one alone
+  /// Texts go through the network together up to this, a longer one alone: few enough that what a layer makes of them
+  /// stays in the second-level cache of the thread that has them.
+  static constexpr Index batch_tokens = 128;
 
   /// Reads FOLDER/tokenizer.json. Texts are cut to the least of what the position table serves, what the
   /// tokenizer's file says and max_seq_length of FOLDER/sentence_bert_config.json.
@@ -47,8 +51,10 @@ class EncoderText {
     return tokenizer_.encode_batch(std::span(&text, 1), {.truncation = truncation_})[0].ids;
   }
 
-  /// Calls visit(input, which) with batches of about `batch_tokens` tokens; which[i] is the text of sequence i.
-  template <class Visit>
+  /// Calls visit(input, which, memory) with batches of about `batch_tokens` tokens; which[i] is the text of sequence i. Each
+  /// thread takes batches of its own and has a Memory of its own, made for this call; fewer batches than threads come one
+  /// after another, and all threads work on each.
+  template <class Memory, class Visit>
   void for_each_batch(std::span<const std::string> texts, const Visit& visit) const {
     std::vector<std::vector<TokenId>> token(texts.size());
     parallel_for(static_cast<Index>(texts.size()), 16, [&](Index begin, Index end) {
@@ -58,15 +64,37 @@ class EncoderText {
     std::iota(order.begin(), order.end(), std::size_t{0});
     std::stable_sort(order.begin(), order.end(),
                      [&](std::size_t a, std::size_t b) { return token[a].size() > token[b].size(); });
-    for (std::size_t next = 0; next < order.size();) {
+    struct Batch {
       model::EncoderInput input;
       std::vector<std::size_t> which;
-      do {
-        input.add(token[order[next]]);
-        which.push_back(order[next++]);
-      } while (next < order.size() && input.tokens() + static_cast<Index>(token[order[next]].size()) <= batch_tokens);
-      visit(input, which);
+    };
+    std::vector<Batch> batches;
+    for (const std::size_t i : order) {
+      if (batches.empty() || batches.back().input.tokens() + static_cast<Index>(token[i].size()) > batch_tokens)
+        batches.emplace_back();
+      batches.back().input.add(token[i]);
+      batches.back().which.push_back(i);
     }
+    const auto count = static_cast<Index>(batches.size());
+    std::mutex mutex;
+    std::vector<std::unique_ptr<Memory>> idle;
+    parallel_for(count, count < thread_pool().threads() ? std::max<Index>(1, count) : 1, [&](Index begin, Index end) {
+      std::unique_ptr<Memory> memory;
+      {
+        const std::lock_guard lock(mutex);
+        if (!idle.empty()) {
+          memory = std::move(idle.back());
+          idle.pop_back();
+        }
+      }
+      if (memory == nullptr) memory = std::make_unique<Memory>();
+      for (Index i = begin; i < end; ++i) {
+        const Batch& batch = batches[static_cast<std::size_t>(i)];
+        visit(batch.input, batch.which, *memory);
+      }
+      const std::lock_guard lock(mutex);
+      idle.push_back(std::move(memory));
+    });
   }
 
  private:

@@ -13,7 +13,7 @@ namespace vbon::reward {
 struct PlannedScoring {
   Index overhead = 0;  // [bytes] of the program and the tokenizer
   Index threads = 1;
-  Index tokens = 1024;  // of the texts that go through the network together
+  Index tokens = 128;  // of the texts that go through the network together
 };
 
 /// An encoder, with or without a classification head. Its plain weights stay beside the packed ones.
@@ -24,9 +24,9 @@ inline model::MemoryPlan plan_scoring(const model::EncoderShape& s, const model:
   const Index head = s.labels > 0 ? model::packed_bytes(s.width, s.width) + model::packed_bytes(s.labels, s.width) : 0;
   const Index layer = 4 * model::packed_bytes(s.width, s.width) + model::packed_bytes(s.intermediate, s.width) +
                       model::packed_bytes(s.width, s.intermediate);
-  const Index rows = std::max(job.tokens, s.max_length());
+  const Index rows = job.threads * std::max(job.tokens, s.max_length());  // each thread has a batch of its own
   // Two layers take turns (EncoderTape); the norm of the embeddings keeps its input.
-  const Index row = 2 * (8 * s.width + 2 * s.intermediate + s.heads + 4) + 2 * s.width + 2;
+  const Index row = 2 * (8 * s.width + 2 * s.intermediate + 4) + 2 * s.width + 2;
   return {"score",
           {{"program and tokenizer", job.overhead},
            {"weights", layout.parameters().size() * bytes},

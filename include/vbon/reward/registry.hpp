@@ -21,18 +21,25 @@
 namespace vbon::reward {
 using Rewards = std::tuple<Length, Lexicon, Table, EncoderHead, Classifier, Process>;
 
+/// What the argument of a reward does not say.
+struct OpenOptions {
+  ProcessOptions process;                                    // for the reward of that name
+  kernel::Precision precision = kernel::Precision::float32;  // of the products of networks
+};
+
 /// open("lexicon", "words.tsv"), open("length", "24"), open("process", "python3 score.py").
-/// @param process  for the reward of that name
 /// @throws ConfigError listing the known names or naming the argument that is missing, and what opening the reward throws
 template <class = void>
-Any open(std::string_view name, const std::string& argument, const ProcessOptions& process = {}) {
+Any open(std::string_view name, const std::string& argument, const OpenOptions& options = {}) {
   Any reward;
   with_name<Rewards>("reward", name, [&]<class R>(const R&) {
     if constexpr (requires { R::argument; })
       require<ConfigError>(argument.find_first_not_of(" \t\r\n") != argument.npos, "reward ", R::name,
                            " needs an argument: ", R::name, ":", R::argument);
     if constexpr (std::same_as<R, Process>)
-      reward = R::open(argument, process);
+      reward = R::open(argument, options.process);
+    else if constexpr (requires { R::open(argument, options.precision); })
+      reward = R::open(argument, options.precision);
     else
       reward = R::open(argument);
   });

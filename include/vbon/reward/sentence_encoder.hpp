@@ -57,9 +57,11 @@ inline model::Pooling read_pooling(const std::filesystem::path& folder) {
 
 class SentenceEncoder {
  public:
+  /// @param precision  of the products of its linear maps
   /// @throws RunError, FormatError, ConfigError for files that are missing, broken or of another kind
-  static SentenceEncoder load(const std::filesystem::path& folder) {
-    auto checkpoint = model::EncoderCheckpoint::load(folder);
+  static SentenceEncoder load(const std::filesystem::path& folder,
+                              kernel::Precision precision = kernel::Precision::float32) {
+    auto checkpoint = model::EncoderCheckpoint::load(folder, "config.json", {}, precision);
     EncoderText text(folder, checkpoint.encoder.shape());
     return {folder, std::move(checkpoint.encoder), std::move(text), read_pooling(folder)};
   }
@@ -92,11 +94,13 @@ class SentenceEncoder {
                            layer);
     const Index c = width();
     Tensor<float> out(static_cast<Index>(texts.size()), c * static_cast<Index>(which_layers.size()));
-    model::EncoderTape tape;
-    Tensor<float> pooled;
-    text_.for_each_batch(texts, [&](const model::EncoderInput& input, const std::vector<std::size_t>& which) {
-      pooled = Tensor<float>(input.sequences(), c);
-      encoder_.forward(input, tape, model::Keep::output, [&](Index layer, View<const float> hidden) {
+    struct Memory {
+      model::EncoderTape tape;
+      model::Buffer pooled;
+    };
+    text_.for_each_batch<Memory>(texts, [&](const auto& input, const std::vector<std::size_t>& which, Memory& memory) {
+      const View<float> pooled = memory.pooled.shaped(input.sequences(), c);
+      encoder_.forward(input, memory.tape, model::Keep::output, [&](Index layer, View<const float> hidden) {
         for (std::size_t k = 0; k < which_layers.size(); ++k) {
           if (which_layers[k] != layer) continue;
           model::pool(hidden, input.offset, pooling_.mode, pooled);

@@ -87,7 +87,7 @@ inline MemoryPlan plan_sampling(const PlannedModel& m, const PlannedSampling& jo
            {"KV cache", sampling.cache},
            {"responses", sampling.responses},
            {"activations", sampling.activations + model::forward_bytes(m.shape, sampling.rows, 0) +
-                               model::rounded_bytes(m.shape, sampling.rows, m.weights.precision) +
+                               model::laid_bytes(m.shape, sampling.rows, m.weights.precision) +
                                model::kernel_bytes(m.shape, m.threads) + detail::rotary_bytes(m.shape)}}};
 }
 
@@ -141,8 +141,8 @@ inline MemoryPlan plan_alignment(const PlannedModel& m, const PlannedAlignment& 
          {"KV cache", references.cache},
          {"responses", references.responses},
          {"activations", references.activations + model::forward_bytes(s, references.rows, 0) +
-                             model::rounded_bytes(s, references.rows, weights.precision) +
-                             model::kernel_bytes(s, m.threads) + fixed}}},
+                             model::laid_bytes(s, references.rows, weights.precision) + model::kernel_bytes(s, m.threads) +
+                             fixed}}},
        {"train",
         {{"program and tokenizer", m.overhead},
          {"weights", plain},
@@ -153,7 +153,7 @@ inline MemoryPlan plan_alignment(const PlannedModel& m, const PlannedAlignment& 
          {"activations of drawn responses", recorded},
          {"activations", drawn.activations + model::forward_bytes(s, policy_rows, forward) +
                              model::forward_bytes(s, reference_rows, forward) +
-                             model::rounded_bytes(s, policy_rows, weights.precision) +
+                             model::laid_bytes(s, policy_rows, weights.precision) +
                              model::backward_bytes(s, backward, backward, memory) - looked_at +
                              model::kernel_bytes(s, m.threads, backward, !adapted, weights.precision) + fixed}}}});
 }
