@@ -161,7 +161,8 @@ class OneStream:
 
 
 class LogBon:
-    """log pi_bon as a sum over the number of draws that tie, in numpy, a response at a time, the coefficients made before."""
+    """log pi_bon as a sum over the number of draws that tie, in numpy, for all 128 responses at once, the coefficients made
+    before."""
 
     def __init__(self, n):
         count = numpy.arange(1, n + 1)
@@ -171,21 +172,21 @@ class LogBon:
         self.log_ref, self.log_cdf = -30 * draw.random(128), numpy.log(draw.random(128))
 
     def __call__(self):
-        for log_ref, log_cdf in zip(self.log_ref, self.log_cdf):
-            terms = self.log_choose + self.count * log_ref + (self.n - self.count) * log_cdf
-            most = terms.max()
-            most + numpy.log(numpy.exp(terms - most).sum())
+        terms = self.log_choose + self.count * self.log_ref[:, None] + (self.n - self.count) * self.log_cdf[:, None]
+        most = terms.max(1)
+        return most + numpy.log(numpy.exp(terms - most[:, None]).sum(1))
 
 
 class PublishedLogBon(LogBon):
-    """The same sum as the paper's code orders it: a loop over the number of draws that tie, for all 128 responses at once,
-    which computes each binomial coefficient when it comes to it."""
+    """The same sum as the paper's code takes it: over the number of draws that tie, one after another, each binomial
+    coefficient computed when it comes to it."""
 
     def __call__(self):
-        terms = numpy.stack([math.log(math.comb(self.n, k)) + k * self.log_ref + (self.n - k) * self.log_cdf
-                             for k in range(1, self.n + 1)])
-        most = terms.max(0)
-        most + numpy.log(numpy.exp(terms - most).sum(0))
+        total = numpy.full(len(self.log_ref), -numpy.inf)
+        for k in range(1, self.n + 1):
+            coefficient = math.log(float(math.comb(self.n, k)))
+            total = numpy.logaddexp(total, coefficient + k * self.log_ref + (self.n - k) * self.log_cdf)
+        return total
 
 
 def check_log_probs():
@@ -204,6 +205,17 @@ def check_log_probs():
     print(f"log-probs of {judged} sampled responses: largest difference {most:.1e} nats", flush=True)
     if not (most < 5e-3 and judged > len(rows) / 2):
         sys.exit("vbon and PyTorch do not compute the same")
+
+
+def check_log_bon():
+    """Both sums in numpy against the closed form log((F + p)^N - F^N), with which vbon's tests hold vbon."""
+    for n in (64, 1024):
+        sums = [LogBon(n), PublishedLogBon(n)]
+        p, f = numpy.exp(sums[0].log_ref), numpy.exp(sums[0].log_cdf)
+        closed = n * sums[0].log_cdf + numpy.log(numpy.expm1(n * numpy.log1p(p / f)))
+        most = max(float(numpy.abs(one() / closed - 1).max()) for one in sums)
+        if not most < 1e-9:
+            sys.exit(f"log pi_bon for N = {n}: a sum and the closed form differ by {most:.1e} of themselves")
 
 
 def check_law():
@@ -304,7 +316,7 @@ def phases():
            {"PyTorch, fused": Optimizer})
     for n in (64, 1024):
         yield (f"log pi_bon, 128 responses, N = {n}", ("benchmark.bon_log_prob", f"time_rival/vector_registers/kind:3/N:{n}", 128 / 4096),
-               {"numpy, a response at a time": lambda n=n: LogBon(n), "numpy, as published": lambda n=n: PublishedLogBon(n)})
+               {"numpy, the sum at once": lambda n=n: LogBon(n), "numpy, as published": lambda n=n: PublishedLogBon(n)})
 
 
 def job_settings(**sizes):
@@ -340,8 +352,8 @@ def whole_job(name, low):
         place = pathlib.Path(folder.name) / f"job{number}{'_bf16' * low}"
         ours.append(peers_job.by_vbon(program, settings, place))
         theirs.append(peers_job.by_other("by_torch", settings))
-        notes.append(peers_job.check_same_work(settings, ours[-1], theirs[-1]))
-        notes.append(peers_job.check_rewards(settings, place))
+        notes.append(f"{name}: {peers_job.check_same_work(settings, ours[-1], theirs[-1])}")
+        notes.append(f"{name}: {peers_job.check_rewards(settings, place)}")
     row(name, "PyTorch, hand-written", [done.seconds for done in ours], [done.seconds for done in theirs])
     for who, done in (("vbon", ours[-1]), ("PyTorch", theirs[-1])):
         notes.append(f"{name} by {who}: {done.gigabytes:.2f} GB at most; references {done.references:.0f} s, a step "
@@ -364,6 +376,7 @@ def whole_step():
 
 check_log_probs()
 check_law()
+check_log_bon()
 if not bf16:
     print("no rows of bf16: this processor has no instructions for it", flush=True)
 job = f"whole job, {options.job_prompts} prompts x 32 references, {options.job_steps} steps"

@@ -1,8 +1,8 @@
 """The whole job, and a step of it, by vbon and by others; peers.py puts them into its table.
 
 References of every prompt are sampled and scored; then the policy is sampled, scored, held against the reference and moved,
-a step after another, in fp32 or with products in bf16 (weights that are trained stay fp32). Others run in a process of their own, this file as a program, so that the memory
-they hold is their own:
+a step after another, in fp32 or with products in bf16 (weights that are trained stay fp32). Others run in a process of their
+own, this file as a program, so that the memory they hold is their own:
 
     PYTHON peers_job.py by_torch|by_trl SETTINGS    # prints a line of JSON
 """

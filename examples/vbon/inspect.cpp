@@ -128,7 +128,7 @@ void add_inspect(CLI::App& program, Job& job) {
       ->group("The job whose memory is planned (defaults: of sample and align)");
   plan("--keep-sampled", o->job.align.keep_sampled, "megabytes at most for the activations of what a step has drawn")
       ->capture_default_str();
-  c->add_flag("--bf16", o->job.align.bf16, "compute in bfloat16, as of sample and align")
+  c->add_flag("--bf16", o->job.align.bf16, "compute in bfloat16, as of sample and align; a reward as by --reward-bf16")
       ->group("The job whose memory is planned (defaults: of sample and align)");
   plan("--lora-rank", o->job.align.lora.rank, "rank of an adapter; 0: 8 is shown")->capture_default_str();
   plan("--lora-targets", o->job.align.lora.targets, "linear maps to adapt")->capture_default_str();

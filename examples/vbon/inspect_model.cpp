@@ -148,10 +148,12 @@ void print_labels(const io::Json& config, Index labels, const std::string& folde
   line("labels", list + message("; choose one: classifier:", folder, ",label=NAME_OR_NUMBER"));
 }
 
-reward::PlannedScoring planned_scoring(const InspectOptions& o, Index tokens) {
+reward::PlannedScoring planned_scoring(const InspectOptions& o, Index tokens, Index longest) {
   return {.overhead = static_cast<Index>(train::resident_megabytes() * 1e6),
           .threads = o.common.threads > 0 ? o.common.threads : available_threads(),
-          .tokens = tokens};
+          .tokens = tokens,
+          .longest = longest,
+          .precision = planned_precision(o)};
 }
 
 void inspect_causal_folder(const InspectOptions& o, const model::ConfigReader& config, const io::Json& json,
@@ -175,12 +177,13 @@ void inspect_causal_folder(const InspectOptions& o, const model::ConfigReader& c
   if (!readable) return;
   const model::Shape& shape = *readable;
   const model::TensorSource source = model::tensor_source(weights);
-  const auto precision = shape.labels == 0 ? planned_precision(o) : kernel::Precision::float32;  // rewards stay in fp32
-  const model::WeightSizes sizes = model::weight_sizes(shape, source, precision);  // or what the weights contradict
+  const model::WeightSizes sizes =
+      model::weight_sizes(shape, source, planned_precision(o));  // or what the weights contradict
   if (shape.labels == 0) return print_memory(o, shape, sizes);
   line("as a policy", "no: it gives scores");
   print_labels(json, shape.labels, o.what);
-  print_plan("memory to score", reward::plan_scoring(shape, sizes, planned_scoring(o, reward::CausalScorer::batch_tokens)));
+  print_plan("memory to score",
+             reward::plan_scoring(shape, sizes, planned_scoring(o, reward::CausalScorer::batch_tokens, shape.context)));
 }
 
 void inspect_encoder_folder(const InspectOptions& o, const model::ConfigReader& config, const io::Json& json,
@@ -208,8 +211,9 @@ void inspect_encoder_folder(const InspectOptions& o, const model::ConfigReader& 
     line("pooling", std::string(name_of(pooling.mode)) + (pooling.normalize ? ", to length 1" : ""));
     line("labels", "none: a body for 'vbon train-reward'");
   }
-  print_plan("memory to score",
-             reward::plan_scoring(shape, family.names, planned_scoring(o, reward::EncoderText::batch_tokens)));
+  print_plan("memory to score", reward::plan_scoring(shape, family.names,
+                                                     planned_scoring(o, reward::EncoderText::batch_tokens,
+                                                                     text ? text->max_length() : shape.max_length())));
 }
 
 /// The names of a list, or the pattern.

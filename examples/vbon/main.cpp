@@ -214,9 +214,10 @@ void add_common(CLI::App& command, Common& common) {
         .add_option("--reward-timeout", common.reward_timeout,
                     "seconds that the command of --reward process:COMMAND may be silent while it owes an answer")
         ->capture_default_str();
-    command.add_flag("--reward-bf16", common.reward_bf16,
-                     "compute the linear maps of rewards that are networks in bfloat16, sums in fp32; rewards change by "
-                     "about a hundredth of their spread; for processors that multiply bfloat16 (AVX512-BF16)");
+    command.add_flag(
+        "--reward-bf16", common.reward_bf16,
+        "compute the linear maps of rewards that are networks (--true-reward too) in bfloat16, sums in fp32: rewards "
+        "change by about a hundredth of their spread; for processors that multiply bfloat16 (AVX512-BF16)");
   }
   command.add_flag("--quiet", common.quiet, "no progress, only results and errors");
 }

@@ -14,6 +14,8 @@ const char* const reward_help =
 
 reward::Any open_reward(const std::string& spec, const Common& common) {
   const auto [name, argument] = name_and_argument(spec);
+  if (common.reward_bf16 && !reward::is_network(name))
+    remark(common, message("--reward-bf16: the reward ", name, " is no network and stays as it is"));
   return reward::open(name, argument,
                       {.process = {.timeout = common.reward_timeout, .stop = stop_requested},
                        .precision = common.reward_bf16 ? kernel::Precision::bfloat16 : kernel::Precision::float32});

@@ -20,6 +20,7 @@ int sample(const SampleOptions& o) {
   o.source.check();
   check_count("--samples", o.samples, 1);
   check_count("--max-new-tokens", o.sampler.max_new_tokens, 1);
+  require<ConfigError>(!o.common.reward_bf16 || !o.reward.empty(), "--reward-bf16 needs a --reward");
   remark_bf16(o.common, o.bf16);
   Policy policy = Policy::load(o.model, o.adapter, o.bf16);
   auto& sampler = policy.sampler();

@@ -113,6 +113,11 @@ TEST_CASE("rewards that are networks compute in bfloat16 where --reward-bf16 say
   CHECK(io::Json::parse(text_of(folder / "run" / "run.json"))["settings"]["reward-bf16"] == true);
   check_refused(vbon(tiny_align(folder / "run", reward)), "vbon align", {"reward-bf16", "--overwrite"});
   CHECK(vbon({"inspect", encoder, "--reward-bf16"}).code != 0);  // nothing is scored
+  check_refused(vbon({"sample", "--model", tiny_model, "--prompt", "a", "--reward-bf16"}), "vbon sample",
+                {"--reward-bf16", "--reward"});
+  const auto told = vbon({"score", "--reward", "length:4", "--text", "a", "--reward-bf16"});
+  CHECK(told.code == 0);
+  CHECK(has(told.err, "length is no network"));
 }
 
 TEST_CASE("what bfloat16 saves of the memory is planned within a tenth", "[cli][bf16][memory]") {

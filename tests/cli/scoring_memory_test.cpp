@@ -15,7 +15,7 @@ TEST_CASE("the planned memory of scoring is within a tenth of the peak", "[cli][
                  {"num_hidden_layers", 6},
                  {"num_attention_heads", 8},
                  {"intermediate_size", 2048},
-                 {"max_position_embeddings", 128}});
+                 {"max_position_embeddings", 256}});
   tiny_encoder(config).save(encoder);
   save_tiny_tokenizer(encoder);
   make_checkpoint(folder / "policy");
@@ -25,20 +25,23 @@ TEST_CASE("the planned memory of scoring is within a tenth of the peak", "[cli][
   std::string texts;
   for (int i = 0; i < 100; ++i) {
     std::string text;
-    for (int word = 0; word < 40; ++word) text += word % 2 == 0 ? "good " : "film ";
+    for (int word = 0; word < 250; ++word) text += word % 2 == 0 ? "good " : "film ";
     texts += io::Json{{"prompt", ""}, {"response", text}}.dump() + "\n";
   }
   std::ofstream(folder / "texts.jsonl") << texts;
   for (const std::string& place : {encoder, causal}) {
     CAPTURE(place);
-    const auto plan = vbon({"inspect", place, "--threads", "1"});
-    INFO(plan.err << plan.out);
-    REQUIRE(plan.code == 0);
-    const auto scored = vbon({"score", "--reward", "classifier:" + place, "--input", (folder / "texts.jsonl").string(),
-                              "--threads", "1", "--quiet"});
-    INFO(scored.err);
-    REQUIRE(scored.code == 0);
-    CHECK(planned(plan.out, "memory to score") == Approx(scored.peak_megabytes).epsilon(0.1));
+    for (const Arguments& low : {Arguments{}, Arguments{"bf16"}}) {
+      const auto plan = vbon(Arguments{"inspect", place, "--threads", "1"} + (low.empty() ? low : Arguments{"--bf16"}));
+      INFO(plan.err << plan.out);
+      REQUIRE(plan.code == 0);
+      const auto scored = vbon(Arguments{"score", "--reward", "classifier:" + place, "--input",
+                                         (folder / "texts.jsonl").string(), "--threads", "1", "--quiet"} +
+                               (low.empty() ? low : Arguments{"--reward-bf16"}));
+      INFO(scored.err);
+      REQUIRE(scored.code == 0);
+      CHECK(planned(plan.out, "memory to score") == Approx(scored.peak_megabytes).epsilon(0.1));
+    }
   }
 }
 }  // namespace vbon::test

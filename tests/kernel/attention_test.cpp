@@ -118,6 +118,44 @@ TEMPLATE_LIST_TEST_CASE("a response has the same bits behind a shared prompt and
   CHECK(same_bits(a, b));
 }
 
+TEMPLATE_LIST_TEST_CASE("attention of whole segments of any length agrees with its definition, alone and side by side",
+                        "[kernel][attention][invariance]", Archs) {
+  const Index lengths[] = {1, 31, 32, 33, 57, 130};
+  std::vector<Segment> together;
+  Index rows = 0;
+  for (const Index length : lengths) {
+    together.push_back({rows, length, -1, 0});
+    rows += length;
+  }
+  for (const HeadShape& s : {shape_of(2, 2, 20), shape_of(3, 3, 64), shape_of(4, 2, 80), shape_of(1, 1, 32)}) {
+    CAPTURE(s.heads, s.kv_heads, s.dim);
+    const auto q = random_tensor(rows, s.query_cols(), 1), k = random_tensor(rows, s.kv_cols(), 2),
+               v = random_tensor(rows, s.kv_cols(), 3);
+    Tensor<float> out(rows, s.query_cols()), lse(rows, s.heads);
+    attention<TestType>(Cpu{}, q, k, v, together, s, Mask::full, out, lse);
+    CHECK(distance(out, oracle(doubles(q), doubles(k), doubles(v), together, rows, s, Mask::full)) < 1e-5);
+    for (const Segment& g : together) {
+      const auto own = [&](const Tensor<float>& x) { return x.view().middle_rows(g.begin, g.length); };
+      Tensor<float> alone(g.length, s.query_cols()), alone_lse(g.length, s.heads), without(g.length, s.query_cols());
+      const std::vector<Segment> one = {{0, g.length, -1, 0}};
+      attention<TestType>(Cpu{}, own(q), own(k), own(v), one, s, Mask::full, alone, alone_lse);
+      attention<TestType>(Cpu{}, own(q), own(k), own(v), one, s, Mask::full, without);
+      CAPTURE(g.length);
+      CHECK(same_bits(alone, own(out)));
+      CHECK(same_bits(alone_lse, own(lse)));
+      CHECK(same_bits(without, own(out)));
+    }
+  }
+  const HeadShape s = shape_of(3, 3, 64);
+  const auto q = random_tensor(rows, s.query_cols(), 1), k = random_tensor(rows, s.kv_cols(), 2),
+             v = random_tensor(rows, s.kv_cols(), 3);
+  CHECK(same_on_any_threads([&] {
+    Tensor<float> out(rows, s.query_cols());
+    attention<TestType>(Cpu{}, q, k, v, together, s, Mask::full, out);
+    return out;
+  }));
+}
+
 TEMPLATE_LIST_TEST_CASE("the attention gradient agrees with finite differences", "[kernel][attention][gradient]", Archs) {
   const std::vector<Segment> small = {{0, 3, -1, 0}, {3, 2, 0, 3}, {5, 1, 0, 3}, {6, 3, 1, 5}, {9, 4, -1, 0}};
   const Index rows = 13;

@@ -46,8 +46,10 @@ void matmul(Cpu, View<const float> x, const PackedMatrix<float>& w, View<float> 
   require<ShapeError>(bias.empty() || bias.size() == w.rows(), "kernel::matmul: bias of ", w.rows(), " expected, got ",
                       bias.size());
   if (y.empty()) return;
-  const detail::LeftRows left = detail::left_rows<Low>(x, w.precision());
-  const Index rows = detail::row_block(x.rows(), left.depth);
+  const detail::LeftRows left = detail::left_rows<Low>(x, w.precision(), w.rows());
+  // A panel in a compact format is widened for each block of rows: there are few of them, or one.
+  const bool widened = w.format() != nullptr && w.precision() == Precision::float32;
+  const Index rows = detail::row_block(x.rows(), widened ? detail::depth_block : left.depth);
   const Index row_blocks = (x.rows() + rows - 1) / rows;
   const Index group = detail::panel_group(rows, x.cols(), w.panels());
   const Index groups = (w.panels() + group - 1) / group;
@@ -78,7 +80,7 @@ void matmul_grad_input(Cpu, View<const float> dy, View<const float> w, View<floa
                       "kernel::matmul_grad_input: dy [", dy.rows(), ", ", dy.cols(), "] times w [", w.rows(), ", ", w.cols(),
                       "] into dx [", dx.rows(), ", ", dx.cols(), "]");
   if (dx.empty()) return;
-  const detail::LeftRows left = detail::left_rows<Low>(dy, precision);
+  const detail::LeftRows left = detail::left_rows<Low>(dy, precision, w.cols());
   const Index row_blocks = (dy.rows() + 511) / 512;  // laying out a panel costs as much as some 15 rows
   const Index rows = (dy.rows() + row_blocks - 1) / row_blocks;
   const Index panels = (w.cols() + width - 1) / width;

@@ -258,13 +258,15 @@ constexpr Index laid_slots(Index depth, Precision precision) {
   if (precision == Precision::bfloat16) return left_stride(left_slots<Low>(depth));
   return depth % cache_stride == 0 ? left_stride(depth) : 0;
 }
-/// @param x  [rows, depth]; stays where it is, or goes to memory of the Tag's for a product in bfloat16 and where its rows
-///           are in each other's way
-template <class Low, class Tag = struct RoundedRows>
-LeftRows left_rows(View<const float> x, Precision precision) {
+inline LeftRows rows_in_place(View<const float> x) { return {x.data(), x.rows(), x.cols(), x.cols()}; }
+/// @param x        [rows, depth]; stays where it is, or goes to memory of the Tag's for a product in bfloat16 and where its
+///                 rows are in each other's way
+/// @param outputs  columns of the product: a copy costs what some 16 of them do
+template <class Low, class Tag = struct LaidRows>
+LeftRows left_rows(View<const float> x, Precision precision, Index outputs) {
   const Index stride = laid_slots<Low>(x.cols(), precision);
   const bool rounded = precision == Precision::bfloat16;
-  if (stride == 0 || x.empty() || (!rounded && x.rows() < 8)) return {x.data(), x.rows(), x.cols(), x.cols()};
+  if (stride == 0 || x.empty() || (!rounded && (x.rows() < 8 || outputs < 128))) return rows_in_place(x);
   float* out = scratch<Tag>(x.rows() * stride);
   parallel_for(x.rows(), std::max<Index>(1, 16384 / x.cols()), [&](Index begin, Index end) {
     for (Index r = begin; r < end; ++r) {

@@ -82,11 +82,13 @@ inline void pack_rows(const float* w, Index stride, Index first, Index count, In
   for (Index k = 0; k < depth; k += block) {
     const Index some = std::min(block, depth - k);
     for (Index n = 0; n < width; ++n) {
-      const float* from = w + (first + n) * stride + k;
       float* to = panel + k * width + n;
       if (n >= count) {
         for (Index i = 0; i < some; ++i) to[i * width] = 0;
-      } else if (some == block) {
+        continue;
+      }
+      const float* from = w + (first + n) * stride + k;
+      if (some == block) {
         VBON_UNROLL
         for (Index i = 0; i < block; ++i) to[i * width] = from[i];
       } else {

@@ -120,7 +120,7 @@ void sample_from_head(Cpu, View<const float> x, const PackedMatrix<float>& head,
   const Index tiles = vocabulary_tiles(head.rows());
   const float scale = options.scale();
   TileSum* sums = scratch<struct SampleSums, TileSum>(tiles * rows);
-  const LeftRows left = left_rows<Low>(x, head.precision());
+  const LeftRows left = left_rows<Low>(x, head.precision(), head.rows());
   head_sums<Arch, Low>(left, head, scale, sums, [](Index, Index, const float*, Index, const TileSum&) {});
   parallel_for(rows, 1, [&](Index b, Index) {
     const RowSum row = join(sums + b, tiles, rows);

@@ -122,7 +122,7 @@ void token_log_prob(Cpu, View<const float> x, const PackedMatrix<float>& head, s
     if (at >= 0 && at < width) chosen[t] = logit[at] * scale;
     if (!entropy.empty()) moment[tile * rows + t] = s.sum == 0 ? 0.0f : tile_moment<Arch>(logit, width, scale, s.max);
   };
-  head_sums<Arch, Low>(left_rows<Low>(x, head.precision()), head, scale, sums, read, kept.data(), tiles_kept);
+  head_sums<Arch, Low>(left_rows<Low>(x, head.precision(), head.rows()), head, scale, sums, read, kept.data(), tiles_kept);
   parallel_for(rows, 16, [&](Index begin, Index end) {
     for (Index t = begin; t < end; ++t) {
       const RowSum row = join(sums + t, tiles, rows);
@@ -190,7 +190,7 @@ void head_backward(View<const float> x, const PackedMatrix<float>& head, View<co
   using Arch = typename Slots::Arch;
   constexpr Index width_of_panel = PackedMatrix<float>::width;
   const bool made_again = tiles_kept < vocabulary_tiles(head.rows());
-  const LeftRows operand = left_rows<Low>(x, made_again ? head.precision() : Precision::float32);
+  const LeftRows operand = made_again ? left_rows<Low>(x, head.precision(), head.rows()) : rows_in_place(x);
   const Index cols = x.cols();
   const Index tiles = vocabulary_tiles(head.rows());
   const Index groups = std::min(backward_groups, tiles);
@@ -333,8 +333,8 @@ void token_kl(Cpu, View<const float> xp, const PackedMatrix<float>& head_p, View
     float cross;
   };
   Sums* sums = scratch<struct KlSums, Sums>(tiles * rows);
-  const LeftRows left_p = left_rows<Low>(xp, head_p.precision());
-  const LeftRows left_q = left_rows<Low, struct RoundedRowsQ>(xq, head_q.precision());
+  const LeftRows left_p = left_rows<Low>(xp, head_p.precision(), head_p.rows());
+  const LeftRows left_q = left_rows<Low, struct LaidRowsQ>(xq, head_q.precision(), head_q.rows());
   parallel_for(tiles, 1, [&](Index tile, Index) {
     for (Index row = 0; row < rows; row += head_rows) {
       const Index block = std::min(head_rows, rows - row);

@@ -71,11 +71,10 @@ class Encoder {
   }
 
   /// What both factors of every product of the linear maps are rounded to.
-  kernel::Precision precision() const { return precision_; }
-  /// From now on. Call parameters_changed() before the next pass; the head's maps, which have one row for each sequence,
-  /// are rounded as the others.
+  kernel::Precision precision() const { return layers_.front().precision(); }
+  /// From now on, also of copies, which share what is packed. Call parameters_changed() before the next pass; the head's
+  /// maps, which have one row for each sequence, are rounded as the others.
   void set_precision(kernel::Precision precision) {
-    precision_ = precision;
     for_each_linear([&](Linear& linear) { linear.set_precision(precision); });
   }
 
@@ -224,7 +223,6 @@ class Encoder {
   EncoderShape shape_;
   EncoderNames names_;
   Parameters parameters_;
-  kernel::Precision precision_ = kernel::Precision::float32;
   Index word_table_ = 0, position_table_ = 0, type_table_ = 0;
   EncoderNorm embedding_norm_;
   std::vector<EncoderLayer> layers_;

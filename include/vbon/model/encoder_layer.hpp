@@ -95,6 +95,7 @@ class EncoderLayer {
     output_norm_ = norm(EncoderSlot::output_norm);
   }
 
+  kernel::Precision precision() const { return query_.precision(); }
   /// use(Linear&) for each linear map.
   template <class Use>
   void for_each_linear(const Use& use) {
@@ -110,8 +111,7 @@ class EncoderLayer {
     key_.forward(parameters, x, tape.key.shaped(rows, c));
     value_.forward(parameters, x, tape.value.shaped(rows, c));
     kernel::attention(Cpu{}, tape.query.view(), tape.key.view(), tape.value.view(), segments, heads_, kernel::Mask::full,
-                      tape.context.shaped(rows, c),
-                      keep == Keep::all ? tape.log_sum_exp.shaped(rows, heads_.heads) : View<float>());
+                      tape.context.shaped(rows, c), tape.log_sum_exp.shaped(keep == Keep::all ? rows : 0, heads_.heads));
 
     attention_output_.forward(parameters, tape.context.view(), tape.attention_norm.sum.shaped(rows, c));
     tape.attention_norm.sum.view().array() += x.array();
@@ -120,8 +120,9 @@ class EncoderLayer {
     const View<const float> a = tape.attended.view();
     const Index wide = up_.outputs();
     up_.forward(parameters, a, tape.up.shaped(rows, wide));
-    activate(tape.up.view(), tape.active.shaped(rows, wide));
-    down_.forward(parameters, tape.active.view(), tape.output_norm.sum.shaped(rows, c));
+    const View<float> active = keep == Keep::all ? tape.active.shaped(rows, wide) : tape.up.view();
+    activate(tape.up.view(), active);
+    down_.forward(parameters, active, tape.output_norm.sum.shaped(rows, c));
     tape.output_norm.sum.view().array() += a.array();
     output_norm_.forward(parameters, tape.output_norm, tape.output.shaped(rows, c));
     return tape.output.view();

@@ -77,13 +77,14 @@ inline Index forward_bytes(const Shape& s, Index rows, Index reads) {
   return (rows * (block + stream + scratch) + reads * s.width) * detail::float_bytes;
 }
 
+/// Floats of each row of so many values that a product lays out anew.
+inline Index laid_slots(Index depth, kernel::Precision precision) {
+  return kernel::detail::laid_slots<kernel::detail::Bfloat16Slots<xsimd::default_arch>>(depth, precision);
+}
 /// What a product holds beside that: its rows, where it lays them out anew.
 inline Index laid_bytes(const Shape& s, Index rows, kernel::Precision precision) {
-  using Slots = kernel::detail::Bfloat16Slots<xsimd::default_arch>;
-  Index most = 0;
-  for (const Index depth : {s.inner, s.q_width(), s.width})
-    most = std::max(most, kernel::detail::laid_slots<Slots>(depth, precision));
-  return rows * most * detail::float_bytes;
+  return rows * detail::float_bytes *
+         std::max({laid_slots(s.inner, precision), laid_slots(s.q_width(), precision), laid_slots(s.width, precision)});
 }
 
 /// What a backward pass holds beside what forward_bytes() counts of the same rows.

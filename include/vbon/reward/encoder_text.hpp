@@ -52,8 +52,8 @@ class EncoderText {
   }
 
   /// Calls visit(input, which, memory) with batches of about `batch_tokens` tokens; which[i] is the text of sequence i. Each
-  /// thread takes batches of its own and has a Memory of its own, made for this call; fewer batches than threads come one
-  /// after another, and all threads work on each.
+  /// thread takes batches of its own and has a Memory of its own, made for this call; fewer batches than half the threads
+  /// come one after another, and all threads work on each.
   template <class Memory, class Visit>
   void for_each_batch(std::span<const std::string> texts, const Visit& visit) const {
     std::vector<std::vector<TokenId>> token(texts.size());
@@ -78,7 +78,8 @@ class EncoderText {
     const auto count = static_cast<Index>(batches.size());
     std::mutex mutex;
     std::vector<std::unique_ptr<Memory>> idle;
-    parallel_for(count, count < thread_pool().threads() ? std::max<Index>(1, count) : 1, [&](Index begin, Index end) {
+    const bool apart = 2 * count >= thread_pool().threads();
+    parallel_for(count, apart ? 1 : count, [&](Index begin, Index end) {
       std::unique_ptr<Memory> memory;
       {
         const std::lock_guard lock(mutex);

@@ -13,7 +13,9 @@ namespace vbon::reward {
 struct PlannedScoring {
   Index overhead = 0;  // [bytes] of the program and the tokenizer
   Index threads = 1;
-  Index tokens = 128;  // of the texts that go through the network together
+  Index tokens = 128;   // of the texts that go through the network together
+  Index longest = 128;  // tokens of a text at most
+  kernel::Precision precision = kernel::Precision::float32;
 };
 
 /// An encoder, with or without a classification head. Its plain weights stay beside the packed ones.
@@ -21,12 +23,14 @@ inline model::MemoryPlan plan_scoring(const model::EncoderShape& s, const model:
                                       const PlannedScoring& job) {
   constexpr Index bytes = model::detail::float_bytes;
   const model::Encoder layout(s, names);  // never filled
-  const Index head = s.labels > 0 ? model::packed_bytes(s.width, s.width) + model::packed_bytes(s.labels, s.width) : 0;
-  const Index layer = 4 * model::packed_bytes(s.width, s.width) + model::packed_bytes(s.intermediate, s.width) +
-                      model::packed_bytes(s.width, s.intermediate);
-  const Index rows = job.threads * std::max(job.tokens, s.max_length());  // each thread has a batch of its own
+  const auto* format = job.precision == kernel::Precision::bfloat16 ? kernel::bfloat16_format : nullptr;
+  const auto packed = [&](Index outputs, Index inputs) { return model::packed_bytes(outputs, inputs, format); };
+  const Index head = s.labels > 0 ? packed(s.width, s.width) + packed(s.labels, s.width) : 0;
+  const Index layer = 4 * packed(s.width, s.width) + packed(s.intermediate, s.width) + packed(s.width, s.intermediate);
+  const Index rows = job.threads * std::max(job.tokens, job.longest);  // each thread has a batch of its own
   // Two layers take turns (EncoderTape); the norm of the embeddings keeps its input.
-  const Index row = 2 * (8 * s.width + 2 * s.intermediate + 4) + 2 * s.width + 2;
+  const Index row = 2 * (8 * s.width + s.intermediate + 4) + 2 * s.width + 2 +
+                    std::max(model::laid_slots(s.width, job.precision), model::laid_slots(s.intermediate, job.precision));
   return {"score",
           {{"program and tokenizer", job.overhead},
            {"weights", layout.parameters().size() * bytes},
@@ -36,11 +40,12 @@ inline model::MemoryPlan plan_scoring(const model::EncoderShape& s, const model:
 
 /// A causal language model with a score head, in a Hugging Face folder.
 inline model::MemoryPlan plan_scoring(const model::Shape& s, const model::WeightSizes& weights, const PlannedScoring& job) {
-  const Index rows = std::max(job.tokens, s.context);
+  const Index rows = std::max(job.tokens, std::min(job.longest, s.context));
   return {"score",
           {{"program and tokenizer", job.overhead},
            {"packed weights", weights.loaded},
            {"other weights", weights.early},
-           {"activations", model::forward_bytes(s, rows, 1) + model::kernel_bytes(s, job.threads)}}};
+           {"activations", model::forward_bytes(s, rows, 1) + model::laid_bytes(s, rows, weights.precision) +
+                               model::kernel_bytes(s, job.threads)}}};
 }
 }  // namespace vbon::reward

@@ -27,6 +27,17 @@ struct OpenOptions {
   kernel::Precision precision = kernel::Precision::float32;  // of the products of networks
 };
 
+/// Whether a reward of this name computes in the precision that open() is given.
+/// @throws ConfigError listing the known names
+template <class = void>
+bool is_network(std::string_view name) {
+  bool network = false;
+  with_name<Rewards>("reward", name, [&]<class R>(const R&) {
+    network = requires(std::string argument, kernel::Precision precision) { R::open(argument, precision); };
+  });
+  return network;
+}
+
 /// open("lexicon", "words.tsv"), open("length", "24"), open("process", "python3 score.py").
 /// @throws ConfigError listing the known names or naming the argument that is missing, and what opening the reward throws
 template <class = void>

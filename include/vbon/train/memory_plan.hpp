@@ -153,7 +153,7 @@ inline MemoryPlan plan_alignment(const PlannedModel& m, const PlannedAlignment& 
          {"activations of drawn responses", recorded},
          {"activations", drawn.activations + model::forward_bytes(s, policy_rows, forward) +
                              model::forward_bytes(s, reference_rows, forward) +
-                             model::laid_bytes(s, policy_rows, weights.precision) +
+                             model::laid_bytes(s, std::max(policy_rows, reference_rows), weights.precision) +
                              model::backward_bytes(s, backward, backward, memory) - looked_at +
                              model::kernel_bytes(s, m.threads, backward, !adapted, weights.precision) + fixed}}}});
 }
