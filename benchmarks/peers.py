@@ -266,7 +266,7 @@ def gpt2():
     ours = torch.tensor([row["log_probs"][0] for row in rows], dtype=torch.float64).flatten()
     most, losses = (ours - theirs).abs().max().item(), (-ours.mean().item(), -theirs.mean().item())
     note(f"GPT-2, {len(ours)} tokens: loss by vbon {losses[0]:.6f}, by PyTorch {losses[1]:.6f}; largest difference of a "
-                 f"log-prob {most:.1e} nats")
+         f"log-prob {most:.1e} nats")
     if not (abs(losses[0] - losses[1]) < 1e-4 and most < 1e-3):
         sys.exit("vbon and PyTorch do not compute the same")
     return place, network
@@ -363,8 +363,8 @@ def whole_job(name, low):
     row(name, "PyTorch, hand-written", [done.seconds for done in ours], [done.seconds for done in theirs])
     for who, done in (("vbon", ours[-1]), ("PyTorch", theirs[-1])):
         note(f"{name} by {who}: {done.gigabytes:.2f} GB at most; references {done.references:.0f} s, a step "
-                     f"{statistics.median(done.steps):.2f} s; mean reward of the first and last five steps "
-                     f"{statistics.mean(done.step_mean[:5]):.2f} and {statistics.mean(done.step_mean[-5:]):.2f}")
+             f"{statistics.median(done.steps):.2f} s; mean reward of the first and last five steps "
+             f"{statistics.mean(done.step_mean[:5]):.2f} and {statistics.mean(done.step_mean[-5:]):.2f}")
 
 
 def whole_step():
@@ -377,7 +377,7 @@ def whole_step():
         sys.exit(f"TRL: {wanted} responses expected, got {theirs.rewards} rewards, {theirs.tokens} tokens, {len(theirs.steps)} steps")
     row(step, "TRL, RLOOTrainer", ours.steps[1:], theirs.steps[1:])
     note(f"the process of TRL held {theirs.gigabytes:.2f} GB at most, that of vbon {ours.gigabytes:.2f}; mean reward of "
-                 f"the samples {statistics.mean(theirs.step_mean):.2f} and {statistics.mean(ours.step_mean):.2f}")
+         f"the samples {statistics.mean(theirs.step_mean):.2f} and {statistics.mean(ours.step_mean):.2f}")
 
 
 check_log_probs()
