@@ -30,30 +30,21 @@ void attend_whole(const float* q, Index rows, const HeadShape& shape, const KvSp
       for (Index p = 0; p < value_panels; ++p)
         pack_columns(seen.value + first, stride, p * width, std::min(width, dim - p * width), n, value + p * n * width);
     }
-    TileOperands scores, sums;
-    scores.x = q + head * dim;
-    scores.x_row = query_stride;
-    scores.panel = key;
-    scores.panel_stride = dim * width;
-    scores.depth = dim;
-    scores.y = weight;
-    scores.y_row = capacity;
-    multiply_block<FloatStep<Arch>>(scores, rows, n);
+    const auto multiply = [&](const float* x, Index x_row, const float* panels, Index depth, float* y, Index y_row,
+                              Index columns) {
+      multiply_block<FloatStep<Arch>>(
+          {.x = x, .x_row = x_row, .panel = panels, .panel_stride = depth * width, .depth = depth, .y = y, .y_row = y_row},
+          rows, columns);
+    };
+    multiply(q + head * dim, query_stride, key, dim, weight, capacity, n);
     float* to = out + head * dim;
-    sums.x = weight;
-    sums.x_row = capacity;
-    sums.panel = value;
-    sums.panel_stride = n * width;
-    sums.depth = n;
-    sums.y = to;
-    sums.y_row = query_stride;
     for (Index r = 0; r < rows; ++r) {
       float* row = weight + r * capacity;
       const SoftmaxSum s = exponentiate<Arch>(row, n, shape.scale);
       if (log_sum_exp != nullptr) log_sum_exp[r * shape.heads + head] = s.max + std::log(s.sum);
       row[capacity - 1] = 1 / s.sum;  // beyond what exponentiate() writes
     }
-    multiply_block<FloatStep<Arch>>(sums, rows, dim);
+    multiply(weight, capacity, value, n, to, query_stride, dim);
     for (Index r = 0; r < rows; ++r) {
       const Batch<Arch> inverse(weight[r * capacity + capacity - 1]);
       for_lanes<Arch>(0, dim, [&](Index c, auto some) {
