@@ -61,9 +61,11 @@ __global__ void softmax_rows(const float* logit, float* out, Index rows, Index c
   for (Index row = blockIdx.x; row < rows; row += gridDim.x) {
     const float* from = logit + row * cols;
     float* to = out + row * cols;
-    const auto norm = static_cast<float>(row_log_sum_exp(from, cols, scale));
+    const double norm = row_log_sum_exp(from, cols, scale);
+    const auto high = static_cast<float>(norm);  // two floats, as split() on the Cpu
+    const auto low = isfinite(norm) ? static_cast<float>(norm - static_cast<double>(high)) : 0.0f;
     for (Index i = threadIdx.x; i < cols; i += row_threads) {
-      const float log_prob = __fmul_rn(from[i], scale) - norm;
+      const float log_prob = __fmul_rn(from[i], scale) - high - low;
       to[i] = logs ? log_prob : expf(log_prob);
     }
   }
