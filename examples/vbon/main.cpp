@@ -217,7 +217,7 @@ void add_common(CLI::App& command, Common& common) {
     command.add_flag(
         "--reward-bf16", common.reward_bf16,
         "compute the linear maps of rewards that are networks (--true-reward too) in bfloat16, sums in fp32: rewards "
-        "change by about a hundredth of their spread; for processors that multiply bfloat16 (AVX512-BF16)");
+        "change by about a hundredth of their spread; for processors that multiply bfloat16 faster (AVX512-BF16)");
   }
   command.add_flag("--quiet", common.quiet, "no progress, only results and errors");
 }

@@ -51,7 +51,7 @@ inline constexpr const char* keep_sampled_help =
 /// Of the flag --bf16.
 inline constexpr const char* bf16_help =
     "compute the linear maps and the head in bfloat16, sums in fp32: both factors of every matrix product are rounded, "
-    "weights and all else stay fp32; for processors that multiply bfloat16 (AVX512-BF16)";
+    "weights and all else stay fp32; for processors that multiply bfloat16 faster (AVX512-BF16)";
 /// Beyond this many of anything memory ends; a larger number is a slip of the keyboard.
 inline constexpr Index most_of_anything = 1'000'000;
 /// @throws ConfigError unless `least` <= value <= most_of_anything, naming the flag
