@@ -8,7 +8,7 @@ medians, in which more than 1 means that vbon is faster. What is compared is che
 and the law of sampled first tokens (by chi-square) before anything is timed, what the whole job did before its row is
 printed. Nothing else may run meanwhile. The phases stand in peers_torch.py, the whole job in peers_job.py.
 """
-import argparse, copy, functools, json, math, os, pathlib, re, statistics, subprocess, sys, tempfile, time
+import argparse, copy, dataclasses, functools, json, math, os, pathlib, re, statistics, subprocess, sys, tempfile, time
 
 import numpy, tokenizers, torch, transformers
 
@@ -352,16 +352,21 @@ def row(name, peer, ours, theirs):
 
 
 def whole_job(name, low):
-    """Peak memory, and where the time went, go into lines of their own below the table."""
-    settings, ours, theirs = job_settings(steps=options.job_steps, bf16=low), [], []
+    """Peak memory, and where the time went, go into lines of their own below the table. vbon does it a second time in little
+    memory."""
+    settings, ours, lean, theirs = job_settings(steps=options.job_steps, bf16=low), [], [], []
     for number in range(options.job_rounds):
         place = pathlib.Path(folder.name) / f"job{number}{'_bf16' * low}"
         ours.append(peers_job.by_vbon(program, settings, place))
         theirs.append(peers_job.by_other("by_torch", settings))
+        lean.append(peers_job.by_vbon(program, dataclasses.replace(settings, lean=True), f"{place}_lean"))
         note(f"{name}: {peers_job.check_same_work(settings, ours[-1], theirs[-1])}")
+        note(f"{name}, lean: {peers_job.check_same_work(settings, lean[-1], theirs[-1])}")
         note(f"{name}: {peers_job.check_rewards(settings, place)}")
     row(name, "PyTorch, hand-written", [done.seconds for done in ours], [done.seconds for done in theirs])
-    for who, done in (("vbon", ours[-1]), ("PyTorch", theirs[-1])):
+    row(f"{name}, --keep-sampled 0 --micro-batch 16", "PyTorch, hand-written", [done.seconds for done in lean],
+        [done.seconds for done in theirs])
+    for who, done in (("vbon", ours[-1]), ("vbon in little memory", lean[-1]), ("PyTorch", theirs[-1])):
         note(f"{name} by {who}: {done.gigabytes:.2f} GB at most; references {done.references:.0f} s, a step "
              f"{statistics.median(done.steps):.2f} s; mean reward of the first and last five steps "
              f"{statistics.mean(done.step_mean[:5]):.2f} and {statistics.mean(done.step_mean[-5:]):.2f}")

@@ -119,6 +119,10 @@ TEMPLATE_LIST_TEST_CASE("the gradient of the weight adds dy^T x", "[kernel][matm
     auto want = product(transposed(dy), transposed(x), {});
     for (std::size_t i = 0; i < want.size(); ++i) want[i] += static_cast<double>(start[static_cast<Index>(i)]);
     CHECK(distance(dw, want) < 3e-6 * std::sqrt(static_cast<double>(rows)));
+    Tensor<float> added(outputs, depth), written = full_of_nan(outputs, depth);
+    matmul_grad_weight<TestType>(Cpu{}, dy, x, added);
+    matmul_grad_weight<TestType>(Cpu{}, dy, x, written, Precision::float32, false);
+    CHECK(same_bits(written, added));
   }
 }
 
@@ -133,6 +137,9 @@ TEST_CASE("the gradient of the weight is one chain over any number of rows", "[k
   }
   CHECK(same_bits(whole, parts));
   CHECK(distance(whole, product(transposed(dy), transposed(x), {})) < 3e-6 * std::sqrt(2500.0));
+  Tensor<float> written = full_of_nan(outputs, depth);
+  matmul_grad_weight(Cpu{}, dy, x, written, Precision::float32, false);
+  CHECK(same_bits(written, whole));
 }
 
 TEMPLATE_LIST_TEST_CASE("the gradient of the bias adds the rows", "[kernel][matmul][gradient]", Archs) {
@@ -200,6 +207,9 @@ TEST_CASE("an empty batch is allowed", "[kernel][matmul]") {
   matmul(Cpu{}, none, packed(w), y);
   matmul_grad_input(Cpu{}, y, w, none);
   matmul_grad_weight(Cpu{}, y, none, dw);
+  CHECK(distance(dw, Doubles(40)) == 0);
+  dw = full_of_nan(8, 5);
+  matmul_grad_weight(Cpu{}, y, none, dw, Precision::float32, false);
   CHECK(distance(dw, Doubles(40)) == 0);
 }
 

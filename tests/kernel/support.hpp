@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <limits>
 #include <tuple>
 #include <vector>
 
@@ -28,6 +29,13 @@ inline Tensor<float> random_tensor(Index rows, Index cols, std::uint64_t seed, f
   const RngKey key{seed, 77};
   for (Index i = 0; i < values.size(); ++i)
     values[i] = scale * static_cast<float>(key.normal(static_cast<std::uint64_t>(i)));
+  return values;
+}
+
+/// Memory that nobody has written yet.
+inline Tensor<float> full_of_nan(Index rows, Index cols) {
+  Tensor<float> values(rows, cols);
+  values.view().array().setConstant(std::numeric_limits<float>::quiet_NaN());
   return values;
 }
 

@@ -144,6 +144,14 @@ TEST_CASE("the head's gradient agrees with the products over materialised logits
     token_log_prob_backward(Cpu{}, x, head.packed, head.weight, target, {}, lse, gradient, {}, weight_only);
     CHECK(same_bits(weight_only, dw));
   }
+  SECTION("the gradient of the weight may be written instead of added to") {
+    Tensor<float> again(rows, cols), written = full_of_nan(vocabulary, cols);
+    token_log_prob_backward(Cpu{}, x, head.packed, head.weight, target, {}, lse, gradient, again, written, {}, false);
+    CHECK(same_bits(written, dw));
+    token_log_prob_backward(Cpu{}, x.view().middle_rows(0, 0), head.packed, head.weight, {}, {}, {}, {}, {}, written, {},
+                            false);
+    CHECK(written.view().array().abs().maxCoeff() == 0);
+  }
   SECTION("kept logits, all or some of them, do not change it") {
     const Index all = kept_logits(rows, vocabulary, std::numeric_limits<Index>::max());
     const Index some = kept_logits(rows, vocabulary, all - 1);

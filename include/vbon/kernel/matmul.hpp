@@ -173,11 +173,12 @@ struct GradTiles {
 
 /// dw(n, k) += sum_t dy(t, n) x(t, k) over one block of rows, for the row tiles [tile, tile_end) and panels
 /// [panel, panel_end): a panel stays in the cache while the tiles pass.
-/// @param left  packed by GradTiles
-/// @param dw    [tiles.rows, columns]
+/// @param left        packed by GradTiles
+/// @param dw          [tiles.rows, columns]
+/// @param accumulate  false: dw is written
 template <class Slots>
 void grad_weight_block(const GradTiles<Slots>& tiles, float* left, const RowPanels<Slots>& x, Index block, float* dw,
-                       Index columns, Index tile, Index tile_end, Index panel, Index panel_end) {
+                       Index columns, Index tile, Index tile_end, Index panel, Index panel_end, bool accumulate) {
   constexpr Index width = RowPanels<Slots>::width;
   for (Index p = panel; p < panel_end; ++p)
     for (Index i = tile; i < tile_end; ++i)
@@ -191,14 +192,14 @@ void grad_weight_block(const GradTiles<Slots>& tiles, float* left, const RowPane
            .y = dw + tiles.begin(i) * columns + p * width,
            .y_row = columns,
            .bias = nullptr,
-           .accumulate = true,
+           .accumulate = accumulate,
            .ahead = dw + tiles.begin(i + 1) * columns + p * width,
            .ahead_step = columns},
           std::min(width, columns - p * width));
 }
 
 template <class Slots>
-void grad_weight(View<const float> dy, View<const float> x, View<float> dw) {
+void grad_weight(View<const float> dy, View<const float> x, View<float> dw, bool accumulate) {
   const GradTiles<Slots> tiles{dw.rows()};
   const Index rows = std::min(grad_slice, dy.rows());
   const Index left_block = tiles.floats(std::min(grad_depth, rows));
@@ -230,25 +231,27 @@ void grad_weight(View<const float> dy, View<const float> x, View<float> dw) {
       for (Index block = 0; block < panels.blocks(); ++block)
         grad_weight_block<Slots>(tiles, left + block * left_block, panels, block, dw.data(), dw.cols(),
                                  i * tiles.count() / down, (i + 1) * tiles.count() / down, p * panels.panels() / across,
-                                 (p + 1) * panels.panels() / across);
+                                 (p + 1) * panels.panels() / across, accumulate || first > 0 || block > 0);
     });
   }
 }
 }  // namespace detail
 
 /// dw += dy^T x: the gradient of matmul's weight. The sum over rows runs in their order. Both operands are packed once.
-/// @param dy  [T, N]
-/// @param x   [T, K]
-/// @param dw  [N, K]
+/// @param dy          [T, N]
+/// @param x           [T, K]
+/// @param dw          [N, K]
+/// @param accumulate  false: dw is overwritten, with the bits that zeros would get
 /// @throws ShapeError
 template <class Arch = xsimd::default_arch, class Low = detail::Bfloat16Slots<Arch>>
 void matmul_grad_weight(Cpu, View<const float> dy, View<const float> x, View<float> dw,
-                        Precision precision = Precision::float32) {
+                        Precision precision = Precision::float32, bool accumulate = true) {
   require<ShapeError>(dy.rows() == x.rows() && dw.rows() == dy.cols() && dw.cols() == x.cols(),
                       "kernel::matmul_grad_weight: dy [", dy.rows(), ", ", dy.cols(), "], x [", x.rows(), ", ", x.cols(),
                       "] into dw [", dw.rows(), ", ", dw.cols(), "]");
+  if (dy.rows() == 0 && !accumulate) std::fill(dw.begin(), dw.end(), 0.0f);
   if (dw.empty() || dy.rows() == 0) return;
-  detail::with_slots<Arch, Low>(precision, [&]<class Slots>(Slots) { detail::grad_weight<Slots>(dy, x, dw); });
+  detail::with_slots<Arch, Low>(precision, [&]<class Slots>(Slots) { detail::grad_weight<Slots>(dy, x, dw, accumulate); });
 }
 
 /// db += sum of the rows of dy, in their order.

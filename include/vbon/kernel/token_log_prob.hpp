@@ -186,7 +186,7 @@ template <class Slots, class Low>
 void head_backward(View<const float> x, const PackedMatrix<float>& head, View<const float> weight,
                    std::span<const TokenId> target, float scale, std::span<const float> log_sum_exp,
                    std::span<const double> dlog_prob, View<float> dx, View<float> dweight, std::span<float> kept,
-                   Index tiles_kept) {
+                   Index tiles_kept, bool accumulate) {
   using Arch = typename Slots::Arch;
   constexpr Index width_of_panel = PackedMatrix<float>::width;
   const bool made_again = tiles_kept < vocabulary_tiles(head.rows());
@@ -242,7 +242,7 @@ void head_backward(View<const float> x, const PackedMatrix<float>& head, View<co
           if (dweight.empty()) return;
           for (Index i = 0; i < left_tiles.count(); ++i) left_tiles.pack(logit, vocabulary_tile, i, rows, left);
           grad_weight_block<Slots>(left_tiles, left, part_panels, row / backward_rows, dweight.data() + first * cols, cols,
-                                   0, left_tiles.count(), 0, panels);
+                                   0, left_tiles.count(), 0, panels, accumulate || slice > 0 || row > 0);
         };
         if (tile >= tiles_kept) {
           for_logits<Arch, Low, struct HeadGradient>(operand_part, head, tile, backward_rows, use);
@@ -275,12 +275,13 @@ void head_backward(View<const float> x, const PackedMatrix<float>& head, View<co
 /// @param dx           [T, C], overwritten; may be empty
 /// @param dweight      [V, C], added to; may be empty
 /// @param kept         the logits that token_log_prob() kept, which are overwritten; may be empty
+/// @param accumulate   false: dweight is overwritten
 /// @throws ShapeError
 template <class Arch = xsimd::default_arch, class Low = detail::Bfloat16Slots<Arch>>
 void token_log_prob_backward(Cpu, View<const float> x, const PackedMatrix<float>& head, View<const float> weight,
                              std::span<const TokenId> target, HeadOptions options, std::span<const float> log_sum_exp,
                              std::span<const double> dlog_prob, View<float> dx, View<float> dweight,
-                             std::span<float> kept = {}) {
+                             std::span<float> kept = {}, bool accumulate = true) {
   using namespace detail;
   check_head("kernel::token_log_prob_backward", x, head, target.size());
   require<ShapeError>(log_sum_exp.size() == target.size() && dlog_prob.size() == target.size() &&
@@ -290,9 +291,10 @@ void token_log_prob_backward(Cpu, View<const float> x, const PackedMatrix<float>
                       "kernel::token_log_prob_backward: shapes of x [", x.rows(), ", ", x.cols(), "] and head [",
                       head.rows(), ", ", head.cols(), "] expected");
   const Index tiles_kept = kept_tiles("kernel::token_log_prob_backward", x, head, kept.size());
+  if (x.rows() == 0 && !accumulate) std::fill(dweight.begin(), dweight.end(), 0.0f);
   with_slots<Arch, Low>(head.precision(), [&]<class Slots>(Slots) {
     head_backward<Slots, Low>(x, head, weight, target, options.scale(), log_sum_exp, dlog_prob, dx, dweight, kept,
-                              tiles_kept);
+                              tiles_kept, accumulate);
   });
 }
 

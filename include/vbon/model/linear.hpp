@@ -43,7 +43,10 @@ class Linear {
   Index place() const { return weight_; }
   const kernel::PackedMatrix<float>& packed() const { return *packed_; }
   View<const float> weight(const Parameters& parameters) const { return {parameters.at(weight_), outputs_, inputs_}; }
-  View<float> weight_gradient(Parameters& parameters) const { return parameters.gradient_at(weight_, outputs_, inputs_); }
+  /// For one who writes all of it.
+  Parameters::Addend weight_gradient(Parameters& parameters) const {
+    return parameters.gradient_to_add(weight_, outputs_, inputs_);
+  }
   /// Puts a branch beside the weight, or takes it away (null).
   void set_branch(std::shared_ptr<LowRank> branch) { branch_ = std::move(branch); }
 
@@ -79,7 +82,8 @@ class Linear {
   void backward(Parameters& parameters, View<const float> dy, View<const float> x, View<float> dx,
                 bool accumulate = false) const {
     if (!parameters.frozen_at(weight_)) {
-      kernel::matmul_grad_weight(Cpu{}, dy, x, weight_gradient(parameters), precision());
+      const Parameters::Addend dw = weight_gradient(parameters);
+      kernel::matmul_grad_weight(Cpu{}, dy, x, dw.place, precision(), dw.accumulate);
       if (bias_ >= 0) kernel::bias_grad(Cpu{}, dy, parameters.gradient_at(bias_, 1, outputs_));
     }
     kernel::matmul_grad_input(Cpu{}, dy, weight(parameters), dx, accumulate, precision());

@@ -43,11 +43,15 @@ class LowRank {
   /// Adds to the gradients of A and B, and to dx [T, inputs].
   void backward(View<const float> dy, View<const float> x, View<float> dx) const {
     const View<const float> h = hidden(x);
-    kernel::matmul_grad_weight(Cpu{}, dy, h, parameters_->gradient_at(place_.b, place_.outputs, place_.rank));
+    const auto add = [&](View<const float> left, View<const float> right, Index offset, Index rows, Index cols) {
+      const Parameters::Addend dw = parameters_->gradient_to_add(offset, rows, cols);
+      kernel::matmul_grad_weight(Cpu{}, left, right, dw.place, kernel::Precision::float32, dw.accumulate);
+    };
+    add(dy, h, place_.b, place_.outputs, place_.rank);
     const View<float> dh = scratch_->d_hidden.shaped(x.rows(), place_.rank);
     kernel::matmul_grad_input(Cpu{}, dy, b(), dh);
     dh.array() *= place_.scale;
-    kernel::matmul_grad_weight(Cpu{}, dh, x, parameters_->gradient_at(place_.a, place_.rank, place_.inputs));
+    add(dh, x, place_.a, place_.rank, place_.inputs);
     kernel::matmul_grad_input(Cpu{}, dh, a(), dx, true);
   }
 

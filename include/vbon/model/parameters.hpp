@@ -117,17 +117,20 @@ class Parameters {
   /// All gradients, laid out as trained_values(); memory is taken at the first call. Empty where all is frozen.
   View<float> gradients() {
     if (frozen()) return {};
-    if (gradients_.size() != size() - first_trained_) grow(gradients_, size() - first_trained_);
-    return gradients_.view();
+    const View<float> all = gradient_memory();
+    if (take_zeros(0, all.size())) fill_zero(0, all.size());
+    return all;
   }
   /// The values that gradients are asked for.
   View<float> trained_values() {
     if (frozen()) return {};
     return values().slice(first_trained_, size() - first_trained_);
   }
+  /// All gradients are zero. Memory follows when it is looked at, so a view from before must be asked for again; what is
+  /// added as gradient_to_add() says never writes, and reads again, the zeros.
   void zero_gradients() {
-    parallel_for(gradients_.size(), Index{1} << 18,
-                 [&](Index begin, Index end) { std::fill(gradients_.data() + begin, gradients_.data() + end, 0.0f); });
+    zeros_.clear();
+    if (!gradients_.empty()) zeros_.push_back({0, gradients_.size()});
   }
 
   /// Values that no gradient is asked for: gradients are empty views and take no memory.
@@ -136,6 +139,7 @@ class Parameters {
   void freeze_before(Index offset) {
     first_trained_ = offset;
     gradients_ = {};
+    zeros_.clear();
   }
   void thaw() { freeze_before(0); }
   bool frozen() const { return first_trained_ > 0 && first_trained_ >= size(); }
@@ -154,10 +158,52 @@ class Parameters {
   /// The gradient of what lies from `offset` on; empty where frozen.
   View<float> gradient_at(Index offset, Index rows, Index cols) {
     if (frozen_at(offset)) return {};
-    return {gradients().data() + (offset - first_trained_), rows, cols};
+    const Index begin = offset - first_trained_;
+    const View<float> all = gradient_memory();
+    if (take_zeros(begin, begin + rows * cols)) fill_zero(begin, begin + rows * cols);
+    return {all.data() + begin, rows, cols};
+  }
+  /// Where something is added to a gradient.
+  struct Addend {
+    View<float> place;       // empty where frozen
+    bool accumulate = true;  // false: the place counts as zero and has to be written, whatever it holds
+  };
+  /// The gradient of what lies from `offset` on, for one who writes all of it.
+  Addend gradient_to_add(Index offset, Index rows, Index cols) {
+    if (frozen_at(offset)) return {};
+    const Index begin = offset - first_trained_;
+    const View<float> all = gradient_memory();
+    const bool zero = take_zeros(begin, begin + rows * cols);
+    return {{all.data() + begin, rows, cols}, !zero};
   }
 
  private:
+  View<float> gradient_memory() {
+    if (gradients_.size() != size() - first_trained_) grow(gradients_, size() - first_trained_);
+    return gradients_.view();
+  }
+  void fill_zero(Index begin, Index end) {
+    parallel_for(end - begin, Index{1} << 18, [&](Index first, Index last) {
+      std::fill(gradients_.data() + begin + first, gradients_.data() + begin + last, 0.0f);
+    });
+  }
+  /// Takes [begin, end) out of what counts as zero. True where one stretch held all of it: memory is then as it was.
+  /// Otherwise memory holds the gradient.
+  bool take_zeros(Index begin, Index end) {
+    for (std::size_t i = 0; i < zeros_.size();) {
+      const Stretch zero = zeros_[i];
+      if (zero.end <= begin || end <= zero.begin) {
+        ++i;
+        continue;
+      }
+      zeros_.erase(zeros_.begin() + static_cast<std::ptrdiff_t>(i));
+      if (zero.begin < begin) zeros_.insert(zeros_.begin() + static_cast<std::ptrdiff_t>(i++), {zero.begin, begin});
+      if (end < zero.end) zeros_.insert(zeros_.begin() + static_cast<std::ptrdiff_t>(i++), {end, zero.end});
+      if (zero.begin <= begin && end <= zero.end) return true;
+      fill_zero(std::max(begin, zero.begin), std::min(end, zero.end));
+    }
+    return false;
+  }
   static View<float> at(View<float> flat, const Parameter& p) { return {flat.data() + p.offset, p.rows, p.cols}; }
   /// Reads what fill() left for later.
   void complete() const {
@@ -194,6 +240,10 @@ class Parameters {
   mutable Tensor<float> values_;  // reading the rest changes nothing that can be seen
   mutable std::optional<Partial> partial_;
   Tensor<float> gradients_;
-  Index first_trained_ = 0;  // what lies before it is frozen
+  struct Stretch {
+    Index begin, end;
+  };
+  std::vector<Stretch> zeros_;  // of the gradients, in order: zero, whatever memory holds
+  Index first_trained_ = 0;     // what lies before it is frozen
 };
 }  // namespace vbon::model
