@@ -8,7 +8,7 @@ medians, in which more than 1 means that vbon is faster. What is compared is che
 and the law of sampled first tokens (by chi-square) before anything is timed, what the whole job did before its row is
 printed. Nothing else may run meanwhile. The phases stand in peers_torch.py, the whole job in peers_job.py.
 """
-import argparse, copy, dataclasses, functools, json, math, os, pathlib, re, statistics, subprocess, sys, tempfile, time
+import argparse, copy, dataclasses, functools, json, math, os, pathlib, re, shutil, statistics, subprocess, sys, tempfile, time
 
 import numpy, tokenizers, torch, transformers
 
@@ -360,6 +360,7 @@ def whole_job(name, low):
         ours.append(peers_job.by_vbon(program, settings, place))
         theirs.append(peers_job.by_other("by_torch", settings))
         lean.append(peers_job.by_vbon(program, dataclasses.replace(settings, lean=True), f"{place}_lean"))
+        shutil.rmtree(f"{place}_lean")
         note(f"{name}: {peers_job.check_same_work(settings, ours[-1], theirs[-1])}")
         note(f"{name}, lean: {peers_job.check_same_work(settings, lean[-1], theirs[-1])}")
         note(f"{name}: {peers_job.check_rewards(settings, place)}")

@@ -24,7 +24,7 @@ class Settings:
     n: float = 4
     rate: float = 1e-5
     bf16: bool = False
-    lean: bool = False  # vbon with the least memory, at the cost of another forward pass a step
+    lean: bool = False  # vbon with less memory, at the cost of another forward pass a step
 
     def step_responses(self):
         return min(self.step_prompts, len(self.prompts)) * self.samples

@@ -17,9 +17,12 @@ Parameters three() {
 }
 /// Adds a number to a gradient as a product would: writes it where it may.
 bool add(Parameters& parameters, Index offset, Index rows, Index cols, float value) {
-  const Parameters::Addend to = parameters.gradient_to_add(offset, rows, cols);
-  for (float& g : to.place) g = to.accumulate ? g + value : value;
-  return to.accumulate;
+  bool added = false;
+  parameters.add_to_gradient(offset, rows, cols, [&](View<float> place, bool accumulate) {
+    added = accumulate;
+    for (float& g : place) g = accumulate ? g + value : value;
+  });
+  return added;
 }
 }  // namespace
 
@@ -70,11 +73,23 @@ TEST_CASE("gradients are what eager zeros would give, whatever is added and look
   }
 }
 
+TEST_CASE("an addition that fails leaves the gradient zero", "[model][parameters][error]") {
+  Parameters parameters = three();
+  for (float& g : parameters.gradients()) g = 99;
+  parameters.zero_gradients();
+  const auto fail = [](View<float> place, bool) {
+    *place.begin() = 7;
+    throw RunError("full");
+  };
+  CHECK_THROWS_AS(parameters.add_to_gradient(12, 6, 5, fail), RunError);
+  CHECK(parameters.gradients().array().abs().maxCoeff() == 0);
+}
+
 TEST_CASE("frozen values have no gradient to add to", "[model][parameters]") {
   Parameters parameters = three();
   parameters.zero_gradients();
   parameters.freeze_before(12);
-  CHECK(parameters.gradient_to_add(0, 3, 4).place.empty());
+  parameters.add_to_gradient(0, 3, 4, [](View<float> place, bool) { CHECK(place.empty()); });
   CHECK(parameters.gradients().size() == parameters.size() - 12);
   CHECK(parameters.gradients().array().abs().maxCoeff() == 0);
   parameters.zero_gradients();

@@ -85,20 +85,27 @@ inline constexpr bool rounds_twice =
     is_one_of<Arch, xsimd::sse2, xsimd::sse3, xsimd::ssse3, xsimd::sse4_1, xsimd::sse4_2, xsimd::avx, xsimd::avx2>;
 #endif
 
+/// a b, rounded, wherever it stands: in a build for a processor with fused multiply-adds the compiler would fuse some
+/// products with the sum behind them and not others. It may not look through this.
+template <class Arch>
+inline Batch<Arch> rounded_product(Batch<Arch> a, Batch<Arch> b) {
+#if XSIMD_WITH_SSE2 && defined(__GNUC__)
+  auto product = (a * b).data;
+  asm("" : "+v"(product));
+  return Batch<Arch>(product);
+#else
+  return a * b;
+#endif
+}
+
 /// a b + c, rounded once where the instruction set can.
 template <class Arch>
 inline Batch<Arch> fma(Batch<Arch> a, Batch<Arch> b, Batch<Arch> c) {
 #if XSIMD_WITH_AVX512F
   if constexpr (is_wide<Arch>) return _mm512_fmadd_ps(a, b, c);
 #endif
-#if XSIMD_WITH_SSE2 && defined(__GNUC__)
-  if constexpr (rounds_twice<Arch>) {
-    // In a build for a newer processor the compiler may fuse some of these and not others, and a result
-    // would depend on its place in a loop. It may not look through this.
-    auto product = (a * b).data;
-    asm("" : "+x"(product));
-    return Batch<Arch>(product) + c;
-  }
+#if XSIMD_WITH_SSE2
+  if constexpr (rounds_twice<Arch>) return rounded_product<Arch>(a, b) + c;
 #endif
   return xsimd::fma(a, b, c);
 }

@@ -26,11 +26,10 @@ struct TileSum {
   float sum;
 };
 
-/// The scaled logit, rounded to float once. Never inlined into a fused multiply-add: every user of a logit
-/// must see the same bits.
+/// The scaled logit, rounded to float once: every user of a logit must see the same bits.
 template <class Arch>
 inline Batch<Arch> scaled(Batch<Arch> logit, float scale) {
-  return logit * Batch<Arch>(scale);
+  return rounded_product<Arch>(logit, Batch<Arch>(scale));
 }
 template <class Arch>
 inline Batch<Arch> minus_infinity() {
@@ -89,8 +88,8 @@ double log_sum_exp(Cpu, View<const float> logit, float scale = 1) {
 }
 
 namespace detail {
-/// A log-sum-exp as the sum of two floats. One float would move every log-prob of the row by up to half of its own last place,
-/// 1e-6 at the 18 nats of a vocabulary; with two, a log-prob is off by no more than its own rounding.
+/// A log-sum-exp as the sum of two floats. One float would move every log-prob of the row by up to half of its own last
+/// place, 1e-6 at the 18 nats of a vocabulary; with two, a log-prob of a scaled logit is off by about its own last place.
 struct SplitNorm {
   float high;
   float low;

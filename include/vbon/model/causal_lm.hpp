@@ -233,10 +233,10 @@ class CausalLm {
     require<ShapeError>(static_cast<Index>(dlog_prob.size()) == forest.reads(), "CausalLm::backward: ", forest.reads(),
                         " values expected, got ", dlog_prob.size());
     const View<float> drows = d_read_rows_.shaped(rows.rows(), rows.cols());
-    const Parameters::Addend dhead = network_.head.weight_gradient(parameters());
-    kernel::token_log_prob_backward(Cpu{}, rows, network_.head.packed(), network_.head.weight(parameters()),
-                                    forest.read_token, options, log_sum_exp, dlog_prob, drows, dhead.place, kept.span(),
-                                    dhead.accumulate);
+    network_.head.add_to_weight_gradient(parameters(), [&](View<float> dhead, bool add) {
+      kernel::token_log_prob_backward(Cpu{}, rows, network_.head.packed(), network_.head.weight(parameters()),
+                                      forest.read_token, options, log_sum_exp, dlog_prob, drows, dhead, kept.span(), add);
+    });
     backward_from_reads(forest, drows);
   }
 

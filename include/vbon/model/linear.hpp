@@ -43,9 +43,10 @@ class Linear {
   Index place() const { return weight_; }
   const kernel::PackedMatrix<float>& packed() const { return *packed_; }
   View<const float> weight(const Parameters& parameters) const { return {parameters.at(weight_), outputs_, inputs_}; }
-  /// For one who writes all of it.
-  Parameters::Addend weight_gradient(Parameters& parameters) const {
-    return parameters.gradient_to_add(weight_, outputs_, inputs_);
+  /// Parameters::add_to_gradient() of the weight.
+  template <class Add>
+  void add_to_weight_gradient(Parameters& parameters, const Add& add) const {
+    parameters.add_to_gradient(weight_, outputs_, inputs_, add);
   }
   /// Puts a branch beside the weight, or takes it away (null).
   void set_branch(std::shared_ptr<LowRank> branch) { branch_ = std::move(branch); }
@@ -82,8 +83,8 @@ class Linear {
   void backward(Parameters& parameters, View<const float> dy, View<const float> x, View<float> dx,
                 bool accumulate = false) const {
     if (!parameters.frozen_at(weight_)) {
-      const Parameters::Addend dw = weight_gradient(parameters);
-      kernel::matmul_grad_weight(Cpu{}, dy, x, dw.place, precision(), dw.accumulate);
+      add_to_weight_gradient(
+          parameters, [&](View<float> dw, bool add) { kernel::matmul_grad_weight(Cpu{}, dy, x, dw, precision(), add); });
       if (bias_ >= 0) kernel::bias_grad(Cpu{}, dy, parameters.gradient_at(bias_, 1, outputs_));
     }
     kernel::matmul_grad_input(Cpu{}, dy, weight(parameters), dx, accumulate, precision());

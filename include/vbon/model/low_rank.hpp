@@ -44,8 +44,9 @@ class LowRank {
   void backward(View<const float> dy, View<const float> x, View<float> dx) const {
     const View<const float> h = hidden(x);
     const auto add = [&](View<const float> left, View<const float> right, Index offset, Index rows, Index cols) {
-      const Parameters::Addend dw = parameters_->gradient_to_add(offset, rows, cols);
-      kernel::matmul_grad_weight(Cpu{}, left, right, dw.place, kernel::Precision::float32, dw.accumulate);
+      parameters_->add_to_gradient(offset, rows, cols, [&](View<float> dw, bool accumulate) {
+        kernel::matmul_grad_weight(Cpu{}, left, right, dw, kernel::Precision::float32, accumulate);
+      });
     };
     add(dy, h, place_.b, place_.outputs, place_.rank);
     const View<float> dh = scratch_->d_hidden.shaped(x.rows(), place_.rank);

@@ -126,8 +126,8 @@ class Parameters {
     if (frozen()) return {};
     return values().slice(first_trained_, size() - first_trained_);
   }
-  /// All gradients are zero. Memory follows when it is looked at, so a view from before must be asked for again; what is
-  /// added as gradient_to_add() says never writes, and reads again, the zeros.
+  /// All gradients are zero. Memory follows when it is looked at, so a view from before must be asked for again; what
+  /// add_to_gradient() adds need not write the zeros first and read them again.
   void zero_gradients() {
     zeros_.clear();
     if (!gradients_.empty()) zeros_.push_back({0, gradients_.size()});
@@ -163,18 +163,19 @@ class Parameters {
     if (take_zeros(begin, begin + rows * cols)) fill_zero(begin, begin + rows * cols);
     return {all.data() + begin, rows, cols};
   }
-  /// Where something is added to a gradient.
-  struct Addend {
-    View<float> place;       // empty where frozen
-    bool accumulate = true;  // false: the place counts as zero and has to be written, whatever it holds
-  };
-  /// The gradient of what lies from `offset` on, for one who writes all of it.
-  Addend gradient_to_add(Index offset, Index rows, Index cols) {
-    if (frozen_at(offset)) return {};
-    const Index begin = offset - first_trained_;
-    const View<float> all = gradient_memory();
-    const bool zero = take_zeros(begin, begin + rows * cols);
-    return {{all.data() + begin, rows, cols}, !zero};
+  /// Adds to the gradient of what lies from `offset` on by add(place, accumulate): without accumulating the place counts as
+  /// zero and has to be written, all of it, whatever it holds. The place is empty where frozen. When `add` throws, what
+  /// counted as zero still does.
+  template <class Add>
+  void add_to_gradient(Index offset, Index rows, Index cols, const Add& add) {
+    if (frozen_at(offset)) return add(View<float>{}, true);
+    const Index begin = offset - first_trained_, end = begin + rows * cols;
+    const View<float> place{gradient_memory().data() + begin, rows, cols};
+    const bool zero = std::any_of(zeros_.begin(), zeros_.end(),
+                                  [&](const Stretch& held) { return held.begin <= begin && end <= held.end; });
+    if (!zero) take_zeros(begin, end);
+    add(place, !zero);
+    if (zero) take_zeros(begin, end);
   }
 
  private:

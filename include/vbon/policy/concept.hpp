@@ -25,8 +25,8 @@ template <class P>
 concept TrainablePolicy = Policy<P> &&
     requires(P& policy, P& reference, const RolloutBatch& batch, const Array& dlog_prob, Array* ref_log_prob) {
   policy.backward(batch, dlog_prob);  // adds d loss / d parameter into gradients()
-  policy.zero_gradients();
-  policy.parameters_changed();  // after a step: refresh whatever is derived from the parameters
+  policy.zero_gradients();            // ask for gradients() again afterwards
+  policy.parameters_changed();        // after a step: refresh whatever is derived from the parameters
   // [T] exact per-step KL(policy || reference), nats; the log-probs of the reference are made on the way, if asked for
   { policy.kl(batch, reference, ref_log_prob) } -> std::same_as<Array>;
   { policy.parameters() } -> std::same_as<View<float, typename P::device_type>>;
