@@ -1,6 +1,7 @@
 #!/bin/sh
-# What including the library costs: seconds of processor time to compile a file that holds nothing else, and one that calls
-# the law of best-of-N for arrays. The least of five; other programs should be idle meanwhile.
+# What including the library costs: seconds of processor time to compile a file that holds nothing else, one that calls
+# the law of best-of-N for arrays, and one of a target whose header is precompiled (CMake's target_precompile_headers). The
+# least of five; other programs should be idle meanwhile.
 #
 #   benchmarks/include_cost.sh      (CXX=clang++-16 for another compiler)
 set -eu
@@ -49,4 +50,12 @@ row 'vbon/objective.hpp' <<END
 END
 row 'vbon/vbon.hpp' <<END
 #include "vbon/vbon.hpp"
+END
+mkdir "$folder/precompiled"
+echo '#include "vbon/vbon.hpp"' >"$folder/precompiled/all.hpp"
+# shellcheck disable=SC2086
+$compiler -std=c++20 -O2 -march=native -I include -I "$eigen" -x c++-header "$folder/precompiled/all.hpp" \
+  -o "$folder/precompiled/all.hpp.gch"
+row 'vbon/vbon.hpp, precompiled' <<END
+#include "$folder/precompiled/all.hpp"
 END

@@ -73,7 +73,7 @@ def by_vbon(program, settings, folder):
          "--steps", s.steps, "--step-prompts", min(s.step_prompts, len(s.prompts)), "--samples", s.samples,
          "--learning-rate", s.rate, "--checkpoint-every", 0,
          *(["--bf16", "--reward-bf16"] if s.bf16 else []),
-         *(["--keep-sampled", 0, "--micro-batch", 16] if s.lean else [])])
+         *(["--keep-sampled", 0, "--micro-batch", 8] if s.lean else [])])
     read = lambda name: [json.loads(line) for line in (out / name).read_text().splitlines()]
     rows, metrics, timing = read("references.jsonl"), read("metrics.jsonl"), read("timing.jsonl")
     stages = json.loads((out / "times.json").read_text())["seconds"]
