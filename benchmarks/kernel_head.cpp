@@ -26,7 +26,7 @@ struct Rows {
   Tensor<float> x;
   std::vector<TokenId> target;
   std::vector<double> log_prob, gradient, entropy, uniform;
-  std::vector<float> log_sum_exp;
+  std::vector<double> log_sum_exp;
   explicit Rows(Index rows)
       : x(random_tensor(rows, cols, 3)),
         target(static_cast<std::size_t>(rows)),

@@ -53,7 +53,7 @@ TEMPLATE_LIST_TEST_CASE("token log-probs, log-sum-exp and entropy agree with the
       const Head head(vocabulary, cols, 2);
       const auto target = random_tokens(rows, vocabulary, 3);
       std::vector<double> log_prob(target.size()), entropy(target.size());
-      std::vector<float> lse(target.size());
+      std::vector<double> lse(target.size());
       token_log_prob<TestType>(Cpu{}, x, head.packed, target, options, log_prob, lse, entropy);
       const auto want =
           log_probs(doubles(x), doubles(head.weight), rows, vocabulary, cols, static_cast<double>(options.scale()));
@@ -96,7 +96,7 @@ TEMPLATE_LIST_TEST_CASE("the gradient of the fused head agrees with finite diffe
     const HeadOptions options{1.3f, 0.9f};
     std::vector<double> log_prob(target.size()), gradient;
     for (Index t = 0; t < rows; ++t) gradient.push_back(RngKey{9, 9}.normal(static_cast<std::uint64_t>(t)));
-    std::vector<float> lse(target.size());
+    std::vector<double> lse(target.size());
     token_log_prob<TestType>(Cpu{}, x, head.packed, target, options, log_prob, lse);
     Tensor<float> dx = random_tensor(rows, cols, 4), dw(vocabulary, cols);
     token_log_prob_backward<TestType>(Cpu{}, x, head.packed, head.weight, target, options, lse, gradient, dx, dw);
@@ -118,7 +118,7 @@ TEST_CASE("the head's gradient agrees with the products over materialised logits
   const Head head(vocabulary, cols, 2);
   const auto target = random_tokens(rows, vocabulary, 3);
   std::vector<double> log_prob(target.size()), gradient;
-  std::vector<float> lse(target.size());
+  std::vector<double> lse(target.size());
   for (Index t = 0; t < rows; ++t) gradient.push_back(RngKey{9, 9}.normal(static_cast<std::uint64_t>(t)));
   token_log_prob(Cpu{}, x, head.packed, target, {}, log_prob, lse);
   Tensor<float> p(rows, vocabulary);
@@ -161,8 +161,8 @@ TEST_CASE("the head's gradient agrees with the products over materialised logits
     CHECK(kept_logits(0, vocabulary, all) == 0);
     token_log_prob_backward(Cpu{}, x.view().middle_rows(0, 0), head.packed, head.weight, {}, {}, {}, {}, {}, dw);
     for (const Index count : {some, all}) {
-      std::vector<float> kept(static_cast<std::size_t>(count)), sums(lse.size());
-      std::vector<double> again(target.size());
+      std::vector<float> kept(static_cast<std::size_t>(count));
+      std::vector<double> again(target.size()), sums(lse.size());
       token_log_prob(Cpu{}, x, head.packed, target, {}, again, sums, {}, kept);
       CHECK(again == log_prob);
       CHECK(sums == lse);

@@ -100,7 +100,7 @@ void head_sums(const LeftRows& x, const PackedMatrix<float>& head, float scale, 
 /// @throws ShapeError, DomainError
 template <class Arch = xsimd::default_arch, class Low = detail::Bfloat16Slots<Arch>>
 void token_log_prob(Cpu, View<const float> x, const PackedMatrix<float>& head, std::span<const TokenId> target,
-                    HeadOptions options, std::span<double> log_prob, std::span<float> log_sum_exp = {},
+                    HeadOptions options, std::span<double> log_prob, std::span<double> log_sum_exp = {},
                     std::span<double> entropy = {}, std::span<float> kept = {}) {
   using namespace detail;
   check_head("kernel::token_log_prob", x, head, target.size());
@@ -128,7 +128,7 @@ void token_log_prob(Cpu, View<const float> x, const PackedMatrix<float>& head, s
       const RowSum row = join(sums + t, tiles, rows);
       const double norm = row.log_sum_exp();
       log_prob[size(t)] = static_cast<double>(chosen[t]) - norm;
-      if (!log_sum_exp.empty()) log_sum_exp[size(t)] = static_cast<float>(norm);
+      if (!log_sum_exp.empty()) log_sum_exp[size(t)] = norm;
       if (entropy.empty()) continue;
       double mean = 0;  // of z - max under p
       for (Index i = 0; i < tiles; ++i) {
@@ -158,11 +158,10 @@ inline constexpr Index backward_groups = 16;   // parts of the vocabulary, each 
 
 /// logit -> d loss / d logit of one row: scale * dlog_prob * ([v = target] - p_v).
 template <class Arch>
-[[gnu::noinline]] void logit_gradient(float* logit, Index width, float scale, float log_sum_exp, float weight,
-                                      Index target) {
+[[gnu::noinline]] void logit_gradient(float* logit, Index width, float scale, SplitNorm norm, float weight, Index target) {
   using B = Batch<Arch>;
   for_lanes<Arch>(0, width, [&](Index i, auto some) {
-    const B p = exp<Arch>(scaled<Arch>(load_some<Arch>(logit + i, some), scale) - B(log_sum_exp));
+    const B p = exp<Arch>(scaled<Arch>(load_some<Arch>(logit + i, some), scale) - B(norm.high) - B(norm.low));
     store_some<Arch>(logit + i, p * B(-weight), some);
   });
   if (target >= 0 && target < width) logit[target] += weight;
@@ -184,7 +183,7 @@ LeftRows lay_logits(const float* logit, Index rows, Index width) {
 /// token_log_prob_backward() for operands of one kind.
 template <class Slots, class Low>
 void head_backward(View<const float> x, const PackedMatrix<float>& head, View<const float> weight,
-                   std::span<const TokenId> target, float scale, std::span<const float> log_sum_exp,
+                   std::span<const TokenId> target, float scale, std::span<const double> log_sum_exp,
                    std::span<const double> dlog_prob, View<float> dx, View<float> dweight, std::span<float> kept,
                    Index tiles_kept, bool accumulate) {
   using Arch = typename Slots::Arch;
@@ -222,7 +221,7 @@ void head_backward(View<const float> x, const PackedMatrix<float>& head, View<co
         const auto use = [&](Index row, Index rows, float* logit, Index width) {
           for (Index r = 0; r < rows; ++r) {
             const auto t = size(slice + row + r);
-            logit_gradient<Arch>(logit + r * vocabulary_tile, width, scale, log_sum_exp[t],
+            logit_gradient<Arch>(logit + r * vocabulary_tile, width, scale, split(log_sum_exp[t]),
                                  static_cast<float>(dlog_prob[t]) * scale, target[t] - first);
           }
           if (!dx.empty()) {
@@ -279,7 +278,7 @@ void head_backward(View<const float> x, const PackedMatrix<float>& head, View<co
 /// @throws ShapeError
 template <class Arch = xsimd::default_arch, class Low = detail::Bfloat16Slots<Arch>>
 void token_log_prob_backward(Cpu, View<const float> x, const PackedMatrix<float>& head, View<const float> weight,
-                             std::span<const TokenId> target, HeadOptions options, std::span<const float> log_sum_exp,
+                             std::span<const TokenId> target, HeadOptions options, std::span<const double> log_sum_exp,
                              std::span<const double> dlog_prob, View<float> dx, View<float> dweight,
                              std::span<float> kept = {}, bool accumulate = true) {
   using namespace detail;

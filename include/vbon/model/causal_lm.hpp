@@ -224,7 +224,7 @@ class CausalLm {
     require_trainable();
     forward_kept(forest);
     const View<const float> rows = gather(hidden_.view(), forest.read_row, read_rows_);
-    std::vector<float> log_sum_exp(forest.read_row.size());
+    std::vector<double> log_sum_exp(forest.read_row.size());
     std::vector<double> log_prob(forest.read_row.size());
     const View<float> kept = logits_.shaped(1, memory.kept_logits(rows.rows(), shape_.vocab));
     kernel::token_log_prob(Cpu{}, rows, network_.head.packed(), forest.read_token, options, log_prob, log_sum_exp, {},
