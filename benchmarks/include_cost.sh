@@ -18,7 +18,7 @@ row() {
   for _ in 1 2 3 4 5; do
     (
       # shellcheck disable=SC2086  # CXX may hold options
-      $compiler -std=c++20 -O2 -march=native -I include -I "$eigen" -c "$file" -o "$folder/file.o"
+      $compiler -std=c++20 -O2 -march=native -I include -isystem "$eigen" -c "$file" -o "$folder/file.o"
       times
     ) >"$folder/times"
     # The second line is the children's: 0m1.234s 0m0.056s
@@ -54,7 +54,7 @@ END
 mkdir "$folder/precompiled"
 echo '#include "vbon/vbon.hpp"' >"$folder/precompiled/all.hpp"
 # shellcheck disable=SC2086
-$compiler -std=c++20 -O2 -march=native -I include -I "$eigen" -x c++-header "$folder/precompiled/all.hpp" \
+$compiler -std=c++20 -O2 -march=native -I include -isystem "$eigen" -x c++-header "$folder/precompiled/all.hpp" \
   -o "$folder/precompiled/all.hpp.gch"
 row 'vbon/vbon.hpp, precompiled' <<END
 #include "$folder/precompiled/all.hpp"
