@@ -59,8 +59,8 @@ void remark_bf16(const Common& common, bool bf16) {
         common,
         message(
             bf16 ? "--bf16" : "--reward-bf16",
-            ": this build has no instruction that multiplies bfloat16 faster than fp32 (AVX512-BF16 of AMD's processors and of "
-            "Cooper Lake, compiled with -march=native): "
+            ": this build has no instruction that multiplies bfloat16 faster than fp32 (AVX512-BF16 without AVX512-FP16, as "
+            "AMD's since Zen 4, compiled with -march=native): "
             "products are rounded as asked and packed weights take half the memory, but batches take as long as in fp32"));
 }
 

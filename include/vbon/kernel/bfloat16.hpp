@@ -39,8 +39,9 @@ struct FloatStep {
   VBON_INLINE static Batch<Arch> add_product(Batch<Arch> x, Batch<Arch> w, Batch<Arch> sum) { return fma<Arch>(x, w, sum); }
 };
 
-// Processors with AVX512-FP16 have the instruction for pairs at a quarter of the rate of the fused multiply-add, half of its
-// products in a cycle: they leave bfloat16 to AMX. There widened factors are the faster ones.
+// AVX512-FP16 stands for Intel's processors since Sapphire Rapids, which leave bfloat16 to AMX: an Emerald Rapids starts the
+// instruction for pairs at a quarter of the rate of the fused multiply-add, half of its products in a cycle. There widened
+// factors are the faster ones.
 #if XSIMD_WITH_AVX512F && defined(__AVX512BF16__) && !defined(__AVX512FP16__)
 /// One instruction multiplies pairs of bfloat16 and adds both products to a float. It takes numbers below 2^-126 for zero.
 template <class Arch>
