@@ -1,7 +1,8 @@
 #!/bin/sh
 # What including the library costs: seconds of processor time to compile a file that holds nothing else, one that calls
 # the law of best-of-N for arrays, and one of a target whose header is precompiled (CMake's target_precompile_headers). The
-# least of five; other programs should be idle meanwhile.
+# least of five; other programs should be idle meanwhile. Beside it what memory g++ took, which is the same in every run.
+# What makes the difference: benchmarks/include_graph.py.
 #
 #   benchmarks/include_cost.sh      (CXX=clang++-16 for another compiler)
 set -eu
@@ -15,6 +16,9 @@ file=$folder/file.cpp
 # Reads a program, prints a row.
 row() {
   cat >"$file"
+  # shellcheck disable=SC2086  # CXX may hold options
+  memory=$($compiler -std=c++20 -march=native -I include -isystem "$eigen" -fsyntax-only -ftime-report "$file" 2>&1 |
+    sed -n 's/^ TOTAL .* \([0-9]*\)M$/\1/p')
   for _ in 1 2 3 4 5; do
     (
       # shellcheck disable=SC2086  # CXX may hold options
@@ -23,12 +27,12 @@ row() {
     ) >"$folder/times"
     # The second line is the children's: 0m1.234s 0m0.056s
     sed -n '2{s/[ms]/ /g;p;}' "$folder/times"
-  done | awk -v what="$1" '{ s = 60 * ($1 + $3) + $2 + $4; if (NR == 1 || s < least) least = s }
-    END { printf "| %s | %.2f |\n", what, least }'
+  done | awk -v what="$1" -v memory="${memory:--}" '{ s = 60 * ($1 + $3) + $2 + $4; if (NR == 1 || s < least) least = s }
+    END { printf "| %s | %.2f | %s |\n", what, least, memory }'
 }
 
-echo '| file | seconds |'
-echo '|---|---|'
+echo '| file | seconds | MB |'
+echo '|---|---|---|'
 row 'Eigen/Core and xsimd alone' <<END
 #include <Eigen/Core>
 #include <xsimd/xsimd.hpp>

@@ -25,7 +25,8 @@ inline double dkw_half_width(Index samples, double delta = 0.05) {
 /// Clopper-Pearson interval of F at one reward with K of M samples below: covers F with probability at
 /// least 1 - delta.
 /// @throws DomainError empty_cache, invalid_probability, inconsistent_counts (K outside [0, M])
-inline Interval clopper_pearson(Index below, Index samples, double delta = 0.05) {
+template <class = void>
+Interval clopper_pearson(Index below, Index samples, double delta = 0.05) {
   require<DomainError>(samples >= 1, ErrorCode{"empty_cache"}, "bon::clopper_pearson: M >= 1 expected, got ", samples);
   require<DomainError>(below >= 0 && below <= samples, ErrorCode{"inconsistent_counts"},
                        "bon::clopper_pearson: 0 <= K <= M = ", samples, " expected, got ", below);

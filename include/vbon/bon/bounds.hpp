@@ -29,7 +29,8 @@ inline double log_cdf_at(Side side, double log_cdf, double log_tie, double log_c
 
 namespace detail {
 /// (N-1) log G per outcome, with 0^0 = 1 at N = 1.
-inline std::vector<double> tilt(const ReferenceLaw& law, double n, Side side) {
+template <class = void>
+std::vector<double> tilt(const ReferenceLaw& law, double n, Side side) {
   require_n(n, "bon::surrogate");
   std::vector<double> power(law.log_ref.size(), 0.0);
   if (n > 1)
@@ -44,13 +45,15 @@ inline void require_outcomes(std::span<const double> log_p, const ReferenceLaw& 
 
 /// J(p) = E_p[log bon - log p] = -KL(p || bon) [nats, <= 0]; -inf where p reaches outside bon.
 /// @throws ShapeError; DomainError invalid_n
-inline double exact_objective(std::span<const double> log_p, const ReferenceLaw& law, double n) {
+template <class = void>
+double exact_objective(std::span<const double> log_p, const ReferenceLaw& law, double n) {
   detail::require_outcomes(log_p, law, "bon::exact_objective");
   return -categorical_kl(log_p, best_of_n(law, n));
 }
 /// L_G(p) = (N-1) E_p[log G] - KL(p || ref) [nats]; add log N for the bound of J.
 /// @throws ShapeError; DomainError invalid_n
-inline double surrogate(std::span<const double> log_p, const ReferenceLaw& law, double n, Side side) {
+template <class = void>
+double surrogate(std::span<const double> log_p, const ReferenceLaw& law, double n, Side side) {
   detail::require_outcomes(log_p, law, "bon::surrogate");
   const std::vector<double> power = detail::tilt(law, n, side);
   double reward = 0;
@@ -59,14 +62,16 @@ inline double surrogate(std::span<const double> log_p, const ReferenceLaw& law, 
   return reward - categorical_kl(log_p, law.log_ref);
 }
 /// log Z_G = log sum_y ref G^(N-1), the maximum of L_G.
-inline double log_normaliser(const ReferenceLaw& law, double n, Side side) {
+template <class = void>
+double log_normaliser(const ReferenceLaw& law, double n, Side side) {
   std::vector<double> term = detail::tilt(law, n, side);
   for (std::size_t y = 0; y < term.size(); ++y) term[y] += law.log_ref[y];
   return log_sum_exp(term);
 }
 /// Log-probs of the optimum of L_G: ref G^(N-1) / Z.
 /// @throws DomainError inconsistent_mass where Z = 0 (strict with a single level)
-inline std::vector<double> surrogate_optimum(const ReferenceLaw& law, double n, Side side) {
+template <class = void>
+std::vector<double> surrogate_optimum(const ReferenceLaw& law, double n, Side side) {
   const double log_z = log_normaliser(law, n, side);
   require<DomainError>(log_z > -std::numeric_limits<double>::infinity(), ErrorCode{"inconsistent_mass"},
                        "bon::surrogate_optimum: every outcome has G = 0; use Side::mid or Side::weak");

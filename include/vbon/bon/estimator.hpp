@@ -148,7 +148,8 @@ class LogCdfTable {
 /// log pi_bon(y) from an estimate. Without a cached tie y is alone at its level, tau = pi_ref(y); an
 /// estimated tau below pi_ref(y) is raised to it, and F is lowered to leave room for tau.
 /// @throws DomainError as log_prob
-inline double log_prob(double log_ref, const CdfEstimate& estimate, double n) {
+template <class = void>
+double log_prob(double log_ref, const CdfEstimate& estimate, double n) {
   require_log_prob(log_ref, "log_ref", "bon::log_prob");
   if (estimate.log_tie >= log_ref) return log_prob(log_ref, estimate.log_cdf, estimate.log_tie, estimate.log_cdf_le, n);
   const double own = std::min(log_ref, 0.0);

@@ -38,7 +38,8 @@ inline double win_rate_with_atom(double n, double atom) {
 /// Unbiased estimate of E_bon[f] from M reference samples: the mean of f over the best of all N-subsets.
 /// @param rewards, values  [M] r(y_i) and f(y_i); pass the rewards twice for the expected reward
 /// @throws ShapeError; DomainError as subset_max_weights
-inline double expected_value(std::span<const double> rewards, std::span<const double> values, Index n) {
+template <class = void>
+double expected_value(std::span<const double> rewards, std::span<const double> values, Index n) {
   require<ShapeError>(rewards.size() == values.size(), "bon::expected_value: one value per reward expected, got ", values.size(),
                       " for ", rewards.size());
   const std::vector<double> weight = subset_max_weights(rewards, n);
@@ -48,12 +49,16 @@ inline double expected_value(std::span<const double> rewards, std::span<const do
   return sum;
 }
 /// Unbiased estimate of the expected reward of best-of-N.
-inline double expected_reward(std::span<const double> rewards, Index n) { return expected_value(rewards, rewards, n); }
+template <class = void>
+double expected_reward(std::span<const double> rewards, Index n) {
+  return expected_value(rewards, rewards, n);
+}
 
 /// Unbiased estimate of the win rate of best-of-N against a fresh reference response: over all
 /// (N+1)-subsets and all choices of the opponent in them. Without ties it is N/(N+1) whatever the rewards.
 /// @throws DomainError invalid_n, empty_cache, nan_reward, cache_too_small (N >= M)
-inline double expected_win_rate(std::span<const double> rewards, Index n) {
+template <class = void>
+double expected_win_rate(std::span<const double> rewards, Index n) {
   const Index samples = static_cast<Index>(rewards.size());
   detail::require_subset(n, samples, "bon::expected_win_rate");
   require<DomainError>(n < samples, ErrorCode{"cache_too_small"}, "bon::expected_win_rate: more than N = ", n,

@@ -24,7 +24,8 @@ struct Levels {
 };
 
 /// @throws ShapeError when sizes differ or are 0; DomainError `nan_reward`, `invalid_probability`
-inline Levels levels(std::span<const double> probability, std::span<const double> reward) {
+template <class = void>
+Levels levels(std::span<const double> probability, std::span<const double> reward) {
   require<ShapeError>(!probability.empty() && probability.size() == reward.size(),
                       "finite law: as many rewards as probabilities expected, got ", reward.size(), " and ",
                       probability.size());
@@ -51,7 +52,8 @@ Law order_rule_law(std::span<const double> probability, std::span<const double> 
 
 /// Best of N draws: G = u^N.
 /// @throws DomainError `invalid_n`, and as levels()
-inline Law best_of_n_law(std::span<const double> probability, std::span<const double> reward, double n) {
+template <class = void>
+Law best_of_n_law(std::span<const double> probability, std::span<const double> reward, double n) {
   require_n(n, "bon::best_of_n_law");
   return order_rule_law(probability, reward, [n](double below, double at_most) {
     // at_most^N - below^N without cancellation.
@@ -59,14 +61,16 @@ inline Law best_of_n_law(std::span<const double> probability, std::span<const do
   });
 }
 /// Worst of N draws: the same with the order reversed.
-inline Law worst_of_n_law(std::span<const double> probability, std::span<const double> reward, double n) {
+template <class = void>
+Law worst_of_n_law(std::span<const double> probability, std::span<const double> reward, double n) {
   std::vector<double> reversed(reward.begin(), reward.end());
   for (double& r : reversed) r = -r;
   return best_of_n_law(probability, reversed, n);
 }
 /// Best of 1 + Poisson(mu) draws: G = u e^(mu (u - 1)).
 /// @throws DomainError for mu < 0, and as levels()
-inline Law best_of_poisson_law(std::span<const double> probability, std::span<const double> reward, double mu) {
+template <class = void>
+Law best_of_poisson_law(std::span<const double> probability, std::span<const double> reward, double mu) {
   require<DomainError>(mu >= 0 && std::isfinite(mu), "bon::best_of_poisson_law: mu >= 0 expected, got ", mu);
   return order_rule_law(probability, reward, [mu](double below, double at_most) {
     const double gap = at_most - below;
@@ -76,7 +80,8 @@ inline Law best_of_poisson_law(std::span<const double> probability, std::span<co
 
 /// pi_ref e^(score / beta) / Z: the optimum of E[score] - beta KL(pi || pi_ref).
 /// @throws ShapeError, DomainError for beta <= 0 or NaN scores
-inline Law tilted_law(std::span<const double> probability, std::span<const double> score, double beta) {
+template <class = void>
+Law tilted_law(std::span<const double> probability, std::span<const double> score, double beta) {
   require<ShapeError>(probability.size() == score.size(), "bon::tilted_law: as many scores as probabilities expected, got ",
                       score.size(), " and ", probability.size());
   require<DomainError>(beta > 0, "bon::tilted_law: beta > 0 expected, got ", beta);
@@ -113,7 +118,8 @@ inline double win_rate_of_laws(std::span<const double> p, std::span<const double
   return sum;
 }
 /// F + tau/2 of each outcome: its win rate against the reference.
-inline std::vector<double> mid_quantiles(std::span<const double> probability, std::span<const double> reward) {
+template <class = void>
+std::vector<double> mid_quantiles(std::span<const double> probability, std::span<const double> reward) {
   const Levels at = levels(probability, reward);
   std::vector<double> quantile(probability.size());
   for (std::size_t k = 0; k < quantile.size(); ++k) quantile[k] = at.below[k] + 0.5 * at.tie[k];

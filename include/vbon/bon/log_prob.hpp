@@ -91,19 +91,22 @@ T log_prob(T log_ref, T log_cdf, T log_tie, T log_cdf_le, T n, std::string_view 
 /// @return         log pi_bon(y) [nats], within 8 units of 2^-52 of its conditioning
 /// @throws DomainError invalid_n; invalid_log_prob (NaN or above 1e-9; smaller excess is taken as 0);
 ///         inconsistent_mass (ref > tau or F + tau > 1 beyond 1e-9)
-inline double log_prob(double log_ref, double log_cdf, double log_tie, double n) {
+template <class = void>
+double log_prob(double log_ref, double log_cdf, double log_tie, double n) {
   return detail::log_prob(log_ref, log_cdf, log_tie, detail::derive, n, "bon::log_prob");
 }
 /// The same with log_cdf_le = log(F + tau) known. At the highest level pass 0: N times a rounded
 /// log(F + tau) would cost digits at large N.
 /// @throws DomainError also inconsistent_mass where log_cdf_le cannot be log(F + tau)
-inline double log_prob(double log_ref, double log_cdf, double log_tie, double log_cdf_le, double n) {
+template <class = void>
+double log_prob(double log_ref, double log_cdf, double log_tie, double log_cdf_le, double n) {
   detail::require_top(log_cdf, log_tie, log_cdf_le, "bon::log_prob");
   return detail::log_prob(log_ref, log_cdf, log_tie, log_cdf_le, n, "bon::log_prob");
 }
 /// The same in single precision, for data that is single precision anyway: within 8 units of 2^-23 of
 /// 1 + N |log F| + |log_ref| + |log pi_bon|.
-inline float log_prob_f32(float log_ref, float log_cdf, float log_tie, float n) {
+template <class = void>
+float log_prob_f32(float log_ref, float log_cdf, float log_tie, float n) {
   return detail::log_prob(log_ref, log_cdf, log_tie, std::numeric_limits<float>::quiet_NaN(), n, "bon::log_prob_f32");
 }
 
@@ -132,7 +135,8 @@ struct LevelDerivatives {
 };
 
 namespace detail {
-inline LevelDerivatives log_prob_derivatives(double log_cdf, double log_tie, double log_cdf_le, double n) {
+template <class = void>
+LevelDerivatives log_prob_derivatives(double log_cdf, double log_tie, double log_cdf_le, double n) {
   require_n(n, "bon::log_prob_derivatives");
   require_logs(log_tie, log_cdf, log_tie, "bon::log_prob_derivatives");
   const auto [w, derived] = tie_share(std::min(log_cdf, 0.0), std::min(log_tie, 0.0));
@@ -146,11 +150,13 @@ inline LevelDerivatives log_prob_derivatives(double log_cdf, double log_tie, dou
 }  // namespace detail
 
 /// @throws DomainError as log_prob
-inline LevelDerivatives log_prob_derivatives(double log_cdf, double log_tie, double n) {
+template <class = void>
+LevelDerivatives log_prob_derivatives(double log_cdf, double log_tie, double n) {
   return detail::log_prob_derivatives(log_cdf, log_tie, detail::derive, n);
 }
 /// The same with log_cdf_le = log(F + tau) known: 0 at the top level.
-inline LevelDerivatives log_prob_derivatives(double log_cdf, double log_tie, double log_cdf_le, double n) {
+template <class = void>
+LevelDerivatives log_prob_derivatives(double log_cdf, double log_tie, double log_cdf_le, double n) {
   detail::require_top(log_cdf, log_tie, log_cdf_le, "bon::log_prob_derivatives");
   return detail::log_prob_derivatives(log_cdf, log_tie, log_cdf_le, n);
 }

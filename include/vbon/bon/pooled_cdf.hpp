@@ -26,6 +26,7 @@ struct WeightedRewards {
 class PooledCdf {
  public:
   /// @throws ShapeError; DomainError empty_cache (M = 0), nan_reward, invalid_log_prob (NaN log-ratio)
+  template <class = void>
   PooledCdf(WeightedRewards reference, WeightedRewards policy) {
     require_rewards(reference.reward, "bon::PooledCdf");
     if (!policy.reward.empty()) require_rewards(policy.reward, "bon::PooledCdf");
@@ -50,11 +51,13 @@ class PooledCdf {
 
   /// log F, log tau and log F<= of a reward that is not in the pool.
   /// @throws DomainError nan_reward
+  template <class = void>
   CdfEstimate operator()(double reward) const {
     const auto [first, last] = ranks(reward);
     return detail::cdf_estimate(log_cdf(below_[first].all, above_[first].all), log_cdf(below_[last].all, above_[last].all));
   }
   /// The same for the reward of rollout b, which does not count itself (leave-one-out over B - 1 rollouts).
+  template <class = void>
   CdfEstimate leave_one_out(Index b) const {
     require<ShapeError>(b >= 0 && b < static_cast<Index>(own_.size()), "bon::PooledCdf::leave_one_out: a rollout of ", own_.size(),
                         " expected, got ", b);
@@ -73,6 +76,7 @@ class PooledCdf {
     double all, without_one;
   };
   double weight(double rollouts, double log_ratio) const { return 1 / (samples_ + (rollouts > 0 ? rollouts * std::exp(log_ratio) : 0)); }
+  template <class = void>
   std::pair<std::size_t, std::size_t> ranks(double reward) const {
     require_reward(reward, "bon::PooledCdf");
     const auto low = std::lower_bound(items_.begin(), items_.end(), reward, [](const Item& a, double r) { return a.reward < r; });

@@ -24,6 +24,7 @@ class CurveFit {
  public:
   /// @param sorted  [M] rewards, ascending and finite
   /// @throws DomainError empty_cache, nan_reward, infinite_reward
+  template <class = void>
   explicit CurveFit(std::span<const double> sorted) {
     require_rewards(sorted, "bon::CurveFit");
     for (const double r : sorted)

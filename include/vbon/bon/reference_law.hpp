@@ -23,7 +23,8 @@ struct ReferenceLaw {
 /// @param log_ref  [K] log-probs that sum to 1 within 1e-9; -inf is legal
 /// @param rewards  [K]
 /// @throws ShapeError; DomainError empty_cache (K = 0), nan_reward, invalid_log_prob, inconsistent_mass
-inline ReferenceLaw reference_law(std::span<const double> log_ref, std::span<const double> rewards) {
+template <class = void>
+ReferenceLaw reference_law(std::span<const double> log_ref, std::span<const double> rewards) {
   require<ShapeError>(log_ref.size() == rewards.size(), "bon::reference_law: one reward per outcome expected, got ",
                       rewards.size(), " for ", log_ref.size());
   require_rewards(rewards, "bon::reference_law");
@@ -68,7 +69,8 @@ inline ReferenceLaw reference_law(std::span<const double> log_ref, std::span<con
 }
 /// The same from weights >= 0 of any sum (counts, probabilities).
 /// @throws DomainError also invalid_probability (a weight that is negative or NaN, or all 0)
-inline ReferenceLaw reference_law_from_weights(std::span<const double> weights, std::span<const double> rewards) {
+template <class = void>
+ReferenceLaw reference_law_from_weights(std::span<const double> weights, std::span<const double> rewards) {
   double total = 0;
   for (const double w : weights) {
     require<DomainError>(w >= 0 && std::isfinite(w), ErrorCode{"invalid_probability"},
@@ -84,7 +86,8 @@ inline ReferenceLaw reference_law_from_weights(std::span<const double> weights, 
 
 /// log pi_bon of every outcome [K].
 /// @throws DomainError invalid_n
-inline std::vector<double> best_of_n(const ReferenceLaw& law, double n) {
+template <class = void>
+std::vector<double> best_of_n(const ReferenceLaw& law, double n) {
   std::vector<double> log_bon(law.log_ref.size());
   for (std::size_t y = 0; y < log_bon.size(); ++y)
     log_bon[y] = log_prob(law.log_ref[y], law.log_cdf[y], law.log_tie[y], law.log_cdf_le[y], n);
@@ -103,7 +106,10 @@ inline double categorical_kl(std::span<const double> log_p, std::span<const doub
 }
 
 /// KL(bon || ref) with ties [nats]: at most min(log N - (N-1)/N, -log tau of the highest level).
-inline double kl_to_reference(const ReferenceLaw& law, double n) { return categorical_kl(best_of_n(law, n), law.log_ref); }
+template <class = void>
+double kl_to_reference(const ReferenceLaw& law, double n) {
+  return categorical_kl(best_of_n(law, n), law.log_ref);
+}
 
 /// Win rate of a policy against the reference, a tie counting one half: sum_y p(y) (F + tau/2).
 /// @throws ShapeError

@@ -18,15 +18,18 @@ struct Kernel {
   static constexpr std::string_view name = "kernel";
 
   /// @throws DomainError empty_cache, nan_reward
+  template <class = void>
   double log_cdf(std::span<const double> sorted, double reward) const {
     const double h = bandwidth(sorted);
     return h > 0 ? smooth(sorted, reward, h) : Half{}.log_cdf(sorted, reward);
   }
+  template <class = void>
   double log_cdf_le(std::span<const double> sorted, double reward) const {
     const double h = bandwidth(sorted);
     return h > 0 ? smooth(sorted, reward, h) : Half{}.log_cdf_le(sorted, reward);
   }
   /// h of the formula above; infinite rewards do not count. 0 where the finite ones do not spread.
+  template <class = void>
   static double bandwidth(std::span<const double> sorted) {
     require<DomainError>(!sorted.empty(), ErrorCode{"empty_cache"}, "bon::Kernel: at least one reward expected, got none");
     const auto finite_begin = std::upper_bound(sorted.begin(), sorted.end(), -std::numeric_limits<double>::infinity());
@@ -60,6 +63,7 @@ struct Interpolated {
   double log_cdf_le(std::span<const double> sorted, double reward) const { return at(sorted, reward, true); }
 
  private:
+  template <class = void>
   static double at(std::span<const double> sorted, double reward, bool inclusive) {
     require<DomainError>(!sorted.empty(), ErrorCode{"empty_cache"}, "bon::Interpolated: at least one reward expected, got none");
     require_reward(reward, "bon::Interpolated");

@@ -17,7 +17,8 @@
 namespace vbon::bon {
 /// log softmax(logits / temperature).
 /// @throws DomainError invalid_temperature unless temperature > 0; empty_group (no logits)
-inline std::vector<double> log_softmax(std::span<const double> logits, double temperature = 1) {
+template <class = void>
+std::vector<double> log_softmax(std::span<const double> logits, double temperature = 1) {
   require<DomainError>(!logits.empty(), ErrorCode{"empty_group"}, "bon::log_softmax: at least one logit expected, got none");
   require<DomainError>(temperature > 0, ErrorCode{"invalid_temperature"}, "bon::log_softmax: temperature > 0 expected, got ", temperature);
   std::vector<double> log_p(logits.begin(), logits.end());
@@ -29,7 +30,8 @@ inline std::vector<double> log_softmax(std::span<const double> logits, double te
 
 /// p_k (R_k - E_p R): exact gradient of E_p[R] by the score function. Scores where p = 0 do not count.
 /// @throws ShapeError
-inline std::vector<double> score_gradient(std::span<const double> log_p, std::span<const double> score) {
+template <class = void>
+std::vector<double> score_gradient(std::span<const double> log_p, std::span<const double> score) {
   require<ShapeError>(log_p.size() == score.size(), "bon::score_gradient: ", log_p.size(), " scores expected, got ", score.size());
   double mean = 0;
   for (std::size_t k = 0; k < score.size(); ++k)
@@ -42,7 +44,8 @@ inline std::vector<double> score_gradient(std::span<const double> log_p, std::sp
 
 /// Leave-one-out advantages A_i = R_i - mean of the other scores = B/(B-1) (R_i - mean). They sum to 0.
 /// @throws DomainError empty_group (B = 0), group_too_small (B = 1 would give a silent zero)
-inline std::vector<double> leave_one_out_advantages(std::span<const double> score) {
+template <class = void>
+std::vector<double> leave_one_out_advantages(std::span<const double> score) {
   require<DomainError>(!score.empty(), ErrorCode{"empty_group"}, "bon::leave_one_out_advantages: a score expected, got none");
   require<DomainError>(score.size() > 1, ErrorCode{"group_too_small"}, "bon::leave_one_out_advantages: at least 2 scores expected, got 1");
   // Differences to the first score: a group of equal scores gives exactly 0, whatever their size.
@@ -56,7 +59,9 @@ inline std::vector<double> leave_one_out_advantages(std::span<const double> scor
 
 /// sum_i weight_i grad log p(y_i) for sampled outcomes y_i; with weight = A / B the policy gradient.
 /// @throws ShapeError when sizes differ or a sample is not an outcome
-inline std::vector<double> sampled_gradient(std::span<const double> log_p, std::span<const Index> sample, std::span<const double> weight) {
+template <class = void>
+std::vector<double> sampled_gradient(std::span<const double> log_p, std::span<const Index> sample,
+                                     std::span<const double> weight) {
   require<ShapeError>(sample.size() == weight.size(), "bon::sampled_gradient: one weight per sample expected, got ", weight.size(),
                       " for ", sample.size());
   std::vector<double> gradient(log_p.size(), 0.0);
@@ -75,7 +80,8 @@ inline std::vector<double> sampled_gradient(std::span<const double> log_p, std::
 /// with wbar proportional to p / q. Biased by O(1/B), but bounded.
 /// @param log_weight  [B] log p(y_i) - log q(y_i)
 /// @throws ShapeError; DomainError empty_group; invalid_log_prob (all weights 0, or NaN)
-inline std::vector<double> self_normalised_weights(std::span<const double> log_weight, std::span<const double> score) {
+template <class = void>
+std::vector<double> self_normalised_weights(std::span<const double> log_weight, std::span<const double> score) {
   require<ShapeError>(log_weight.size() == score.size(), "bon::self_normalised_weights: ", log_weight.size(), " scores expected, got ", score.size());
   require<DomainError>(!score.empty(), ErrorCode{"empty_group"}, "bon::self_normalised_weights: a sample expected, got none");
   const double total = log_sum_exp(log_weight);

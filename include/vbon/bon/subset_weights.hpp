@@ -33,7 +33,8 @@ inline double binomial_ratio(Index k, Index m, Index n) {
 
 /// Unbiased estimate of F^n: C(K, n) / C(M, n).
 /// @throws DomainError invalid_n, empty_cache, cache_too_small (n > M), inconsistent_counts
-inline double unbiased_power(Index below, Index samples, Index n) {
+template <class = void>
+double unbiased_power(Index below, Index samples, Index n) {
   detail::require_subset(n, samples, "bon::unbiased_power");
   require<DomainError>(below >= 0 && below <= samples, ErrorCode{"inconsistent_counts"},
                        "bon::unbiased_power: 0 <= K <= M = ", samples, " expected, got ", below);
@@ -42,7 +43,8 @@ inline double unbiased_power(Index below, Index samples, Index n) {
 
 /// Unbiased estimate of (F + tau)^N - F^N, the best-of-N mass of a level: [C(K+E, N) - C(K, N)] / C(M, N).
 /// @throws DomainError as unbiased_power
-inline double unbiased_level_mass(RankCounts counts, Index samples, Index n) {
+template <class = void>
+double unbiased_level_mass(RankCounts counts, Index samples, Index n) {
   detail::require_subset(n, samples, "bon::unbiased_level_mass");
   const Index k = counts.below, e = counts.equal;
   require<DomainError>(k >= 0 && e >= 0 && k + e <= samples, ErrorCode{"inconsistent_counts"},
@@ -57,7 +59,8 @@ inline double unbiased_level_mass(RankCounts counts, Index samples, Index n) {
 namespace detail {
 /// Weights of the ranks 1..M (no ties): rank k is the best of a random N-subset with probability
 /// C(k-1, N-1) / C(M, N). From the top down w_k = w_(k+1) (k - N + 1) / k, no factorials.
-inline std::vector<double> rank_weights(Index samples, Index n) {
+template <class = void>
+std::vector<double> rank_weights(Index samples, Index n) {
   std::vector<double> weight(static_cast<std::size_t>(samples), 0.0);
   double w = static_cast<double>(n) / static_cast<double>(samples);
   for (Index k = samples; k >= n; --k) {
@@ -67,7 +70,8 @@ inline std::vector<double> rank_weights(Index samples, Index n) {
   return weight;
 }
 /// Hands rank weights to rewards in their own order; equal rewards share evenly.
-inline std::vector<double> share_by_rank(std::span<const double> rewards, const std::vector<double>& rank_weight) {
+template <class = void>
+std::vector<double> share_by_rank(std::span<const double> rewards, const std::vector<double>& rank_weight) {
   std::vector<std::size_t> order(rewards.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return rewards[a] < rewards[b]; });
@@ -86,7 +90,8 @@ inline std::vector<double> share_by_rank(std::span<const double> rewards, const 
 /// P(sample i is the best of a random N-subset), ties shared evenly: [M], >= 0, sums to 1.
 /// @param rewards  [M], any order
 /// @throws DomainError invalid_n, empty_cache, nan_reward, cache_too_small (N > M)
-inline std::vector<double> subset_max_weights(std::span<const double> rewards, Index n) {
+template <class = void>
+std::vector<double> subset_max_weights(std::span<const double> rewards, Index n) {
   detail::require_subset(n, static_cast<Index>(rewards.size()), "bon::subset_max_weights");
   require_rewards(rewards, "bon::subset_max_weights");
   return detail::share_by_rank(rewards, detail::rank_weights(static_cast<Index>(rewards.size()), n));
@@ -95,7 +100,8 @@ inline std::vector<double> subset_max_weights(std::span<const double> rewards, I
 /// P(sample i is the best of N draws with replacement): the law of best-of-N over the cache itself, for
 /// real N and for N > M. Biased towards the law of a smaller N where subset_max_weights is exact.
 /// @throws DomainError invalid_n, empty_cache, nan_reward
-inline std::vector<double> resampled_max_weights(std::span<const double> rewards, double n) {
+template <class = void>
+std::vector<double> resampled_max_weights(std::span<const double> rewards, double n) {
   require_n(n, "bon::resampled_max_weights");
   require_rewards(rewards, "bon::resampled_max_weights");
   const double m = static_cast<double>(rewards.size());

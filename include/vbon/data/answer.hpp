@@ -15,7 +15,8 @@ using AnswerOf = std::function<std::string(const std::string& text)>;
 
 /// Fills batch.answer [R]: equal numbers for equal answers, counted from 0 by first appearance. Responses without text
 /// answer with their tokens.
-inline void classify_answers(RolloutBatch& batch, const AnswerOf& answer_of) {
+template <class = void>
+void classify_answers(RolloutBatch& batch, const AnswerOf& answer_of) {
   std::map<std::pair<std::string, std::vector<TokenId>>, std::int32_t> known;
   batch.answer.clear();
   for (Index i = 0; i < batch.responses(); ++i) {

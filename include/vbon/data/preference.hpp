@@ -15,7 +15,8 @@ struct Preference {
 
 /// Pairs as groups of two with the rewards 1 and 0, which every pair rule turns back into the pair.
 /// @param which  numbers of the pairs to take
-inline RolloutBatch preference_batch(std::span<const Preference> pairs, std::span<const std::size_t> which) {
+template <class = void>
+RolloutBatch preference_batch(std::span<const Preference> pairs, std::span<const std::size_t> which) {
   RolloutBatch batch;
   for (const std::size_t i : which) {
     batch.add_prompt(pairs[i].prompt);

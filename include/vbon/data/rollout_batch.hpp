@@ -48,6 +48,7 @@ struct RolloutBatch {
   std::span<const TokenId> response(Index i) const { return std::span(token).subspan(u(offset[u(i)]), u(length(i))); }
 
   /// Appends one response to the group of the last prompt.
+  template <class = void>
   void add_response(std::span<const TokenId> tokens_of_response, bool ended) {
     token.insert(token.end(), tokens_of_response.begin(), tokens_of_response.end());
     offset.push_back(static_cast<Index>(token.size()));
@@ -55,11 +56,13 @@ struct RolloutBatch {
     ++group_offset.back();
   }
   /// Starts the (still empty) group of the next prompt.
+  template <class = void>
   void add_prompt(Prompt next) {
     prompt.push_back(std::move(next));
     group_offset.push_back(group_offset.back());
   }
   /// Appends a prompt with one response, both known by their text alone: what a reward needs.
+  template <class = void>
   void add_text(std::string prompt_text, std::string response_text) {
     add_prompt({.id = prompt.size(), .text = std::move(prompt_text), .tokens = {}});
     add_response({}, true);
@@ -71,7 +74,8 @@ struct RolloutBatch {
 };
 
 /// Sums a per-token array over each response: [T] -> [R].
-inline Array per_response(const RolloutBatch& batch, const Array& per_token_values) {
+template <class = void>
+Array per_response(const RolloutBatch& batch, const Array& per_token_values) {
   require<ShapeError>(per_token_values.size() == batch.tokens(), "per_response: ", batch.tokens(),
                       " token values expected, got ", per_token_values.size());
   Array sums(batch.responses());
@@ -81,7 +85,8 @@ inline Array per_response(const RolloutBatch& batch, const Array& per_token_valu
 }
 
 /// Repeats a per-response array over its tokens: [R] -> [T]. The gradient of per_response.
-inline Array per_token(const RolloutBatch& batch, const Array& per_response_values) {
+template <class = void>
+Array per_token(const RolloutBatch& batch, const Array& per_response_values) {
   require<ShapeError>(per_response_values.size() == batch.responses(), "per_token: ", batch.responses(),
                       " response values expected, got ", per_response_values.size());
   Array values(batch.tokens());
@@ -91,7 +96,8 @@ inline Array per_token(const RolloutBatch& batch, const Array& per_response_valu
 }
 
 /// 1 / (size of its group) for every response: the weights of sampled groups.
-inline Array uniform_weight(const RolloutBatch& batch) {
+template <class = void>
+Array uniform_weight(const RolloutBatch& batch) {
   Array weight(batch.responses());
   for (Index p = 0; p < batch.prompts(); ++p)
     weight.segment(batch.group_offset[static_cast<std::size_t>(p)], batch.samples(p)) =

@@ -126,6 +126,7 @@ struct MajorityVote {
   }
 
  private:
+  template <class = void>
   static std::string whole(const Candidate& candidate) {
     if (!candidate.text.empty()) return candidate.text;
     std::string tokens;

@@ -19,8 +19,8 @@ constexpr std::array<std::string_view, 2> option_names(PrefixValue) { return {"s
 
 /// V of a prefix from the law and the rewards of what may follow.
 /// @throws DomainError for beta <= 0
-inline double prefix_value(PrefixValue kind, std::span<const double> probability, std::span<const double> reward,
-                           double beta) {
+template <class = void>
+double prefix_value(PrefixValue kind, std::span<const double> probability, std::span<const double> reward, double beta) {
   require<DomainError>(beta > 0, "controlled_decoding: beta > 0 expected, got ", beta);
   if (kind == PrefixValue::mean) return bon::mean_under(probability, reward);
   std::vector<double> term;
@@ -51,7 +51,8 @@ TwoStepLaw two_step_law(const TwoStep& problem, std::vector<double> value, const
   }
   return law;
 }
-inline std::vector<double> first_values(const TwoStep& problem, PrefixValue kind, double beta) {
+template <class = void>
+std::vector<double> first_values(const TwoStep& problem, PrefixValue kind, double beta) {
   std::vector<double> value;
   for (std::size_t k = 0; k < problem.first.size(); ++k)
     value.push_back(prefix_value(kind, problem.second[k], problem.reward[k], beta));
@@ -59,13 +60,15 @@ inline std::vector<double> first_values(const TwoStep& problem, PrefixValue kind
 }
 }  // namespace detail
 
-inline TwoStepLaw controlled_token_law(const TwoStep& problem, PrefixValue kind, double beta) {
+template <class = void>
+TwoStepLaw controlled_token_law(const TwoStep& problem, PrefixValue kind, double beta) {
   return detail::two_step_law(
       problem, detail::first_values(problem, kind, beta),
       [beta](const auto& probability, const auto& score) { return bon::tilted_law(probability, score, beta); });
 }
 /// @throws DomainError for K < 1
-inline TwoStepLaw controlled_block_law(const TwoStep& problem, Index k) {
+template <class = void>
+TwoStepLaw controlled_block_law(const TwoStep& problem, Index k) {
   require_count(static_cast<double>(k), "K", "controlled_decoding");
   return detail::two_step_law(problem, detail::first_values(problem, PrefixValue::mean, 1),
                               [k](const auto& probability, const auto& score) {

@@ -20,6 +20,7 @@ namespace vbon::decode {
 class HedgeCurve {
  public:
   /// @throws DomainError for no pairs, NaN proxies, true rewards that are not finite; ShapeError when sizes differ
+  template <class = void>
   HedgeCurve(std::span<const double> proxy, std::span<const double> truth)
       : proxy_(proxy.begin(), proxy.end()), truth_(truth.begin(), truth.end()) {
     require<ShapeError>(proxy.size() == truth.size(), "hedge: as many true rewards as proxies expected, got ", truth.size(),
@@ -33,20 +34,31 @@ class HedgeCurve {
   std::span<const double> truth() const { return truth_; }
 
   /// Best of n draws with replacement from the pairs; n real.
-  double best_of_n(double n) const { return bon::mean_under(bon::best_of_n_law(even_, proxy_, n), truth_); }
+  template <class = void>
+  double best_of_n(double n) const {
+    return bon::mean_under(bon::best_of_n_law(even_, proxy_, n), truth_);
+  }
   /// Unbiased, without replacement; n <= number of pairs.
   /// @throws DomainError `cache_too_small`
-  double best_of_n_unbiased(Index n) const { return bon::mean_under(bon::subset_max_weights(proxy_, n), truth_); }
+  template <class = void>
+  double best_of_n_unbiased(Index n) const {
+    return bon::mean_under(bon::subset_max_weights(proxy_, n), truth_);
+  }
   /// Best of 1 + Poisson(mu).
-  double best_of_poisson(double mu) const { return bon::mean_under(bon::best_of_poisson_law(even_, proxy_, mu), truth_); }
+  template <class = void>
+  double best_of_poisson(double mu) const {
+    return bon::mean_under(bon::best_of_poisson_law(even_, proxy_, mu), truth_);
+  }
   /// One of n draws with replacement, by softmax(proxy/lambda): best_of_n(n) at 0, the plain mean at +inf.
   /// @throws DomainError for n < 1, lambda < 0
+  template <class = void>
   double soft_best_of_n(Index n, double lambda) const {
     return bon::mean_under(soft_best_of_n_integral(even_, proxy_, n, lambda), truth_);
   }
   /// The law that InferenceTimePessimism has in the limit of many draws, weights relu((proxy - lambda)/beta) that average
   /// 1: the plain mean for a large beta, the best level of the proxy for a small one.
   /// @throws DomainError for beta <= 0, proxies that are not finite
+  template <class = void>
   double pessimism(double beta) const {
     const double lambda = pessimism_normalizer(even_, proxy_, beta);
     bon::Law law;
@@ -71,7 +83,8 @@ struct HedgeChoice {
   bool last_ties = false;  // the last setting does as well
 };
 /// @throws DomainError for an empty curve
-inline HedgeChoice hedge_choice(std::span<const double> curve) {
+template <class = void>
+HedgeChoice hedge_choice(std::span<const double> curve) {
   require<DomainError>(!curve.empty(), "hedge: a grid of at least one setting expected");
   double size = 0;
   for (const double value : curve) size = std::max(size, std::abs(value));

@@ -22,7 +22,8 @@ inline void update(Feedback& feedback, Index candidate, double reward, double be
 }
 /// The feedback after each of the rewards in turn.
 /// @throws DomainError for no rewards or NaN
-inline std::vector<Feedback> feedback_trace(std::span<const double> reward) {
+template <class = void>
+std::vector<Feedback> feedback_trace(std::span<const double> reward) {
   require_scores(reward, "iad");
   std::vector<Feedback> trace;
   Feedback now;
@@ -37,8 +38,9 @@ inline std::vector<Feedback> feedback_trace(std::span<const double> reward) {
 /// Law of the returned best on K outcomes.
 /// @param kernel  [best][worst] law of a candidate from round 2 on
 /// @throws DomainError for rounds or candidates < 1, NaN rewards
-inline bon::Law iad_law(std::span<const double> base, std::span<const double> reward,
-                        const std::vector<std::vector<std::vector<double>>>& kernel, Index rounds, Index candidates) {
+template <class = void>
+bon::Law iad_law(std::span<const double> base, std::span<const double> reward,
+                 const std::vector<std::vector<std::vector<double>>>& kernel, Index rounds, Index candidates) {
   require_count(static_cast<double>(rounds), "rounds", "iad");
   require_count(static_cast<double>(candidates), "candidates", "iad");
   require_scores(reward, "iad");

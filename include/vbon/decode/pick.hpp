@@ -21,7 +21,8 @@ inline void require_scores(std::span<const double> score, std::string_view who) 
     require<DomainError>(!std::isnan(score[i]), ErrorCode{"nan_reward"}, who, ": the score of candidate ", i, " is NaN");
 }
 /// For methods that compute with the scores, not only rank them.
-inline void require_finite_scores(std::span<const double> score, std::string_view who) {
+template <class = void>
+void require_finite_scores(std::span<const double> score, std::string_view who) {
   require_scores(score, who);
   for (std::size_t i = 0; i < score.size(); ++i)
     require<DomainError>(std::isfinite(score[i]), ErrorCode{"not_finite"}, who, ": a finite score expected for candidate ",
@@ -38,7 +39,8 @@ inline Index worst_index(std::span<const double> score) {
   return std::min_element(score.begin(), score.end()) - score.begin();
 }
 /// The `count` highest, best first.
-inline std::vector<Index> best_indices(std::span<const double> score, Index count) {
+template <class = void>
+std::vector<Index> best_indices(std::span<const double> score, Index count) {
   std::vector<Index> order(score.size());
   std::iota(order.begin(), order.end(), Index{0});
   std::stable_sort(order.begin(), order.end(), [&](Index a, Index b) {
@@ -50,7 +52,8 @@ inline std::vector<Index> best_indices(std::span<const double> score, Index coun
 
 /// softmax of score / temperature; temperature 0 shares evenly among the best, +inf among all.
 /// @throws DomainError for no scores, scores that are not finite, a negative temperature
-inline std::vector<double> softmax_weights(std::span<const double> score, double temperature) {
+template <class = void>
+std::vector<double> softmax_weights(std::span<const double> score, double temperature) {
   require_finite_scores(score, "softmax_weights");
   require<DomainError>(temperature >= 0, "softmax_weights: temperature >= 0 expected, got ", temperature);
   const double best = *std::max_element(score.begin(), score.end());

@@ -16,7 +16,8 @@ inline void require_alpha(double alpha) {
   require<DomainError>(alpha >= 0 && alpha < 1, "speculative_rejection: alpha in [0, 1) expected, got ", alpha);
 }
 /// The max(1, m - floor(alpha m)) highest of m scores, in index order.
-inline std::vector<Index> prune(std::span<const double> score, double alpha) {
+template <class = void>
+std::vector<Index> prune(std::span<const double> score, double alpha) {
   require_alpha(alpha);
   require_finite_scores(score, "speculative_rejection");
   const auto m = static_cast<Index>(score.size());
@@ -37,8 +38,9 @@ struct PruneRun {
 /// @param score   score[i][t] of sequence i at checkpoint t
 /// @param length  tokens of each whole sequence
 /// @throws DomainError for no sequence, alpha outside [0, 1), scores that are not finite; ShapeError
-inline PruneRun prune_run(const std::vector<std::vector<double>>& score, std::span<const Index> length, double alpha,
-                          Index checkpoint_tokens, Index max_tokens) {
+template <class = void>
+PruneRun prune_run(const std::vector<std::vector<double>>& score, std::span<const Index> length, double alpha,
+                   Index checkpoint_tokens, Index max_tokens) {
   require_alpha(alpha);
   require<DomainError>(!length.empty(), ErrorCode{"empty_group"},
                        "speculative_rejection: at least one sequence expected, got none");

@@ -21,7 +21,8 @@ struct RejectionLaw {
   double expected_tries = 0;
   bon::Law law;
 };
-inline RejectionLaw rejection_law(std::span<const double> probability, std::span<const double> accept, double tries) {
+template <class = void>
+RejectionLaw rejection_law(std::span<const double> probability, std::span<const double> accept, double tries) {
   RejectionLaw result;
   result.accept_rate = bon::mean_under(probability, accept);
   // (1 - abar)^M and its complement, each to full accuracy.
@@ -46,7 +47,8 @@ inline double tilted_acceptance(double reward, double r_max, double beta) {
 /// The lambda that solves sum_i p_i relu((r_i - lambda)/beta) = 1, by suffix sums of the sorted rewards.
 /// @param weight  p, summing to 1 (1/N for a sample)
 /// @throws DomainError for beta <= 0, no rewards, rewards that are not finite
-inline double pessimism_normalizer(std::span<const double> weight, std::span<const double> reward, double beta) {
+template <class = void>
+double pessimism_normalizer(std::span<const double> weight, std::span<const double> reward, double beta) {
   require<DomainError>(beta > 0, "pessimism: beta > 0 expected, got ", beta);
   require_finite_scores(reward, "pessimism");
   std::vector<std::size_t> order(reward.size());

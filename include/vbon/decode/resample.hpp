@@ -22,7 +22,8 @@ constexpr std::array<std::string_view, 4> option_names(Resampling) {
 /// Ancestors of n particles from normalised weights and up to n uniforms in [0, 1).
 /// @throws DomainError for no particles or negative weights; ShapeError when uniforms are missing; RunError when all weights
 /// are 0
-inline std::vector<Index> resample(Resampling scheme, std::span<const double> weight, std::span<const double> uniform) {
+template <class = void>
+std::vector<Index> resample(Resampling scheme, std::span<const double> weight, std::span<const double> uniform) {
   require_finite_scores(weight, "resample");
   double total = 0;
   for (const double w : weight) {
@@ -74,7 +75,8 @@ struct WeightStep {
 };
 /// @param threshold  in [0, 1]: 0 never resamples, 1 whenever weights differ
 /// @throws DomainError for NaN or +inf weights, a threshold outside [0, 1]; RunError when all weights are 0
-inline WeightStep weight_step(std::span<const double> log_weight, std::span<const double> increment, double threshold) {
+template <class = void>
+WeightStep weight_step(std::span<const double> log_weight, std::span<const double> increment, double threshold) {
   require<DomainError>(threshold >= 0 && threshold <= 1, "smc: ess threshold in [0, 1] expected, got ", threshold);
   require<ShapeError>(log_weight.size() == increment.size(), "smc: ", log_weight.size(), " increments expected, got ",
                       increment.size());

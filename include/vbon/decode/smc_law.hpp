@@ -23,6 +23,7 @@ struct SmcProblem {
 
 class SmcLaw {
  public:
+  template <class = void>
   explicit SmcLaw(SmcProblem problem) : problem_(std::move(problem)) {
     require_count(static_cast<double>(problem_.particles), "particles", "smc");
     require_count(static_cast<double>(problem_.length), "length", "smc");
@@ -40,6 +41,7 @@ class SmcLaw {
     std::vector<double> log_weight;
   };
 
+  template <class = void>
   void step(State state, Index done, double probability) {
     if (done == problem_.length) {
       const std::vector<double> zero(state.log_weight.size(), 0.0);
@@ -51,6 +53,7 @@ class SmcLaw {
     grow(std::move(state), 0, done, std::vector<double>(static_cast<std::size_t>(problem_.particles)), probability);
   }
   /// Extends particle i by every token, then the next particle.
+  template <class = void>
   void grow(State state, std::size_t i, Index done, std::vector<double> increment, double probability) {
     if (i == state.tokens.size()) {
       const WeightStep weights =
@@ -70,6 +73,7 @@ class SmcLaw {
     }
   }
   /// Draws the next ancestor in every way.
+  template <class = void>
   void select(const State& state, std::vector<Tokens> chosen, const std::vector<double>& weight, Index done,
               double probability) {
     if (chosen.size() == state.tokens.size()) return step({std::move(chosen), state.log_weight}, done + 1, probability);

@@ -59,8 +59,8 @@ struct MultisetSum {
 /// @param n       draws; the cost grows as the number of multisets, C(n + K - 1, K - 1)
 /// @param lambda  temperature [>= 0]; 0: best-of-n
 /// @throws DomainError for n < 1, lambda < 0, rewards that are not finite
-inline bon::Law soft_best_of_n_law(std::span<const double> probability, std::span<const double> reward, Index n,
-                                   double lambda) {
+template <class = void>
+bon::Law soft_best_of_n_law(std::span<const double> probability, std::span<const double> reward, Index n, double lambda) {
   require_count(static_cast<double>(n), "n", "soft_bon");
   require<DomainError>(lambda >= 0, "soft_bon: lambda >= 0 expected, got ", lambda);
   require_finite_scores(reward, "soft_bon");
@@ -83,8 +83,9 @@ inline bon::Law soft_best_of_n_law(std::span<const double> probability, std::spa
 /// Rewards may be infinite: -inf has no weight beside any other, +inf takes all of it, equal ones share.
 /// @param lambda  temperature [>= 0]; 0: best-of-n, +inf: the reference (of rewards that are finite)
 /// @throws DomainError for n < 1, lambda < 0, NaN rewards; ShapeError when sizes differ
-inline bon::Law soft_best_of_n_integral(std::span<const double> probability, std::span<const double> reward, Index n,
-                                        double lambda) {
+template <class = void>
+bon::Law soft_best_of_n_integral(std::span<const double> probability, std::span<const double> reward, Index n,
+                                 double lambda) {
   require_count(static_cast<double>(n), "n", "soft_bon");
   require<DomainError>(lambda >= 0, "soft_bon: lambda >= 0 expected, got ", lambda);
   require_scores(reward, "soft_bon");
@@ -131,7 +132,8 @@ inline bon::Law soft_best_of_n_integral(std::span<const double> probability, std
   return law;
 }
 /// Where that law goes as n grows: pi_ref e^(r/lambda)/Z, at lambda = 0 the reference on the best level.
-inline bon::Law soft_limit_law(std::span<const double> probability, std::span<const double> reward, double lambda) {
+template <class = void>
+bon::Law soft_limit_law(std::span<const double> probability, std::span<const double> reward, double lambda) {
   if (lambda > 0) return bon::tilted_law(probability, reward, lambda);
   const bon::Levels at = bon::levels(probability, reward);
   bon::Law law(probability.size(), 0);

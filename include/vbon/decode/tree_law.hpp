@@ -37,7 +37,8 @@ inline void require_tree(Index nodes, Index children) {
                        ", expected, got ", nodes);
 }
 /// The nodes/children best partial scores, best first, each named `children` times.
-inline std::vector<Index> tree_children(std::span<const double> score, Index children) {
+template <class = void>
+std::vector<Index> tree_children(std::span<const double> score, Index children) {
   require_scores(score, "treebon");
   require_tree(static_cast<Index>(score.size()), children);
   std::vector<Index> parent;
@@ -49,11 +50,10 @@ inline std::vector<Index> tree_children(std::span<const double> score, Index chi
 /// Law of (first segment, second segment) with n roots and c children, where the partial score depends on
 /// the first segment alone. Enumerates K^n roots.
 /// @param second  [K][L] law of the second segment after each first one; reward likewise
-inline std::vector<std::vector<double>> two_layer_law(std::span<const double> first,
-                                                      const std::vector<std::vector<double>>& second,
-                                                      std::span<const double> partial_score,
-                                                      const std::vector<std::vector<double>>& reward, Index nodes,
-                                                      Index children) {
+template <class = void>
+std::vector<std::vector<double>> two_layer_law(std::span<const double> first, const std::vector<std::vector<double>>& second,
+                                               std::span<const double> partial_score,
+                                               const std::vector<std::vector<double>>& reward, Index nodes, Index children) {
   require_tree(nodes, children);
   const std::size_t outcomes = first.size();
   std::map<std::vector<Index>, double> family;  // first segments of all children in order -> probability

@@ -65,7 +65,8 @@ BootstrapInterval bootstrap(Index prompts, const Statistic& statistic, const Boo
 
 /// Interval of the mean of one number per prompt.
 /// @param value  [P] such as the win rate of each prompt
-inline BootstrapInterval bootstrap_mean(std::span<const double> value, const BootstrapOptions& options = {}) {
+template <class = void>
+BootstrapInterval bootstrap_mean(std::span<const double> value, const BootstrapOptions& options = {}) {
   return bootstrap(
       static_cast<Index>(value.size()),
       [&](std::span<const Index> prompts) {
@@ -79,7 +80,9 @@ inline BootstrapInterval bootstrap_mean(std::span<const double> value, const Boo
 /// Interval of the mean difference of two methods on the same prompts.
 /// @param a, b  [P] one number per prompt for each method
 /// @throws ShapeError
-inline BootstrapInterval bootstrap_difference(std::span<const double> a, std::span<const double> b, const BootstrapOptions& options = {}) {
+template <class = void>
+BootstrapInterval bootstrap_difference(std::span<const double> a, std::span<const double> b,
+                                       const BootstrapOptions& options = {}) {
   require<ShapeError>(a.size() == b.size(), "eval::bootstrap_difference: the same prompts on both sides expected, got ", a.size(),
                       " and ", b.size());
   std::vector<double> difference;

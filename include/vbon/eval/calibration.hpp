@@ -23,7 +23,8 @@
 namespace vbon::eval {
 namespace detail {
 /// So that a setting is the number that is printed of it.
-inline std::string in_three_digits(double value) {
+template <class = void>
+std::string in_three_digits(double value) {
   char text[32];
   std::snprintf(text, sizeof(text), "%.3g", value);
   return text;
@@ -35,7 +36,8 @@ using Calibration = std::vector<decode::HedgeCurve>;
 
 /// Further keys of a line are kept out of it.
 /// @throws RunError (no such file), FormatError naming line and key, or when there is no line
-inline Calibration read_calibration(const std::filesystem::path& path) {
+template <class = void>
+Calibration read_calibration(const std::filesystem::path& path) {
   std::map<std::string, std::pair<std::vector<double>, std::vector<double>>> pairs;
   io::read_jsonl(path, [&](const io::Json& row, std::size_t number) {
     const std::string where = message(path.string(), ": line ", number);
@@ -77,7 +79,8 @@ inline Index fewest_pairs(const Calibration& calibration) {
 
 /// Standard deviation of the proxies within a prompt, pooled over prompts: the scale on which lambda and beta act. To three
 /// digits, as a setting that is read; infinite proxies are left out. 1 where all proxies of a prompt are equal.
-inline double proxy_spread(const Calibration& calibration) {
+template <class = void>
+double proxy_spread(const Calibration& calibration) {
   double squares = 0, count = 0;
   for (const auto& one : calibration) {
     double mean = 0, finite = 0;
@@ -100,7 +103,8 @@ struct HedgeGrid {
 /// beta halves from 64 spreads of the proxies, where hardly anything changes, down to 1/64 of it and 0 for lambda, which is
 /// best-of-N, and to 1/1024 for beta, where all weight is on the best level.
 /// @throws ConfigError for largest < 1
-inline std::vector<double> hedge_settings(const Calibration& calibration, Hedged what, Index largest) {
+template <class = void>
+std::vector<double> hedge_settings(const Calibration& calibration, Hedged what, Index largest) {
   require<ConfigError>(largest >= 1, "hedge: largest >= 1 expected, got ", largest);
   std::vector<double> settings;
   if (what == Hedged::best_of_n || what == Hedged::best_of_poisson) {
@@ -125,7 +129,8 @@ struct HedgePoint {
   double value = 0;  // mean true reward, over prompts
 };
 /// @throws ConfigError for grid sizes < 1; DomainError where pessimism is to follow proxies that are not finite
-inline std::vector<HedgePoint> hedge_curve(const Calibration& calibration, Hedged what, const HedgeGrid& grid = {}) {
+template <class = void>
+std::vector<HedgePoint> hedge_curve(const Calibration& calibration, Hedged what, const HedgeGrid& grid = {}) {
   require<ConfigError>(grid.n >= 1, "hedge: n >= 1 expected, got ", grid.n);
   if (what == Hedged::pessimism)
     for (const auto& one : calibration)
@@ -155,7 +160,8 @@ inline std::vector<HedgePoint> hedge_curve(const Calibration& calibration, Hedge
 }
 
 /// The point of the curve with the largest true reward.
-inline decode::HedgeChoice hedge_choice(const std::vector<HedgePoint>& curve) {
+template <class = void>
+decode::HedgeChoice hedge_choice(const std::vector<HedgePoint>& curve) {
   std::vector<double> value;
   for (const HedgePoint& point : curve) value.push_back(point.value);
   return decode::hedge_choice(value);

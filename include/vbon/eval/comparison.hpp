@@ -57,7 +57,8 @@ struct Comparison {
 /// The two rows that need no training.
 /// @param pool     of evaluate_pool()
 /// @param samples  responses of each trained policy per prompt
-inline Comparison comparison_of(const Evaluation& pool, Index samples) {
+template <class = void>
+Comparison comparison_of(const Evaluation& pool, Index samples) {
   const auto row = [](const Arm& arm) {
     return ComparedMethod{.name = arm.name,
                           .mean_reward = arm.mean_reward,
@@ -108,7 +109,8 @@ ComparedMethod compared_method(std::string name, const Json& report) {
 }
 
 /// Fills in how far each method, and best-of-N, is ahead of the first one. Without figures of the first: nothing.
-inline void compare_to_first(Comparison& c) {
+template <class = void>
+void compare_to_first(Comparison& c) {
   if (c.method.empty() || c.method[0].win.empty()) return;
   const auto& first = c.method[0].win;
   const auto fill = [&](ComparedMethod& one) {
@@ -121,24 +123,28 @@ inline void compare_to_first(Comparison& c) {
 }
 
 namespace detail {
-inline std::vector<const ComparedMethod*> compared_rows(const Comparison& c) {
+template <class = void>
+std::vector<const ComparedMethod*> compared_rows(const Comparison& c) {
   std::vector<const ComparedMethod*> rows = {&c.reference, &c.best};
   for (const auto& method : c.method) rows.push_back(&method);
   return rows;
 }
-inline std::string plain(double value, int digits = 3) {
+template <class = void>
+std::string plain(double value, int digits = 3) {
   if (std::isnan(value)) return "-";
   char text[400];  // the widest double has 309 digits
   std::snprintf(text, sizeof(text), "%.*f", digits, value);
   return text;
 }
-inline std::string plain(const Estimate& e) {
+template <class = void>
+std::string plain(const Estimate& e) {
   return std::isnan(e.low) ? "-" : "[" + plain(e.low) + ", " + plain(e.high) + "]";
 }
 }  // namespace detail
 
 /// The table as text: a row of headings, the reference, best-of-N, the methods. A column of errors where some failed.
-inline std::vector<std::vector<std::string>> comparison_table(const Comparison& c) {
+template <class = void>
+std::vector<std::vector<std::string>> comparison_table(const Comparison& c) {
   using detail::plain;
   const bool errors =
       std::any_of(c.method.begin(), c.method.end(), [](const ComparedMethod& one) { return !one.error.empty(); });
@@ -169,7 +175,8 @@ inline std::vector<std::vector<std::string>> comparison_table(const Comparison& 
 }
 
 /// Columns of equal width for a terminal, the first one to the left.
-inline std::vector<std::string> aligned_lines(const std::vector<std::vector<std::string>>& table) {
+template <class = void>
+std::vector<std::string> aligned_lines(const std::vector<std::vector<std::string>>& table) {
   std::vector<std::size_t> width;
   for (const auto& row : table)
     for (std::size_t k = 0; k < row.size(); ++k) {
@@ -188,7 +195,8 @@ inline std::vector<std::string> aligned_lines(const std::vector<std::vector<std:
   return lines;
 }
 /// A table of GitHub's Markdown.
-inline std::string markdown_table(const std::vector<std::vector<std::string>>& table) {
+template <class = void>
+std::string markdown_table(const std::vector<std::vector<std::string>>& table) {
   std::string out;
   for (std::size_t i = 0; i < table.size(); ++i) {
     out += "|";
@@ -242,7 +250,8 @@ Json comparison_json(const Comparison& c) {
 }
 
 /// A row for each method, all digits, empty where a figure is not known.
-inline std::string comparison_csv(const Comparison& c) {
+template <class = void>
+std::string comparison_csv(const Comparison& c) {
   const auto quoted = [](const std::string& text) {
     if (text.find_first_of(",\"\n\r") == text.npos) return text;
     std::string out = "\"";
@@ -269,7 +278,8 @@ inline std::string comparison_csv(const Comparison& c) {
 }
 
 /// Every method's point with its intervals, the curve of best-of-N, plain best-of-N and the reference.
-inline Plot comparison_plot(const Comparison& c) {
+template <class = void>
+Plot comparison_plot(const Comparison& c) {
   static constexpr std::array<const char*, 14> colors = {"#c8553d", "#3c8d5a", "#8a5aa8", "#c79a2b", "#1f9e9e",
                                                          "#d1689b", "#6b7f2a", "#5468c4", "#9c5a3c", "#2b2e34",
                                                          "#e08a4f", "#58a5d8", "#7d7f85", "#a3344f"};
@@ -326,7 +336,8 @@ inline Plot comparison_plot(const Comparison& c) {
 /// One page that needs nothing else: the table, the picture, what was the same for all.
 /// @param plots  folder for the data, script and drawing of the picture
 /// @throws RunError when these cannot be written
-inline HtmlReport comparison_html(const Comparison& c, const std::filesystem::path& plots) {
+template <class = void>
+HtmlReport comparison_html(const Comparison& c, const std::filesystem::path& plots) {
   using namespace detail;
   HtmlReport out;
   std::string& h = out.html;

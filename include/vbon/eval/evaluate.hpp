@@ -87,14 +87,16 @@ inline MeanError mean_error(const std::vector<double>& values) {
   return {sum / count, count > 1 ? std::sqrt(squares / (count - 1) / count) : NAN};
 }
 /// Where some prompt's number is infinite (a reward of -inf) the mean has no interval.
-inline Estimate estimate(const std::vector<double>& per_prompt) {
+template <class = void>
+Estimate estimate(const std::vector<double>& per_prompt) {
   if (per_prompt.size() == 1) return {per_prompt[0], NAN, NAN};  // resampling one prompt gives it back
   if (std::any_of(per_prompt.begin(), per_prompt.end(), [](double x) { return !std::isfinite(x); }))
     return {mean_error(per_prompt).value, NAN, NAN};
   const BootstrapInterval interval = bootstrap_mean(per_prompt);
   return {interval.estimate, interval.lower, interval.upper};
 }
-inline std::vector<double> weighted_means(const Arm& arm) {
+template <class = void>
+std::vector<double> weighted_means(const Arm& arm) {
   std::vector<double> means;
   for (std::size_t p = 0; p < arm.reward.size(); ++p) {
     double mean = 0;
@@ -107,7 +109,8 @@ inline std::vector<double> weighted_means(const Arm& arm) {
 
 /// P(the best of N of the pool's samples beats another one) + P(tie) / 2, unbiased: of N + 1 random samples the
 /// first N compete against the last. Needs M > N; the win rate by resampling otherwise.
-inline double best_against_pool(std::span<const double> pool, double n) {
+template <class = void>
+double best_against_pool(std::span<const double> pool, double n) {
   const auto m = static_cast<Index>(pool.size());
   std::vector<double> sorted(pool.begin(), pool.end());
   std::sort(sorted.begin(), sorted.end());
@@ -127,7 +130,8 @@ inline double best_against_pool(std::span<const double> pool, double n) {
 }
 
 /// The reference pool as two arms: the reference itself, and best-of-N.
-inline void pool_arms(const std::vector<const rollout::CachedPrompt*>& pool, double n, Evaluation& out) {
+template <class = void>
+void pool_arms(const std::vector<const rollout::CachedPrompt*>& pool, double n, Evaluation& out) {
   std::vector<double> best_win;
   double tokens = 0, ended = 0, best_tokens = 0, best_ended = 0;
   bool known = true;
@@ -161,7 +165,8 @@ inline void pool_arms(const std::vector<const rollout::CachedPrompt*>& pool, dou
   out.best.win = std::move(best_win);
 }
 
-inline void add_text(const rollout::CachedPrompt& pool, const RolloutBatch& batch, Index p, double n, Evaluation& out) {
+template <class = void>
+void add_text(const rollout::CachedPrompt& pool, const RolloutBatch& batch, Index p, double n, Evaluation& out) {
   if (batch.text.empty() || pool.text.empty()) return;
   const auto i = static_cast<std::size_t>(batch.group_offset[static_cast<std::size_t>(p)]);
   const auto draws = std::min<std::size_t>(pool.reward.size(), static_cast<std::size_t>(std::max(1.0, std::round(n))));
@@ -175,7 +180,8 @@ inline void add_text(const rollout::CachedPrompt& pool, const RolloutBatch& batc
 /// The reference and best-of-N alone, from the pool: what a policy is held against. No network is needed.
 /// @param pool  responses of the reference on these prompts, at least two each
 /// @throws DomainError unknown_prompt, empty_cache; ConfigError without a prompt
-inline Evaluation evaluate_pool(std::span<const Prompt> prompts, const rollout::ReferenceCache& pool, double n) {
+template <class = void>
+Evaluation evaluate_pool(std::span<const Prompt> prompts, const rollout::ReferenceCache& pool, double n) {
   require<ConfigError>(!prompts.empty(), "eval::evaluate: at least one prompt expected");
   Evaluation out;
   out.n = n;
@@ -193,7 +199,8 @@ inline Evaluation evaluate_pool(std::span<const Prompt> prompts, const rollout::
 
 namespace detail {
 /// What follows from the rewards of the policy's responses.
-inline void finish_arms(Evaluation& out) {
+template <class = void>
+void finish_arms(Evaluation& out) {
   out.aligned.mean_reward = estimate(weighted_means(out.aligned));
   out.aligned.win = win_rate_per_prompt(std::span<const std::vector<double>>(out.aligned.reward),
                                         std::span<const std::vector<double>>(out.reference.reward));
@@ -214,8 +221,9 @@ inline void finish_arms(Evaluation& out) {
 /// @param reward         [P][samples] of the responses to each prompt
 /// @param length, ended  tokens of a response, and the share of those that ended by themselves
 /// @throws as evaluate_pool; ShapeError for another number of prompts
-inline Evaluation evaluate_rewards(std::span<const Prompt> prompts, const rollout::ReferenceCache& pool, double n,
-                                   std::vector<std::vector<double>> reward, double length, double ended) {
+template <class = void>
+Evaluation evaluate_rewards(std::span<const Prompt> prompts, const rollout::ReferenceCache& pool, double n,
+                            std::vector<std::vector<double>> reward, double length, double ended) {
   Evaluation out = evaluate_pool(prompts, pool, n);
   require<ShapeError>(reward.size() == prompts.size() && !reward[0].empty(), "eval::evaluate_rewards: rewards of ",
                       prompts.size(), " prompts expected, got ", reward.size());

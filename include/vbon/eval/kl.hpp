@@ -30,11 +30,13 @@ inline double k3_term(double l) { return std::isinf(l) && l > 0 ? l : std::expm1
 
 /// k1 = mean l: unbiased. +inf where q has no mass.
 /// @throws DomainError empty_group, invalid_log_prob (NaN)
-inline double kl_k1(std::span<const double> log_ratio) {
+template <class = void>
+double kl_k1(std::span<const double> log_ratio) {
   return detail::mean_term(log_ratio, "eval::kl_k1", [](double l) { return l; });
 }
 /// k2 = mean l^2 / 2: biased, small variance near p = q.
-inline double kl_k2(std::span<const double> log_ratio) {
+template <class = void>
+double kl_k2(std::span<const double> log_ratio) {
   return detail::mean_term(log_ratio, "eval::kl_k2", [](double l) { return 0.5 * l * l; });
 }
 /// k3 = mean (e^-l - 1 + l): unbiased and >= 0, with a heavy right tail where e^-l has one.
@@ -47,7 +49,8 @@ struct ExactKl {
 };
 /// @param p_logits, q_logits  [V]; -inf masks an outcome. Where p = 0 the term is 0; where only q = 0, +inf
 /// @throws ShapeError; DomainError empty_group (V = 0), invalid_temperature
-inline ExactKl kl_from_logits(std::span<const double> p_logits, std::span<const double> q_logits, double temperature = 1) {
+template <class = void>
+ExactKl kl_from_logits(std::span<const double> p_logits, std::span<const double> q_logits, double temperature = 1) {
   require<ShapeError>(p_logits.size() == q_logits.size(), "eval::kl_from_logits: rows of equal size expected, got ",
                       p_logits.size(), " and ", q_logits.size());
   const std::vector<double> log_p = bon::log_softmax(p_logits, temperature), log_q = bon::log_softmax(q_logits, temperature);

@@ -27,7 +27,8 @@ inline void require_metrics(std::span<const ParetoPoint> points, std::string_vie
 /// Indices (ascending) of the points that no other point beats: none has KL <= and win >= with one of them
 /// strict. Equal points all stay. No points: empty.
 /// @throws DomainError nan_metric
-inline std::vector<Index> pareto_frontier(std::span<const ParetoPoint> points) {
+template <class = void>
+std::vector<Index> pareto_frontier(std::span<const ParetoPoint> points) {
   detail::require_metrics(points, "eval::pareto_frontier");
   std::vector<Index> order;
   for (Index i = 0; i < static_cast<Index>(points.size()); ++i) order.push_back(i);
@@ -47,7 +48,8 @@ inline std::vector<Index> pareto_frontier(std::span<const ParetoPoint> points) {
 
 /// Area of the union of [KL_i, kl_max] x [win_min, win_i]. Points outside that corner add nothing.
 /// @throws DomainError nan_metric
-inline double hypervolume(std::span<const ParetoPoint> points, double kl_max, double win_min) {
+template <class = void>
+double hypervolume(std::span<const ParetoPoint> points, double kl_max, double win_min) {
   detail::require_metrics(points, "eval::hypervolume");
   require<DomainError>(!std::isnan(kl_max) && !std::isnan(win_min), ErrorCode{"nan_metric"}, "eval::hypervolume: the reference point is NaN");
   std::vector<ParetoPoint> inside;

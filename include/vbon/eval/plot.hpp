@@ -46,7 +46,8 @@ struct Plot {
 };
 
 namespace detail {
-inline std::string gnuplot_text(std::string_view text) {
+template <class = void>
+std::string gnuplot_text(std::string_view text) {
   std::string out = "'";
   for (const char c : text) out += c == '\'' ? "''" : c == '\n' ? " " : std::string(1, c);
   return out + "'";
@@ -73,7 +74,8 @@ inline std::string plot_data(const Plot& plot) {
   }
   return out.str();
 }
-inline std::string plot_script(const Plot& plot) {
+template <class = void>
+std::string plot_script(const Plot& plot) {
   std::string identifier = plot.name;  // several drawings share a page: their parts need different names
   std::replace(identifier.begin(), identifier.end(), '-', '_');
   std::ostringstream out;
@@ -116,7 +118,8 @@ inline std::string plot_script(const Plot& plot) {
   return out.str();
 }
 /// Runs gnuplot in a folder. Returns what went wrong, empty when nothing did.
-inline std::string run_gnuplot(const std::filesystem::path& folder, const std::string& script) {
+template <class = void>
+std::string run_gnuplot(const std::filesystem::path& folder, const std::string& script) {
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
   ::posix_spawn_file_actions_addchdir_np(&actions, folder.c_str());
@@ -149,7 +152,8 @@ struct DrawnPlot {
 
 /// Writes NAME.dat and NAME.gp into the folder and has gnuplot make NAME.svg of them.
 /// @throws RunError when the files cannot be written; a missing gnuplot is a `problem`, no error
-inline DrawnPlot draw(const Plot& plot, const std::filesystem::path& folder) {
+template <class = void>
+DrawnPlot draw(const Plot& plot, const std::filesystem::path& folder) {
   io::make_folder(folder);
   io::write_file_atomically(folder / (plot.name + ".dat"), detail::plot_data(plot));
   io::write_file_atomically(folder / (plot.name + ".gp"), detail::plot_script(plot));

@@ -26,7 +26,8 @@ struct ReportContext {
 };
 
 namespace detail {
-inline std::string escape_html(std::string_view text) {
+template <class = void>
+std::string escape_html(std::string_view text) {
   std::string out;
   for (const char c : io::replace_invalid_utf8(text)) switch (c) {
       case '&':
@@ -49,7 +50,8 @@ inline std::string escape_html(std::string_view text) {
     }
   return out;
 }
-inline std::string fixed(double value, int digits = 3) {
+template <class = void>
+std::string fixed(double value, int digits = 3) {
   if (std::isnan(value)) return "&ndash;";
   if (std::isinf(value)) return value > 0 ? "&infin;" : "&minus;&infin;";
   char text[64];
@@ -57,12 +59,17 @@ inline std::string fixed(double value, int digits = 3) {
   const bool negative = value < 0 && std::string_view(text).find_first_not_of("0.") != std::string_view::npos;
   return (negative ? "&minus;" : "") + std::string(text);
 }
-inline std::string percent(double value) { return fixed(100 * value, 1) + "&thinsp;%"; }
+template <class = void>
+std::string percent(double value) {
+  return fixed(100 * value, 1) + "&thinsp;%";
+}
 inline bool has_interval(const Estimate& e) { return !std::isnan(e.low) && !std::isnan(e.high); }
-inline std::string range(const Estimate& e, int digits = 3) {
+template <class = void>
+std::string range(const Estimate& e, int digits = 3) {
   return has_interval(e) ? fixed(e.low, digits) + " to " + fixed(e.high, digits) : "&ndash;";
 }
-inline std::string with_error(const MeanError& e, int digits = 3) {
+template <class = void>
+std::string with_error(const MeanError& e, int digits = 3) {
   return fixed(e.value, digits) + (std::isnan(e.error) ? "" : " &plusmn; " + fixed(e.error, digits));
 }
 
@@ -104,12 +111,14 @@ details table{border:0;margin-top:8px;font-size:14px}
 @media (max-width:560px){main{padding:24px 14px}.two,.three{grid-template-columns:1fr}}
 )";
 
-inline std::string card(std::string_view name, const std::string& value, const std::string& note) {
+template <class = void>
+std::string card(std::string_view name, const std::string& value, const std::string& note) {
   return "<div class=\"card\"><span class=\"name\">" + std::string(name) + "</span><b>" + value + "</b><span>" + note +
          "</span></div>\n";
 }
-inline std::string figure(const Plot& plot, const std::string& caption, const std::filesystem::path& folder,
-                          std::vector<std::string>& problems) {
+template <class = void>
+std::string figure(const Plot& plot, const std::string& caption, const std::filesystem::path& folder,
+                   std::vector<std::string>& problems) {
   const DrawnPlot drawn = draw(plot, folder);
   if (!drawn.problem.empty()) problems.push_back(plot.name + ": " + drawn.problem);
   return "<figure>" +
@@ -117,16 +126,19 @@ inline std::string figure(const Plot& plot, const std::string& caption, const st
                             : drawn.svg) +
          "<figcaption><b>" + escape_html(plot.title) + "</b>" + caption + "</figcaption></figure>\n";
 }
-inline std::string with_interval(const Estimate& e) {
+template <class = void>
+std::string with_interval(const Estimate& e) {
   return fixed(e.value) + (has_interval(e) ? " (" + range(e) + ")" : "");
 }
 /// How the policy compares where both are decoded the same way.
-inline std::string both_decoded(const Evaluation& e) {
+template <class = void>
+std::string both_decoded(const Evaluation& e) {
   if (std::isnan(e.best_win_rate.value)) return "";
   return " Where both the policy and the reference draw " + message(e.n) + " and keep the best, the policy's win rate is " +
          with_interval(e.best_win_rate) + "; where both keep the worst, " + with_interval(e.worst_win_rate) + ".";
 }
-inline std::string arm_row(const Arm& arm, const char* color, const std::string& kl, bool reference) {
+template <class = void>
+std::string arm_row(const Arm& arm, const char* color, const std::string& kl, bool reference) {
   return "<tr><th><span class=\"dot\" style=\"background:" + std::string(color) + "\"></span>" + escape_html(arm.name) +
          "</th><td class=\"n\">" + fixed(arm.mean_reward.value) + "</td><td class=\"n\">" + range(arm.mean_reward) +
          "</td><td class=\"n\">" + fixed(arm.win_rate.value) + "</td><td class=\"n\">" +
@@ -134,7 +146,8 @@ inline std::string arm_row(const Arm& arm, const char* color, const std::string&
          fixed(arm.length, 1) + "</td><td class=\"n\">" + (std::isnan(arm.ended) ? "&ndash;" : percent(arm.ended)) +
          "</td></tr>\n";
 }
-inline std::string pairs_table(const std::vector<std::pair<std::string, std::string>>& rows) {
+template <class = void>
+std::string pairs_table(const std::vector<std::pair<std::string, std::string>>& rows) {
   std::string out = "<table><tbody>";
   for (const auto& [name, value] : rows)
     out += "<tr><th>" + escape_html(name) + "</th><td>" + escape_html(value) + "</td></tr>\n";
@@ -149,7 +162,8 @@ struct HtmlReport {
 
 /// @param plots  folder for the data, scripts and drawings of the pictures
 /// @throws RunError when these cannot be written
-inline HtmlReport report_html(const Evaluation& e, const ReportContext& context, const std::filesystem::path& plots) {
+template <class = void>
+HtmlReport report_html(const Evaluation& e, const ReportContext& context, const std::filesystem::path& plots) {
   using namespace detail;
   HtmlReport out;
   const auto& w = e.aligned.win_rate;

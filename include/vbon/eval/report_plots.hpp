@@ -19,7 +19,8 @@ inline constexpr const char* aligned_color = "#c8553d";
 inline constexpr const char* best_color = "#2f6f9f";
 
 /// The curve of best-of-N for N from 1 on, up to a KL of `last` nats.
-inline PlotSeries frontier_curve(double last) {
+template <class = void>
+PlotSeries frontier_curve(double last) {
   PlotSeries theory{.title = "best of N, theory", .x = {}, .y = {}, .mark = Mark::line, .color = best_color};
   for (int i = 0; i <= 120; ++i) {
     const double kl = last * i / 120;
@@ -30,7 +31,8 @@ inline PlotSeries frontier_curve(double last) {
 }
 
 /// Win rate against KL, with the curve of best-of-N.
-inline Plot frontier_plot(const Evaluation& e) {
+template <class = void>
+Plot frontier_plot(const Evaluation& e) {
   const double last = std::max({1.2, 1.3 * e.kl.value, 1.2 * e.theory_kl});
   const PlotSeries theory = frontier_curve(last);
   const auto& w = e.aligned.win_rate;
@@ -62,7 +64,8 @@ inline Plot frontier_plot(const Evaluation& e) {
 }
 
 /// Shares of rewards in equal bins; the first and last bin take what lies outside the central 99.8%.
-inline Plot reward_plot(const Evaluation& e) {
+template <class = void>
+Plot reward_plot(const Evaluation& e) {
   std::vector<double> all;
   for (const auto* arm : {&e.reference, &e.aligned})
     for (const auto& group : arm->reward)
@@ -115,7 +118,8 @@ struct Curve {
   std::vector<double> x, y;
   std::vector<double> phase_starts = {};  // marked by vertical lines
 };
-inline Plot curve_plot(const Curve& curve) {
+template <class = void>
+Plot curve_plot(const Curve& curve) {
   PlotSeries raw{.title = {}, .x = curve.x, .y = curve.y, .mark = Mark::points, .color = "#d9c2bb"};
   PlotSeries mean{.title = {}, .x = curve.x, .y = {}, .mark = Mark::line, .color = aligned_color};
   const auto window = static_cast<std::ptrdiff_t>(std::clamp<std::size_t>(curve.y.size() / 12, 1, 25));

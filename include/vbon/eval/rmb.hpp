@@ -25,7 +25,8 @@ struct PairwiseAccuracy {
   double mean_margin = 0;         // mean of chosen - rejected, equal scores 0; NaN where +inf and -inf meet
 };
 /// @throws DomainError for no pairs or NaN scores; ShapeError when sizes differ
-inline PairwiseAccuracy pairwise_accuracy(std::span<const double> chosen, std::span<const double> rejected) {
+template <class = void>
+PairwiseAccuracy pairwise_accuracy(std::span<const double> chosen, std::span<const double> rejected) {
   require<ShapeError>(chosen.size() == rejected.size(), "rmb: as many rejected as chosen scores expected, got ",
                       rejected.size(), " and ", chosen.size());
   require<DomainError>(!chosen.empty(), "rmb: at least one pair expected, got none");
@@ -51,8 +52,9 @@ struct BestOfNAccuracy {
 /// @param losers    scores of the losers of each tuple, at least one each
 /// @param category  of each tuple
 /// @throws DomainError for no tuples, a tuple without losers, NaN scores; ShapeError when sizes differ
-inline BestOfNAccuracy best_of_n_accuracy(std::span<const double> best, const std::vector<std::vector<double>>& losers,
-                                          std::span<const std::int64_t> category) {
+template <class = void>
+BestOfNAccuracy best_of_n_accuracy(std::span<const double> best, const std::vector<std::vector<double>>& losers,
+                                   std::span<const std::int64_t> category) {
   require<ShapeError>(best.size() == losers.size() && best.size() == category.size(),
                       "rmb: one list of losers and one category for each of ", best.size(), " tuples expected, got ",
                       losers.size(), " and ", category.size());

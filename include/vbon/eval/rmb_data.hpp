@@ -31,7 +31,8 @@ struct JudgedLine {
 namespace detail {
 /// A line in the names of the published RMB.
 /// @throws FormatError naming line and key
-inline JudgedLine rmb_line(const io::Json& row, const std::string& where, const reward::TurnsToText& turns_to_text) {
+template <class = void>
+JudgedLine rmb_line(const io::Json& row, const std::string& where, const reward::TurnsToText& turns_to_text) {
   const bool pair = row.contains("chosen") || row.contains("reject");
   pair ? reward::check_keys(row, where, {"conversation_input", "chosen", "reject"}, {"pair_uid", "category_path"})
        : reward::check_keys(row, where, {"conversation_input", "bon_best", "loser_list"}, {"bon_uid", "category_path"});
@@ -58,8 +59,9 @@ inline JudgedLine rmb_line(const io::Json& row, const std::string& where, const 
 }  // namespace detail
 
 /// @throws RunError (no such file), FormatError naming line and key, or when there is no line
-inline std::vector<JudgedLine> read_judged_lines(const std::filesystem::path& path,
-                                                 const reward::TurnsToText& turns_to_text = reward::plain_turns) {
+template <class = void>
+std::vector<JudgedLine> read_judged_lines(const std::filesystem::path& path,
+                                          const reward::TurnsToText& turns_to_text = reward::plain_turns) {
   std::vector<JudgedLine> lines;
   io::read_jsonl(path, [&](const io::Json& row, std::size_t number) {
     const std::string where = message(path.string(), ": line ", number);
@@ -101,7 +103,8 @@ struct RewardAccuracy {
 
 /// @param score  [n] rewards of the texts of judged_batch(), in its order
 /// @throws ShapeError, DomainError nan_reward
-inline RewardAccuracy reward_accuracy(const std::vector<JudgedLine>& lines, const Array& score) {
+template <class = void>
+RewardAccuracy reward_accuracy(const std::vector<JudgedLine>& lines, const Array& score) {
   RewardAccuracy out;
   std::vector<double> chosen, rejected, best;
   std::vector<std::vector<double>> losers;
@@ -132,7 +135,8 @@ inline RewardAccuracy reward_accuracy(const std::vector<JudgedLine>& lines, cons
 }
 
 /// Every text of the lines with its prompt, best first, as a reward reads them.
-inline RolloutBatch judged_batch(const std::vector<JudgedLine>& lines) {
+template <class = void>
+RolloutBatch judged_batch(const std::vector<JudgedLine>& lines) {
   RolloutBatch batch;
   for (const JudgedLine& line : lines) {
     batch.add_text(line.prompt, line.best);

@@ -53,7 +53,8 @@ std::vector<double> win_rate_per_prompt(std::span<const std::vector<double>> a, 
 /// replacement are counted. A tie counts one half.
 /// @param a, b  rewards of the two policies on one prompt, any order and size
 /// @throws DomainError empty_group, nan_reward, invalid_n. Source: arXiv 2412.19792; spec methods 3.8.
-inline double best_of_n_win_rate(std::span<const double> a, std::span<const double> b, double n) {
+template <class = void>
+double best_of_n_win_rate(std::span<const double> a, std::span<const double> b, double n) {
   detail::require_group(a, "eval::best_of_n_win_rate");
   detail::require_group(b, "eval::best_of_n_win_rate");
   const bool subsets = n == std::floor(n) && n <= static_cast<double>(std::min(a.size(), b.size()));
@@ -69,7 +70,8 @@ inline double best_of_n_win_rate(std::span<const double> a, std::span<const doub
 }
 /// The same of the worst of N, which a decoder that attacks the policy takes: how often that of a beats that of b.
 /// @throws as best_of_n_win_rate
-inline double worst_of_n_win_rate(std::span<const double> a, std::span<const double> b, double n) {
+template <class = void>
+double worst_of_n_win_rate(std::span<const double> a, std::span<const double> b, double n) {
   const auto reversed = [](std::span<const double> rewards) {
     std::vector<double> out(rewards.begin(), rewards.end());
     for (double& reward : out) reward = -reward;

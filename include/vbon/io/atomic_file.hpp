@@ -22,7 +22,8 @@
 namespace vbon::io {
 namespace detail {
 /// Throws RunError for the current errno; where the disk is full it says how much was needed and what to do.
-[[noreturn]] inline void fail_write(const std::filesystem::path& path, std::uint64_t needed) {
+template <class = void>
+[[noreturn]] void fail_write(const std::filesystem::path& path, std::uint64_t needed) {
   const int error = errno;
   if (error == ENOSPC || error == EDQUOT || error == EFBIG)
     throw RunError(message("cannot write ", path.string(), ": ", std::strerror(error), "; ", needed,
@@ -30,7 +31,8 @@ namespace detail {
                    {"no_space"});
   throw RunError(message("cannot write ", path.string(), ": ", std::strerror(error)));
 }
-inline void write_all(const FileHandle& file, Bytes bytes, const std::filesystem::path& path) {
+template <class = void>
+void write_all(const FileHandle& file, Bytes bytes, const std::filesystem::path& path) {
   while (!bytes.empty()) {
     const ssize_t written = ::write(file.get(), bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;
@@ -48,6 +50,7 @@ class AtomicFile {
  public:
   /// Opens a temporary file in the folder of `path`, which keeps its old content until commit().
   /// @throws RunError naming the path
+  template <class = void>
   explicit AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
     temporary_ = path_.string() + std::string(mark) + std::to_string(::getpid());
     file_ = FileHandle(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
@@ -60,10 +63,17 @@ class AtomicFile {
   }
 
   /// True for the name that a write to some file in this folder would use until commit(): "<name>.tmp<digits>".
-  static bool is_temporary(const std::filesystem::path& path) { return !final_name(path).empty(); }
+  template <class = void>
+  static bool is_temporary(const std::filesystem::path& path) {
+    return !final_name(path).empty();
+  }
   /// True for the temporary of the file `name`.
-  static bool is_temporary_of(const std::filesystem::path& path, std::string_view name) { return final_name(path) == name; }
+  template <class = void>
+  static bool is_temporary_of(const std::filesystem::path& path, std::string_view name) {
+    return final_name(path) == name;
+  }
 
+  template <class = void>
   void write(Bytes bytes) {
     if (buffer_.size() + bytes.size() > buffer_limit) flush();
     if (bytes.size() >= buffer_limit)
@@ -71,10 +81,14 @@ class AtomicFile {
     else
       buffer_ += as_text(bytes);
   }
-  void write(std::string_view text) { write(as_bytes(text)); }
+  template <class = void>
+  void write(std::string_view text) {
+    write(as_bytes(text));
+  }
 
   /// Makes the new content durable and visible under the path.
   /// @throws RunError; the old content then still stands
+  template <class = void>
   void commit() {
     flush();
     if (::fsync(file_.get()) != 0) detail::fail_write(path_, 0);
@@ -88,12 +102,14 @@ class AtomicFile {
   static constexpr std::string_view mark = ".tmp";
 
   /// The name before the mark; empty where the path is not that of a temporary.
+  template <class = void>
   static std::string final_name(const std::filesystem::path& path) {
     const std::string name = path.filename().string();
     const auto digits = name.find_last_not_of("0123456789") + 1;
     if (digits == name.size() || !std::string_view(name).substr(0, digits).ends_with(mark)) return "";
     return name.substr(0, digits - mark.size());
   }
+  template <class = void>
   void flush() {
     detail::write_all(file_, as_bytes(buffer_), path_);
     buffer_.clear();
@@ -108,7 +124,8 @@ class AtomicFile {
 
 /// Replaces the content of a file in one step.
 /// @throws RunError naming the path; the old content then still stands
-inline void write_file_atomically(const std::filesystem::path& path, std::string_view content) {
+template <class = void>
+void write_file_atomically(const std::filesystem::path& path, std::string_view content) {
   AtomicFile file(path);
   file.write(content);
   file.commit();
@@ -116,7 +133,8 @@ inline void write_file_atomically(const std::filesystem::path& path, std::string
 
 /// Creates a folder and its parents.
 /// @throws RunError naming the path
-inline void make_folder(const std::filesystem::path& folder) {
+template <class = void>
+void make_folder(const std::filesystem::path& folder) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   require<RunError>(!error && std::filesystem::is_directory(folder), "cannot create the folder ", folder.string(), ": ",
@@ -144,6 +162,7 @@ class AppendFile {
   /// Writes `line` and a line end, and returns once both are on disk. Should the write fail half-way, the
   /// part is taken back, so the file still ends with a whole line.
   /// @throws RunError naming the path
+  template <class = void>
   void append(std::string_view line) {
     const std::string text = std::string(line) + '\n';
     const off_t before = ::lseek(file_.get(), 0, SEEK_END);
@@ -158,6 +177,7 @@ class AppendFile {
 
  private:
   /// What stands behind the last line end.
+  template <class = void>
   std::string unfinished_line(off_t size) const {
     std::string tail;
     char block[4096];

@@ -9,7 +9,8 @@
 
 namespace vbon::io {
 /// NaN becomes null, Infinity "inf", -Infinity "-inf", outside of strings.
-inline std::string quote_bare_numbers(std::string_view text) {
+template <class = void>
+std::string quote_bare_numbers(std::string_view text) {
   struct Word {
     std::string_view bare, plain;
   };

@@ -44,6 +44,7 @@ class ByteReader {
 
   /// The next `count` bytes.
   /// @throws FormatError when fewer are left, or count is invalid
+  template <class = void>
   Bytes take(CheckedSize count, std::string_view what) {
     if (!count.fits(remaining())) {
       if (count.valid()) fail(what, " needs ", count.value(), " bytes, but the file has only ", remaining(), " left");

@@ -49,7 +49,10 @@ struct GgufTensor {
 class GgufFile {
  public:
   /// @throws RunError when the file cannot be read, FormatError naming the byte, key or tensor
-  static GgufFile open(const std::filesystem::path& path) { return GgufFile(MappedFile(path)); }
+  template <class = void>
+  static GgufFile open(const std::filesystem::path& path) {
+    return GgufFile(MappedFile(path));
+  }
 
   std::uint32_t version() const { return version_; }
   std::uint64_t alignment() const { return alignment_; }
@@ -58,6 +61,7 @@ class GgufFile {
   /// In the order of the file.
   const std::vector<std::string>& keys() const { return keys_; }
   bool has(const std::string& key) const { return metadata_.contains(key); }
+  template <class = void>
   const GgufValue& value(const std::string& key) const {
     const auto found = metadata_.find(key);
     require<FormatError>(found != metadata_.end(), path(), ": the key \"", key, "\" is missing; convert the model again");
@@ -93,6 +97,7 @@ class GgufFile {
     return all;
   }
   /// An array of strings, which live as long as the file.
+  template <class = void>
   std::vector<std::string_view> strings(const std::string& key) const {
     const GgufValue& array = array_of(key);
     require<FormatError>(array.element == GgufType::string, path(), ": key \"", key, "\" is an array of ",
@@ -108,6 +113,7 @@ class GgufFile {
   const std::vector<GgufTensor>& tensors() const { return tensors_; }
   bool contains(const std::string& name) const { return index_.contains(name); }
   /// @throws FormatError when there is no such tensor
+  template <class = void>
   const GgufTensor& tensor(const std::string& name) const {
     const auto found = index_.find(name);
     require<FormatError>(found != index_.end(), path(), ": there is no tensor \"", name, "\"");
@@ -115,6 +121,7 @@ class GgufFile {
   }
   /// Decodes a tensor of any type as floats, on this thread (kernel::dequantize uses all of them).
   /// @throws FormatError when it is absent, ShapeError when out has another size
+  template <class = void>
   void read_f32(const std::string& name, std::span<float> out) const {
     const GgufTensor& from = tensor(name);
     require<ShapeError>(static_cast<Index>(out.size()) == from.size, path(), ": tensor \"", name, "\" has ", from.size,
@@ -123,6 +130,7 @@ class GgufFile {
     decode_blocks(format, from.bytes.data(), from.bytes.size() / format.bytes, out.data());
   }
   /// The same for a part of it: whole blocks, from value `first` on.
+  template <class = void>
   void read_f32(const std::string& name, Index first, std::span<float> out) const {
     const GgufTensor& from = tensor(name);
     const BlockFormat& format = block_format(from.type);
@@ -141,6 +149,7 @@ class GgufFile {
   static constexpr std::uint32_t max_dims = 4;
   static constexpr int max_array_depth = 4;
 
+  template <class = void>
   explicit GgufFile(MappedFile file) : file_(std::move(file)) {
     ByteReader reader(file_.bytes(), path());
     require<FormatError>(as_text(reader.take(4, "the magic")) == "GGUF", path(),
@@ -158,15 +167,18 @@ class GgufFile {
     locate_tensors(reader);
   }
 
+  template <class = void>
   static std::string_view string(ByteReader& reader, std::string_view what) {
     return as_text(reader.take(reader.number<std::uint64_t>(what), what));
   }
+  template <class = void>
   static std::string_view name(ByteReader& reader, std::string_view what) {
     const std::uint64_t at = reader.position();
     const std::string_view text = string(reader, what);
     if (!is_utf8(text)) reader.fail_at(at, what, " is not UTF-8");
     return text;
   }
+  template <class = void>
   static GgufType value_type(ByteReader& reader) {
     const std::uint64_t at = reader.position();
     const auto type = reader.number<std::uint32_t>("a value type");
@@ -195,6 +207,7 @@ class GgufFile {
         return 0;
     }
   }
+  template <class = void>
   static void skip_elements(ByteReader& reader, GgufType type, std::uint64_t count, int depth) {
     if (width(type) > 0) return reader.skip(CheckedSize(count) * width(type), "an array");
     for (std::uint64_t i = 0; i < count; ++i) {
@@ -207,6 +220,7 @@ class GgufFile {
       }
     }
   }
+  template <class = void>
   void read_key(ByteReader& reader) {
     const std::uint64_t at = reader.position();
     std::string key(name(reader, "a key"));
@@ -228,12 +242,14 @@ class GgufFile {
     keys_.push_back(key);
     if (!metadata_.emplace(std::move(key), value).second) reader.fail_at(at, "the key \"", keys_.back(), "\" stands twice");
   }
+  template <class = void>
   void read_alignment() {
     if (!has("general.alignment")) return;
     alignment_ = get<std::uint32_t>("general.alignment");
     require<FormatError>(std::has_single_bit(alignment_), path(),
                          ": key \"general.alignment\": a power of two was expected, got ", alignment_);
   }
+  template <class = void>
   void read_tensor(ByteReader& reader) {
     const std::uint64_t at = reader.position();
     GgufTensor tensor;
@@ -265,6 +281,7 @@ class GgufFile {
     tensors_.push_back(std::move(tensor));
   }
   /// Turns offsets into bytes of the file, and refuses tensors that share bytes.
+  template <class = void>
   void locate_tensors(const ByteReader& reader) {
     const CheckedSize data = CheckedSize(reader.position()).aligned_to(alignment_);
     std::vector<const GgufTensor*> order;
@@ -285,12 +302,14 @@ class GgufFile {
       require<FormatError>(order[i - 1]->offset + order[i - 1]->bytes.size() <= order[i]->offset, path(), ": tensors \"",
                            order[i - 1]->name, "\" and \"", order[i]->name, "\" overlap at byte ", order[i]->offset);
   }
+  template <class = void>
   static std::string known_types() {
     std::string names;
     for (const BlockFormat& format : block_formats) names.append(names.empty() ? "" : ", ").append(format.name);
     return names;
   }
 
+  template <class = void>
   const GgufValue& array_of(const std::string& key) const {
     const GgufValue& array = value(key);
     require<FormatError>(array.type == GgufType::array, path(), ": key \"", key, "\" is ", gguf_type_name(array.type),

@@ -43,7 +43,8 @@ struct TensorInfo {
 };
 
 /// "[2, 3]", for messages.
-inline std::string shape_text(const std::vector<Index>& shape) {
+template <class = void>
+std::string shape_text(const std::vector<Index>& shape) {
   std::string text = "[";
   for (const Index n : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(n);
   return text + "]";
@@ -52,9 +53,13 @@ inline std::string shape_text(const std::vector<Index>& shape) {
 class SafetensorsFile {
  public:
   /// @throws RunError when the file cannot be read, FormatError naming the byte or the tensor
-  static SafetensorsFile open(const std::filesystem::path& path) { return SafetensorsFile(MappedFile(path)); }
+  template <class = void>
+  static SafetensorsFile open(const std::filesystem::path& path) {
+    return SafetensorsFile(MappedFile(path));
+  }
 
   /// All names, sorted.
+  template <class = void>
   std::vector<std::string> names() const {
     std::vector<std::string> all;
     for (const auto& [name, info] : tensors_) all.push_back(name);
@@ -63,6 +68,7 @@ class SafetensorsFile {
   bool contains(const std::string& name) const { return tensors_.contains(name); }
   const std::map<std::string, TensorInfo>& tensors() const { return tensors_; }
   /// @throws FormatError when there is no such tensor
+  template <class = void>
   const TensorInfo& info(const std::string& name) const {
     const auto found = tensors_.find(name);
     require<FormatError>(found != tensors_.end(), path(), ": there is no tensor \"", name, "\"");
@@ -73,11 +79,18 @@ class SafetensorsFile {
 
   /// Copies a tensor of any numeric type as floats.
   /// @throws FormatError when it is absent or F8, ShapeError when out has another size
-  void read_f32(const std::string& name, View<float> out) const { read_as<float>(name, out.span()); }
+  template <class = void>
+  void read_f32(const std::string& name, View<float> out) const {
+    read_as<float>(name, out.span());
+  }
   /// The same for a part of it: the values from `first` on.
-  void read_f32(const std::string& name, Index first, View<float> out) const { read_as<float>(name, out.span(), first); }
+  template <class = void>
+  void read_f32(const std::string& name, Index first, View<float> out) const {
+    read_as<float>(name, out.span(), first);
+  }
   /// Copies a tensor of any integer type.
   /// @throws FormatError when it is absent or no integer, ShapeError when out has another size
+  template <class = void>
   void read_i64(const std::string& name, std::span<std::int64_t> out) const {
     const Dtype dtype = info(name).dtype;
     require<FormatError>(dtype != Dtype::f16 && dtype != Dtype::bf16 && dtype != Dtype::f32 && dtype != Dtype::f64, path(),
@@ -85,6 +98,7 @@ class SafetensorsFile {
     read_as<std::int64_t>(name, out);
   }
   /// The floats in place, where the tensor is F32 and aligned; else an empty view.
+  template <class = void>
   View<const float> view_f32(const std::string& name) const {
     const TensorInfo& tensor = info(name);
     if (tensor.dtype != Dtype::f32 || reinterpret_cast<std::uintptr_t>(tensor.bytes.data()) % alignof(float) != 0) return {};
@@ -94,8 +108,12 @@ class SafetensorsFile {
   void forget() const { file_.forget(); }
 
  private:
-  explicit SafetensorsFile(MappedFile file) : file_(std::move(file)) { read_header(); }
+  template <class = void>
+  explicit SafetensorsFile(MappedFile file) : file_(std::move(file)) {
+    read_header();
+  }
 
+  template <class = void>
   void read_header() {
     ByteReader reader(file_.bytes(), path());
     const auto length = reader.number<std::uint64_t>("the header length");
@@ -115,6 +133,7 @@ class SafetensorsFile {
     check_coverage(data);
   }
 
+  template <class = void>
   TensorInfo read_entry(const std::string& name, const Json& entry, Bytes data) const {
     const std::string where = path() + ": tensor \"" + name + "\"";
     TensorInfo tensor;
@@ -147,6 +166,7 @@ class SafetensorsFile {
   }
 
   /// Every data byte belongs to exactly one tensor.
+  template <class = void>
   void check_coverage(Bytes data) const {
     std::vector<const std::pair<const std::string, TensorInfo>*> order;
     for (const auto& entry : tensors_) order.push_back(&entry);

@@ -15,6 +15,7 @@ class ShardedSafetensors {
   /// Opens FOLDER/model.safetensors, or the files that FOLDER/model.safetensors.index.json names; a file of
   /// either kind may be given too.
   /// @throws RunError when a file is missing, FormatError when the index and its files contradict each other
+  template <class = void>
   static ShardedSafetensors open(const std::filesystem::path& path) {
     ShardedSafetensors all;
     if (!std::filesystem::is_directory(path)) {
@@ -31,35 +32,51 @@ class ShardedSafetensors {
   }
 
   /// All names, sorted.
+  template <class = void>
   std::vector<std::string> names() const {
     std::vector<std::string> all;
     for (const auto& [name, shard] : shard_of_) all.push_back(name);
     return all;
   }
   bool contains(const std::string& name) const { return shard_of_.contains(name); }
-  const TensorInfo& info(const std::string& name) const { return shard(name).info(name); }
-  void read_f32(const std::string& name, View<float> out) const { shard(name).read_f32(name, out); }
+  template <class = void>
+  const TensorInfo& info(const std::string& name) const {
+    return shard(name).info(name);
+  }
+  template <class = void>
+  void read_f32(const std::string& name, View<float> out) const {
+    shard(name).read_f32(name, out);
+  }
   /// A part of it: the values from `first` on.
-  void read_f32(const std::string& name, Index first, View<float> out) const { shard(name).read_f32(name, first, out); }
+  template <class = void>
+  void read_f32(const std::string& name, Index first, View<float> out) const {
+    shard(name).read_f32(name, first, out);
+  }
   /// Gives back the memory of the pages that were read.
   void forget() const {
     for (const SafetensorsFile& file : shards_) file.forget();
   }
-  View<const float> view_f32(const std::string& name) const { return shard(name).view_f32(name); }
+  template <class = void>
+  View<const float> view_f32(const std::string& name) const {
+    return shard(name).view_f32(name);
+  }
   std::string path() const { return path_; }
   std::size_t shard_count() const { return shards_.size(); }
 
  private:
+  template <class = void>
   const SafetensorsFile& shard(const std::string& name) const {
     const auto found = shard_of_.find(name);
     require<FormatError>(found != shard_of_.end(), path_, ": there is no tensor \"", name, "\"");
     return shards_[found->second];
   }
+  template <class = void>
   void open_single(const std::filesystem::path& path) {
     path_ = path.string();
     shards_.push_back(SafetensorsFile::open(path));
     for (const auto& [name, info] : shards_[0].tensors()) shard_of_.emplace(name, 0);
   }
+  template <class = void>
   void open_index(const std::filesystem::path& path) {
     path_ = path.string();
     const Json index = read_json(path);

@@ -58,7 +58,8 @@ inline std::size_t first_invalid_utf8(std::string_view text) {
 }
 inline bool is_utf8(std::string_view text) { return first_invalid_utf8(text) == text.size(); }
 
-inline void append_utf8(std::string& out, char32_t code_point) {
+template <class = void>
+void append_utf8(std::string& out, char32_t code_point) {
   const auto put = [&](char32_t byte) { out.push_back(static_cast<char>(static_cast<unsigned char>(byte))); };
   if (code_point < 0x80) {
     put(code_point);
@@ -74,7 +75,8 @@ inline void append_utf8(std::string& out, char32_t code_point) {
 
 /// The beginning of a text for one line of an error message: no character is cut, what breaks a line or is
 /// ill-formed is shown as a space or as U+FFFD, and "..." says that more follows.
-inline std::string excerpt(std::string_view text, std::size_t most = 60) {
+template <class = void>
+std::string excerpt(std::string_view text, std::size_t most = 60) {
   std::string out;
   for (std::size_t at = 0; at < text.size();) {
     const Utf8Step step = decode_utf8(text, at);
@@ -87,7 +89,8 @@ inline std::string excerpt(std::string_view text, std::size_t most = 60) {
 }
 
 /// The same text with every maximal ill-formed part replaced by U+FFFD.
-inline std::string replace_invalid_utf8(std::string_view text) {
+template <class = void>
+std::string replace_invalid_utf8(std::string_view text) {
   std::string out;
   out.reserve(text.size());
   for (std::size_t at = 0; at < text.size();) {

@@ -67,6 +67,7 @@ class GgufMetadata {
   void put_number(T value) {
     encoded_ += as_text(std::as_bytes(std::span(&value, 1)));
   }
+  template <class = void>
   void put_text(std::string_view text) {
     put_number(static_cast<std::uint64_t>(text.size()));
     encoded_ += text;
@@ -95,13 +96,15 @@ struct GgufTensorToWrite {
 };
 
 namespace detail {
-inline std::string writable_types() {
+template <class = void>
+std::string writable_types() {
   std::string names;
   for (const BlockFormat& format : block_formats)
     if (format.encode != nullptr) names += (names.empty() ? "" : ", ") + std::string(format.name);
   return names;
 }
-inline std::uint64_t stored_bytes(const GgufTensorToWrite& tensor) {
+template <class = void>
+std::uint64_t stored_bytes(const GgufTensorToWrite& tensor) {
   CheckedSize size = 1;
   for (const Index n : tensor.shape) size = size * n;
   require<ShapeError>(size.valid() && tensor.shape.size() <= 4 &&
@@ -116,7 +119,8 @@ inline std::uint64_t stored_bytes(const GgufTensorToWrite& tensor) {
                       " values are no multiple of the ", format.elements, " of a ", format.name, " block");
   return size.value() / format.elements * format.bytes;
 }
-inline void write_values(AtomicFile& file, const GgufTensorToWrite& tensor) {
+template <class = void>
+void write_values(AtomicFile& file, const GgufTensorToWrite& tensor) {
   if (tensor.make) {
     const BlockFormat& format = block_format(tensor.type);
     std::vector<float> made(stored_bytes(tensor) / format.bytes * format.elements);
@@ -138,8 +142,9 @@ inline void write_values(AtomicFile& file, const GgufTensorToWrite& tensor) {
 /// Writes one file; tensors keep their order.
 /// @throws ShapeError when shape and values differ or rows do not fill blocks, ConfigError for a type that
 ///         cannot be written or a name twice, RunError when the disk is full (the old file then still stands)
-inline void write_gguf(const std::filesystem::path& path, const GgufMetadata& metadata,
-                       std::span<const GgufTensorToWrite> tensors) {
+template <class = void>
+void write_gguf(const std::filesystem::path& path, const GgufMetadata& metadata,
+                std::span<const GgufTensorToWrite> tensors) {
   constexpr std::uint64_t alignment = 32;
   std::string header = "GGUF";
   const auto put = [&](auto value) { header += as_text(std::as_bytes(std::span(&value, 1))); };

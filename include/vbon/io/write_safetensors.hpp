@@ -30,7 +30,8 @@ struct TensorToWrite {
 };
 
 namespace detail {
-inline std::uint64_t stored_bytes(const TensorToWrite& tensor) {
+template <class = void>
+std::uint64_t stored_bytes(const TensorToWrite& tensor) {
   CheckedSize size = 1;
   for (const Index n : tensor.shape) size = size * n;
   const bool raw = !tensor.bytes.empty();
@@ -56,7 +57,8 @@ void write_narrow(AtomicFile& file, std::span<const float> values, const Narrow&
     at += count;
   }
 }
-inline void write_values(AtomicFile& file, const TensorToWrite& tensor) {
+template <class = void>
+void write_values(AtomicFile& file, const TensorToWrite& tensor) {
   if (!tensor.bytes.empty()) return file.write(tensor.bytes);
   if (tensor.make) {
     std::vector<float> made(stored_bytes(tensor) / dtype_format(tensor.dtype).bytes);
@@ -71,13 +73,17 @@ inline void write_values(AtomicFile& file, const TensorToWrite& tensor) {
 
 using TensorMetadata = std::map<std::string, std::string>;
 /// What loaders of the Hugging Face ecosystem ask for.
-inline TensorMetadata torch_metadata() { return {{"format", "pt"}}; }
+template <class = void>
+TensorMetadata torch_metadata() {
+  return {{"format", "pt"}};
+}
 
 /// Writes one file. Wider types come first, then names in order, so that every tensor is aligned.
 /// @throws ShapeError when shape and values differ, ConfigError for a type that floats cannot take or a name
 ///         twice, RunError when the disk is full (the old file then still stands)
-inline void write_safetensors(const std::filesystem::path& path, std::span<const TensorToWrite> tensors,
-                              const TensorMetadata& metadata = torch_metadata()) {
+template <class = void>
+void write_safetensors(const std::filesystem::path& path, std::span<const TensorToWrite> tensors,
+                       const TensorMetadata& metadata = torch_metadata()) {
   std::vector<const TensorToWrite*> order;
   for (const TensorToWrite& tensor : tensors) order.push_back(&tensor);
   std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
@@ -113,7 +119,8 @@ namespace detail {
 /// Removes what an earlier save of another size left: shards, their index where one file took their place, and the one
 /// file that would hide the shards.
 /// @param count  of the shards that stay; 0: one file
-inline void remove_other_shards(const std::filesystem::path& folder, std::size_t count) {
+template <class = void>
+void remove_other_shards(const std::filesystem::path& folder, std::size_t count) {
   char ending[32];
   std::snprintf(ending, sizeof ending, "-of-%05zu.safetensors", count);
   std::error_code ignored;
@@ -133,9 +140,9 @@ inline void remove_other_shards(const std::filesystem::path& folder, std::size_t
 /// Writes FOLDER/model.safetensors, or numbered shards with an index where the tensors need more than
 /// `shard_bytes` [bytes]. Tensors keep their order; a tensor is never split.
 /// @throws as write_safetensors
-inline void write_safetensors_folder(const std::filesystem::path& folder, std::span<const TensorToWrite> tensors,
-                                     std::uint64_t shard_bytes = 5'000'000'000,
-                                     const TensorMetadata& metadata = torch_metadata()) {
+template <class = void>
+void write_safetensors_folder(const std::filesystem::path& folder, std::span<const TensorToWrite> tensors,
+                              std::uint64_t shard_bytes = 5'000'000'000, const TensorMetadata& metadata = torch_metadata()) {
   make_folder(folder);
   std::vector<std::pair<std::size_t, std::size_t>> shards;  // [begin, end) into tensors
   std::uint64_t total = 0, in_shard = 0;

@@ -39,7 +39,8 @@ struct RowRun {
   Index begin;
   Index end;
 };
-inline std::vector<RowRun> row_runs(std::span<const Segment> segments, Index most) {
+template <class = void>
+std::vector<RowRun> row_runs(std::span<const Segment> segments, Index most) {
   std::vector<RowRun> runs;
   for (std::size_t s = 0; s < segments.size(); ++s)
     for (Index i = 0; i < segments[s].length; i += most)
@@ -49,7 +50,8 @@ inline std::vector<RowRun> row_runs(std::span<const Segment> segments, Index mos
 }
 
 /// The segments a segment's rows see, from the root to itself.
-inline void lineage(std::span<const Segment> segments, Index segment, Mask mask, std::vector<Index>& out) {
+template <class = void>
+void lineage(std::span<const Segment> segments, Index segment, Mask mask, std::vector<Index>& out) {
   out.assign(1, segment);
   if (mask == Mask::causal)
     for (Index p = segments[size(segment)].parent; p >= 0; p = segments[size(p)].parent) out.push_back(p);
@@ -57,8 +59,9 @@ inline void lineage(std::span<const Segment> segments, Index segment, Mask mask,
 }
 
 /// What row `row` of the last segment of `line` sees, as spans of k and v.
-inline void visible(std::span<const Segment> segments, const std::vector<Index>& line, Index row, Mask mask,
-                    View<const float> k, View<const float> v, std::vector<KvSpan>& out) {
+template <class = void>
+void visible(std::span<const Segment> segments, const std::vector<Index>& line, Index row, Mask mask, View<const float> k,
+             View<const float> v, std::vector<KvSpan>& out) {
   out.clear();
   for (const Index i : line) {
     const Segment& s = segments[size(i)];

@@ -16,7 +16,8 @@ namespace vbon::kernel {
 /// @param from  whole blocks of `type` [blocks * bytes]
 /// @param out   [blocks * elements]
 /// @throws ShapeError when the sizes do not fit each other
-inline void dequantize(Cpu, BlockType type, std::span<const std::byte> from, View<float> out) {
+template <class = void>
+void dequantize(Cpu, BlockType type, std::span<const std::byte> from, View<float> out) {
   const BlockFormat& format = block_format(type);
   const std::size_t blocks = from.size() / format.bytes;
   require<ShapeError>(

@@ -137,7 +137,8 @@ inline void pack_pairs(Index depth, float* panel, const Write& write) {
 }
 /// The same from w [N, K], as pack_rows(). Where the processor makes pairs of neighbours in a row, half as many values have
 /// to change places as there are floats.
-inline void pack_pair_rows(const float* w, Index stride, Index first, Index count, Index depth, float* panel) {
+template <class = void>
+void pack_pair_rows(const float* w, Index stride, Index first, Index count, Index depth, float* panel) {
   using Slots = PairSlots<xsimd::default_arch>;
   constexpr Index width = PackedMatrix<float>::width, block = 128, slots = block / Slots::steps;
   if constexpr (PairInstruction<xsimd::default_arch>::exists) {
@@ -157,7 +158,8 @@ inline void pack_pair_rows(const float* w, Index stride, Index first, Index coun
 /// Lays out a weight.
 /// @param w          [N, K]; with Transpose::yes [K, N]
 /// @param out        takes the shape [N, K]; its storage is used again where it fits, its precision stays
-inline void pack(Cpu, View<const float> w, Transpose transpose, PackedMatrix<float>& out) {
+template <class = void>
+void pack(Cpu, View<const float> w, Transpose transpose, PackedMatrix<float>& out) {
   constexpr Index width = PackedMatrix<float>::width;
   const bool turned = transpose == Transpose::yes, pairs = out.precision() == Precision::bfloat16;
   out.resize(turned ? w.cols() : w.rows(), turned ? w.rows() : w.cols(), pairs ? bfloat16_format : nullptr);
@@ -171,7 +173,7 @@ inline void pack(Cpu, View<const float> w, Transpose transpose, PackedMatrix<flo
         };
         pairs ? detail::pack_pairs(out.cols(), out.panel(p), steps) : steps(0, out.cols(), out.panel(p));
       } else {
-        const auto lay = pairs ? detail::pack_pair_rows : detail::pack_rows;
+        const auto lay = pairs ? detail::pack_pair_rows<> : detail::pack_rows;
         lay(w.data(), stride, p * width, count, out.cols(), out.panel(p));
       }
     }
@@ -190,7 +192,7 @@ void pack_from(Cpu, Index rows, Index cols, const Read& read, PackedMatrix<float
     for (Index p = begin; p < end; ++p) {
       const Index count = std::min(width, rows - p * width);
       read(p * width, count, held);
-      const auto lay = pairs ? detail::pack_pair_rows : detail::pack_rows;
+      const auto lay = pairs ? detail::pack_pair_rows<> : detail::pack_rows;
       lay(held, cols, 0, count, cols, out.panel(p));
     }
   });

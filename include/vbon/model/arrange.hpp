@@ -39,7 +39,8 @@ struct Arrangement {
 
 namespace detail {
 /// out [cols, rows] = in^T, in blocks that stay in cache.
-inline void transpose(View<const float> in, View<float> out) {
+template <class = void>
+void transpose(View<const float> in, View<float> out) {
   constexpr Index block = 32;
   parallel_for(out.rows(), block, [&](Index begin, Index end) {
     for (Index first = 0; first < in.rows(); first += block)
@@ -50,7 +51,8 @@ inline void transpose(View<const float> in, View<float> out) {
 }  // namespace detail
 
 /// Stored tensor -> matrix [rows, cols].
-inline void arrange(const Arrangement& a, View<const float> stored, View<float> matrix) {
+template <class = void>
+void arrange(const Arrangement& a, View<const float> stored, View<float> matrix) {
   if (a.how == Arrange::one_more) {
     for (Index i = 0; i < matrix.size(); ++i) matrix[i] = stored[i] - 1;
     return;
@@ -61,7 +63,8 @@ inline void arrange(const Arrangement& a, View<const float> stored, View<float> 
 }
 
 /// Matrix [rows, cols] -> stored tensor.
-inline void arrange_back(const Arrangement& a, View<const float> matrix, View<float> stored) {
+template <class = void>
+void arrange_back(const Arrangement& a, View<const float> matrix, View<float> stored) {
   if (a.how == Arrange::one_more) {
     for (Index i = 0; i < matrix.size(); ++i) stored[i] = matrix[i] + 1;
     return;

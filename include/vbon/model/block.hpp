@@ -24,20 +24,23 @@ struct BlockContext {
 };
 
 namespace detail {
-inline void copy(View<const float> from, View<float> to) {
+template <class = void>
+void copy(View<const float> from, View<float> to) {
   if (from.data() == to.data()) return;
   parallel_for(from.size(), 1 << 16,
                [&](Index begin, Index end) { std::copy(from.data() + begin, from.data() + end, to.data() + begin); });
 }
-inline void add(View<const float> from, View<float> to) {
+template <class = void>
+void add(View<const float> from, View<float> to) {
   parallel_for(from.size(), 1 << 15, [&](Index begin, Index end) {
     to.slice(begin, end - begin).array() += from.slice(begin, end - begin).array();
   });
 }
 
 /// q or k: projected, normalised head by head where the family does so, rotated.
-inline View<float> project(const BlockContext& c, const Linear& linear, NormPlace place, View<const float> x, Buffer& raw,
-                           NormStatistics& statistics, Buffer& out) {
+template <class = void>
+View<float> project(const BlockContext& c, const Linear& linear, NormPlace place, View<const float> x, Buffer& raw,
+                    NormStatistics& statistics, Buffer& out) {
   const View<float> y = out.shaped(x.rows(), linear.outputs());
   if (place.weight < 0) {
     linear.forward(c.parameters, x, y);
@@ -52,7 +55,8 @@ inline View<float> project(const BlockContext& c, const Linear& linear, NormPlac
   return y;
 }
 
-inline void project_qkv(const BlockContext& c, const BlockPlaces& places, View<const float> x, BlockActivations& kept) {
+template <class = void>
+void project_qkv(const BlockContext& c, const BlockPlaces& places, View<const float> x, BlockActivations& kept) {
   const View<float> normed = c.scratch.normed.shaped(x.rows(), x.cols());
   norm_forward(c.shape, c.parameters, places.attention_norm, x, normed, kept.attention_norm);
   project(c, places.q, places.q_norm, normed, kept.q_raw, kept.q_norm, kept.q);
@@ -76,7 +80,8 @@ void with_activation(Activation activation, F&& f) {
 }
 
 /// The MLP's hidden layer after its activation, from gate and up.
-inline View<float> activate(const BlockContext& c, BlockActivations& kept) {
+template <class = void>
+View<float> activate(const BlockContext& c, BlockActivations& kept) {
   const View<const float> up = kept.up.view();
   const View<float> out = c.scratch.activated.shaped(up.rows(), up.cols());
   const bool gated = c.shape.mlp == Mlp::gated;
@@ -91,7 +96,8 @@ inline View<float> activate(const BlockContext& c, BlockActivations& kept) {
 }
 
 /// The hidden layer of the MLP before its activation: gate and up of norm(x).
-inline void mlp_hidden(const BlockContext& c, const BlockPlaces& places, View<const float> x, BlockActivations& kept) {
+template <class = void>
+void mlp_hidden(const BlockContext& c, const BlockPlaces& places, View<const float> x, BlockActivations& kept) {
   const View<float> normed = c.scratch.normed.shaped(x.rows(), x.cols());
   norm_forward(c.shape, c.parameters, places.mlp_norm, x, normed, kept.mlp_norm);
   if (places.gate.exists()) places.gate.forward(c.parameters, normed, kept.gate.shaped(x.rows(), places.gate.outputs()));

@@ -13,8 +13,9 @@
 namespace vbon::model {
 namespace detail {
 /// d activated -> d gate, d up (d up only for a plain MLP).
-inline void activate_backward(const BlockContext& c, BlockActivations& kept, View<const float> d, View<float> dgate,
-                              View<float> dup) {
+template <class = void>
+void activate_backward(const BlockContext& c, BlockActivations& kept, View<const float> d, View<float> dgate,
+                       View<float> dup) {
   const View<const float> up = kept.up.view();
   const bool gated = c.shape.mlp == Mlp::gated;
   if (gated && c.shape.activation == Activation::silu)
@@ -29,8 +30,9 @@ inline void activate_backward(const BlockContext& c, BlockActivations& kept, Vie
 }
 
 /// dx += d mlp(norm(x)) for the MLP that read x; d is the gradient of its output and may be dx itself.
-inline void mlp_backward(const BlockContext& c, Parameters& parameters, const BlockPlaces& places, View<const float> x,
-                         BlockActivations& kept, View<const float> d, View<float> dx) {
+template <class = void>
+void mlp_backward(const BlockContext& c, Parameters& parameters, const BlockPlaces& places, View<const float> x,
+                  BlockActivations& kept, View<const float> d, View<float> dx) {
   Scratch& s = c.scratch;
   const View<const float> activated = activate(c, kept);
   const View<float> dactivated = s.d_inner.shaped(activated.rows(), activated.cols());
@@ -50,8 +52,9 @@ inline void mlp_backward(const BlockContext& c, Parameters& parameters, const Bl
 }
 
 /// The gradient of q or k after rotation and norm -> of the projection's output, in place.
-inline void project_backward(const BlockContext& c, Parameters& parameters, NormPlace place, Buffer& raw,
-                             const NormStatistics& statistics, View<float> d) {
+template <class = void>
+void project_backward(const BlockContext& c, Parameters& parameters, NormPlace place, Buffer& raw,
+                      const NormStatistics& statistics, View<float> d) {
   if (c.shape.position == Position::rotary) kernel::rotate(Cpu{}, c.rotary, d, c.position, true);
   if (place.weight < 0) return;
   const Index heads = d.size() / c.shape.head_dim;
@@ -62,9 +65,10 @@ inline void project_backward(const BlockContext& c, Parameters& parameters, Norm
 }
 
 /// dx += d attention(norm(x)); d is the gradient of its output and may be dx itself.
-inline void attention_block_backward(const BlockContext& c, Parameters& parameters, const BlockPlaces& places, Index layer,
-                                     std::span<const kernel::Segment> segments, View<const float> x, BlockActivations& kept,
-                                     View<const float> d, View<float> dx) {
+template <class = void>
+void attention_block_backward(const BlockContext& c, Parameters& parameters, const BlockPlaces& places, Index layer,
+                              std::span<const kernel::Segment> segments, View<const float> x, BlockActivations& kept,
+                              View<const float> d, View<float> dx) {
   Scratch& s = c.scratch;
   const View<float> dattended = s.d_attended.shaped(x.rows(), places.q.outputs());
   places.attention_out.backward(parameters, d, kept.attended.view(), dattended);
@@ -93,9 +97,10 @@ inline void attention_block_backward(const BlockContext& c, Parameters& paramete
 /// @param kept   what block_forward kept
 /// @param dx     [T, C] gradient of the block's output on entry, of its input on return
 /// @param spare  memory for a copy of dx
-inline void block_backward(const BlockContext& c, Parameters& parameters, const BlockPlaces& places, Index layer,
-                           std::span<const kernel::Segment> segments, View<const float> x, BlockActivations& kept,
-                           View<float> dx, Buffer& spare) {
+template <class = void>
+void block_backward(const BlockContext& c, Parameters& parameters, const BlockPlaces& places, Index layer,
+                    std::span<const kernel::Segment> segments, View<const float> x, BlockActivations& kept, View<float> dx,
+                    Buffer& spare) {
   if (c.shape.residual == Residual::sequential) {
     detail::mlp_backward(c, parameters, places, kept.middle.view(), kept, dx, dx);
     detail::attention_block_backward(c, parameters, places, layer, segments, x, kept, dx, dx);

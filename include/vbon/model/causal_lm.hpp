@@ -42,6 +42,7 @@ struct ForestAttention {
   std::span<const kernel::Segment> segments;
   kernel::HeadShape heads;
 
+  template <class = void>
   void operator()(BlockActivations& kept) const {
     kernel::attention(Cpu{}, kept.q.view(), kept.k.view(), kept.v.view(), segments, heads, kernel::Mask::causal,
                       kept.attended.view(), kept.log_sum_exp.shaped(kept.q.view().rows(), heads.heads));
@@ -63,6 +64,7 @@ class CausalLm {
   using device_type = Cpu;
 
   /// A model of zeros, to be filled through parameters().
+  template <class = void>
   explicit CausalLm(Shape shape) : shape_(std::move(shape)), family_(find_family(shape_.family)) {
     check(shape_, "CausalLm");
     config_ = family_.config(shape_);
@@ -71,6 +73,7 @@ class CausalLm {
     prepare();
   }
   /// Takes what load_network() returned, and the config.json it was loaded with.
+  template <class = void>
   CausalLm(Shape shape, Parameters parameters, Network network, Json config)
       : shape_(std::move(shape)),
         family_(find_family(shape_.family)),
@@ -84,6 +87,7 @@ class CausalLm {
   CausalLm& operator=(CausalLm&&) = default;
 
   /// A second model with the same parameters: of an adapted one an adapter of its own beside the same weights.
+  template <class = void>
   CausalLm clone() const {
     if (adapter_) {
       CausalLm copy = base();
@@ -99,6 +103,7 @@ class CausalLm {
   }
 
   /// Freezes the weights and trains an adapter beside them, in place of an earlier one.
+  template <class = void>
   void attach(LoraAdapter adapter) {
     parameters().freeze();
     take_adapter_off();
@@ -110,9 +115,13 @@ class CausalLm {
   LoraAdapter* adapter() { return adapter_.get(); }
   /// This model with the adapter off. The weights are shared, not copied; what is computed on them is the
   /// caller's own. Both must be used from one thread.
-  CausalLm base() const { return CausalLm(*this, SharesWeights{}); }
+  template <class = void>
+  CausalLm base() const {
+    return CausalLm(*this, SharesWeights{});
+  }
   /// Adds scale B A of the adapter to the weights, which are trained from now on.
   /// @throws ConfigError without an adapter, or where another model shares the weights
+  template <class = void>
   void merge() {
     require<ConfigError>(adapter_ != nullptr, "CausalLm::merge: this model has no adapter");
     require<ConfigError>(weights_.use_count() == 1,
@@ -138,6 +147,7 @@ class CausalLm {
   kernel::Precision precision() const { return network_.head.precision(); }
   /// From now on, for every model that shares these weights; none of them has a session open. Weights packed for another
   /// precision are packed again from the plain ones; a model that is loaded with its precision never needs those for that.
+  template <class = void>
   void set_precision(kernel::Precision precision) {
     if (precision == this->precision()) return;
     ++weights_->version;
@@ -155,6 +165,7 @@ class CausalLm {
   /// Hidden states of every row after the final norm.   [rows, C], valid until the next pass
   /// @param hidden  takes the embeddings, the stream after each block, and the normed last one instead of
   ///                the last block's; may be null
+  template <class = void>
   View<const float> forward(const Forest& forest, std::vector<Tensor<float>>* hidden = nullptr) {
     check_forest(forest);
     renew();
@@ -173,17 +184,22 @@ class CausalLm {
   /// Logits of hidden rows (of the labels, for a score head).
   /// @param hidden  [T, C] as forward() returns them
   /// @param logits  [T, V]
+  template <class = void>
   void head(View<const float> hidden, View<float> logits) {
     renew();
     network_.head.forward(parameters(), hidden, logits);
   }
 
   /// Hidden states, after the final norm, of the rows that are read.   [reads, C], valid until the next pass
-  View<const float> read_states(const Forest& forest) { return gather(forward(forest), forest.read_row, read_rows_); }
+  template <class = void>
+  View<const float> read_states(const Forest& forest) {
+    return gather(forward(forest), forest.read_row, read_rows_);
+  }
 
   /// log p(read_token | what comes before) for every read of the forest, at a temperature.
   /// @param log_prob  [reads] nats
   /// @param entropy   [reads] of the law, nats; may be empty
+  template <class = void>
   void log_prob(const Forest& forest, kernel::HeadOptions options, std::span<double> log_prob,
                 std::span<double> entropy = {}) {
     const View<const float> rows = read_states(forest);
@@ -193,6 +209,7 @@ class CausalLm {
   /// Exact KL(this || other) of the next-token laws at every read.   [reads] nats
   /// @param other_log_prob  [reads] takes the other's log-probs, which cost its head once more and no other pass; may be
   /// empty
+  template <class = void>
   void kl(const Forest& forest, CausalLm& other, kernel::HeadOptions options, std::span<double> kl,
           std::span<double> other_log_prob = {}) {
     require<ShapeError>(other.shape_.vocab == shape_.vocab, "CausalLm::kl: vocabularies of ", shape_.vocab, " and ",
@@ -207,6 +224,7 @@ class CausalLm {
 
   /// Adds d loss / d parameter to the gradients of trainable(), from d loss / d log_prob of every read.
   /// @param log_prob  [reads] takes the log-probs on the way; may be empty
+  template <class = void>
   void backward(const Forest& forest, kernel::HeadOptions options, std::span<const double> dlog_prob,
                 std::span<double> log_prob = {}) {
     require<ShapeError>(static_cast<Index>(dlog_prob.size()) == forest.reads(), "CausalLm::backward: ", forest.reads(),
@@ -243,11 +261,13 @@ class CausalLm {
   /// Outputs of a score head for chosen rows.
   /// @param row     [R] rows of the forest
   /// @param scores  [R, labels]
+  template <class = void>
   void score(const Forest& forest, std::span<const Index> row, View<float> scores) {
     require<ConfigError>(shape_.labels > 0, "CausalLm::score: this model predicts tokens, it has no score head");
     head(gather(forward(forest), row, read_rows_), scores);
   }
   /// Adds d loss / d parameter to the gradients, from d loss / d score.   row [R], dscores [R, labels]
+  template <class = void>
   void score_backward(const Forest& forest, std::span<const Index> row, View<const float> dscores) {
     score_backward(forest, row, [&](View<const float>) { return dscores; });
   }
@@ -270,6 +290,7 @@ class CausalLm {
   /// @param rows     [R, C] of read_states()
   /// @param dscores  [R, labels]
   /// @return         d loss / d rows [R, C], valid until the next pass
+  template <class = void>
   View<float> score_head_backward(View<const float> rows, View<const float> dscores) {
     const View<float> drows = d_read_rows_.shaped(rows.rows(), rows.cols());
     network_.head.backward(parameters(), dscores, rows, drows);
@@ -286,6 +307,7 @@ class CausalLm {
   /// A forward pass that also stores keys and values: one cached sequence for each segment. Segments must
   /// be whole sequences (no parents).
   /// @param record  [rows] where each row is recorded; empty: nothing is
+  template <class = void>
   View<const float> prefill(const Forest& forest, KvPool& pool, std::vector<KvSequence>& sequences,
                             std::span<const Index> record = {}) {
     check_forest(forest);
@@ -325,6 +347,7 @@ class CausalLm {
   /// @param sequence  [B] distinct sequences; grow by one position
   /// @param record    [B] where each row is recorded; empty: nothing is
   /// @return          [B, C] hidden states after the final norm, valid until the next pass
+  template <class = void>
   View<const float> step(std::span<const TokenId> token, std::span<KvSequence* const> sequence, KvPool& pool,
                          std::span<const Index> record = {}) {
     require<ShapeError>(token.size() == sequence.size(), "CausalLm::step: ", token.size(), " tokens for ", sequence.size(),
@@ -362,6 +385,7 @@ class CausalLm {
 
  private:
   struct SharesWeights {};
+  template <class = void>
   CausalLm(const CausalLm& other, SharesWeights)
       : memory(other.memory),
         shape_(other.shape_),
@@ -372,17 +396,20 @@ class CausalLm {
         rotary_(other.rotary_) {
     take_adapter_off();
   }
+  template <class = void>
   void take_adapter_off() {
     recording_.forget();
     network_.for_each_linear([](Linear& linear) { linear.set_branch(nullptr); });
     adapter_ = nullptr;
   }
+  template <class = void>
   void require_trainable() {
     require<ConfigError>(!trainable().frozen(),
                          "CausalLm: the weights are frozen under the adapter of another model; train that one or a clone");
     parameters().values();  // the backward pass needs the plain weights: read them before activations take their memory
   }
 
+  template <class = void>
   void prepare() {
     if (shape_.position == Position::rotary) {
       rotary_ = rope_table(shape_);
@@ -394,6 +421,7 @@ class CausalLm {
   kernel::HeadShape head_shape(Index layer) const {
     return {shape_.heads, shape_.kv_heads, shape_.head_dim, shape_.attention_scale(layer)};
   }
+  template <class = void>
   void renew() {
     if (adapter_) adapter_->renew();
     if (weights_->packed && weights_->blocks_packed == memory.keep_packed) return;
@@ -406,6 +434,7 @@ class CausalLm {
     weights_->packed = true;
     weights_->blocks_packed = memory.keep_packed;
   }
+  template <class = void>
   void check_forest(const Forest& forest) const {
     kernel::check_segments(forest.segment, forest.rows());
     for (std::size_t i = 0; i < forest.segment.size(); ++i) {
@@ -418,22 +447,29 @@ class CausalLm {
     return {forest.segment, head_shape(layer)};
   }
   View<const float> table(Index offset, Index rows) const { return {parameters().at(offset), rows, shape_.width}; }
-  View<float> table_gradient(Index offset, Index rows) { return parameters().gradient_at(offset, rows, shape_.width); }
+  template <class = void>
+  View<float> table_gradient(Index offset, Index rows) {
+    return parameters().gradient_at(offset, rows, shape_.width);
+  }
+  template <class = void>
   std::span<const TokenId> position_ids(std::span<const Index> position) {
     position_ids_.assign(position.begin(), position.end());
     return position_ids_;
   }
+  template <class = void>
   View<float> embed(std::span<const TokenId> token, std::span<const Index> position) {
     const View<float> x = stream_.shaped(static_cast<Index>(token.size()), shape_.width);
     embed_into(token, position, x);
     return x;
   }
+  template <class = void>
   void embed_into(std::span<const TokenId> token, std::span<const Index> position, View<float> x) {
     kernel::embedding(Cpu{}, table(network_.token_embedding, shape_.vocab), token, x);
     if (shape_.scale_embedding) x.array() *= shape_.embedding_scale();
     if (network_.position_embedding >= 0)
       kernel::embedding(Cpu{}, table(network_.position_embedding, shape_.context), position_ids(position), x, true);
   }
+  template <class = void>
   View<float> finish(View<const float> x) {
     const View<float> out = hidden_.shaped(x.rows(), x.cols());
     norm_forward(shape_, parameters(), network_.final_norm, x, out, final_statistics_);
@@ -444,6 +480,7 @@ class CausalLm {
     std::copy(x.begin(), x.end(), copy.data());
     return copy;
   }
+  template <class = void>
   static View<float> gather(View<const float> x, std::span<const Index> row, Buffer& into) {
     const View<float> out = into.shaped(static_cast<Index>(row.size()), x.cols());
     for (std::size_t i = 0; i < row.size(); ++i) {
@@ -465,6 +502,7 @@ class CausalLm {
   }
 
   /// forward() that keeps what backward_from_reads() needs; no pass where sampling has recorded it.
+  template <class = void>
   void forward_kept(const Forest& forest) {
     check_forest(forest);
     renew();
@@ -492,6 +530,7 @@ class CausalLm {
   }
 
   /// From the gradient of the read rows (after the final norm) to the parameters.
+  template <class = void>
   void backward_from_reads(const Forest& forest, View<const float> drows) {
     const Index rows = forest.rows();
     const View<float> dout = d_out_.shaped(rows, shape_.width);

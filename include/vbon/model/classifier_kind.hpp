@@ -10,7 +10,8 @@ namespace vbon::model {
 enum class ClassifierKind { encoder, causal_lm };
 
 /// @throws ConfigError for an unknown model_type, listing the known ones
-inline ClassifierKind classifier_kind(const ConfigReader& config) {
+template <class = void>
+ClassifierKind classifier_kind(const ConfigReader& config) {
   const auto type = config.text({"model_type"});
   if (has_entry<EncoderFamilies>(type)) return ClassifierKind::encoder;
   require<ConfigError>(has_entry<Families>(type), config.source(), ": unknown model_type '", type,

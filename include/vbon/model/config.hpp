@@ -24,17 +24,26 @@ using Names = std::initializer_list<std::string_view>;  // spellings of one entr
 /// One object of a config file. Null counts as absent. Errors are ConfigErrors.
 class ConfigReader {
  public:
+  template <class = void>
   ConfigReader(const Json& json, std::string source) : json_(&json), source_(std::move(source)) {
     require<ConfigError>(json.is_object(), source_, ": an object expected, got ", json.type_name());
   }
   const std::string& source() const { return source_; }
 
-  bool has(Names names) const { return find(names) != nullptr; }
-  Index integer(Names names) const { return to_integer(demand(names), names); }
+  template <class = void>
+  bool has(Names names) const {
+    return find(names) != nullptr;
+  }
+  template <class = void>
+  Index integer(Names names) const {
+    return to_integer(demand(names), names);
+  }
+  template <class = void>
   Index integer_or(Names names, Index absent) const {
     const Json* value = find(names);
     return value ? to_integer(*value, names) : absent;
   }
+  template <class = void>
   double number_or(Names names, double absent) const {
     const Json* value = find(names);
     if (!value) return absent;
@@ -43,18 +52,24 @@ class ConfigReader {
     require<ConfigError>(std::isfinite(number), wrong(names, "a finite number", *value));
     return number;
   }
+  template <class = void>
   bool flag_or(Names names, bool absent) const {
     const Json* value = find(names);
     if (!value) return absent;
     require<ConfigError>(value->is_boolean(), wrong(names, "true or false", *value));
     return value->get<bool>();
   }
-  std::string text(Names names) const { return to_text(demand(names), names); }
+  template <class = void>
+  std::string text(Names names) const {
+    return to_text(demand(names), names);
+  }
+  template <class = void>
   std::string text_or(Names names, std::string_view absent) const {
     const Json* value = find(names);
     return value ? to_text(*value, names) : std::string(absent);
   }
   /// One id or a list of ids.
+  template <class = void>
   std::vector<TokenId> tokens(Names names) const {
     const Json* value = find(names);
     std::vector<TokenId> ids;
@@ -66,11 +81,13 @@ class ConfigReader {
     }
     return ids;
   }
+  template <class = void>
   TokenId token_or(Names names, TokenId absent) const {
     const auto ids = tokens(names);
     return ids.empty() ? absent : ids.front();
   }
   /// The names in a list such as "architectures".
+  template <class = void>
   std::vector<std::string> texts(Names names) const {
     const Json* value = find(names);
     std::vector<std::string> out;
@@ -80,10 +97,12 @@ class ConfigReader {
     return out;
   }
   /// An object inside this one; call only where has().
+  template <class = void>
   ConfigReader object(Names names) const {
     return ConfigReader(demand(names), source_ + ": " + std::string(*names.begin()));
   }
   /// Number of members of an object inside this one; 0 when absent.
+  template <class = void>
   Index members(Names names) const {
     const Json* value = find(names);
     if (!value) return 0;
@@ -96,22 +115,26 @@ class ConfigReader {
   }
 
  private:
+  template <class = void>
   const Json* find(Names names) const {
     for (const auto name : names)
       if (const auto it = json_->find(std::string(name)); it != json_->end() && !it->is_null()) return &*it;
     return nullptr;
   }
+  template <class = void>
   const Json& demand(Names names) const {
     const Json* value = find(names);
     require<ConfigError>(value != nullptr, source_, ": ", *names.begin(),
                          " is missing; restore the file as its checkpoint has it");
     return *value;
   }
+  template <class = void>
   std::string wrong(Names names, std::string_view expected, const Json& value) const {
     std::string shown = value.dump(-1, ' ', true, Json::error_handler_t::replace);
     if (shown.size() > 60) shown = shown.substr(0, 60) + "...";
     return message(source_, ": ", *names.begin(), ": ", expected, " expected, got ", shown);
   }
+  template <class = void>
   Index to_integer(const Json& value, Names names) const {
     require<ConfigError>(value.is_number_integer() &&
                              (!value.is_number_unsigned() ||
@@ -119,11 +142,13 @@ class ConfigReader {
                          wrong(names, "a whole number", value));
     return value.get<Index>();
   }
+  template <class = void>
   TokenId to_token(const Json& value, Names names) const {
     const Index id = to_integer(value, names);
     require<ConfigError>(id >= -1 && id <= std::numeric_limits<TokenId>::max(), wrong(names, "a token id", value));
     return static_cast<TokenId>(id);
   }
+  template <class = void>
   std::string to_text(const Json& value, Names names) const {
     require<ConfigError>(value.is_string(), wrong(names, "a string", value));
     return value.get<std::string>();
@@ -134,7 +159,8 @@ class ConfigReader {
 };
 
 /// The activation of an MLP from its name.
-inline Activation read_activation(const ConfigReader& config, Names names, std::string_view absent) {
+template <class = void>
+Activation read_activation(const ConfigReader& config, Names names, std::string_view absent) {
   const std::string name = config.text_or(names, absent);
   if (name == "silu" || name == "swish") return Activation::silu;
   if (name == "gelu") return Activation::gelu_exact;
@@ -143,7 +169,8 @@ inline Activation read_activation(const ConfigReader& config, Names names, std::
   config.unknown(*names.begin(), name, "silu, swish, gelu, gelu_new, gelu_fast, gelu_pytorch_tanh, relu");
 }
 
-inline std::string_view activation_name(Activation activation) {
+template <class = void>
+std::string_view activation_name(Activation activation) {
   switch (activation) {
     case Activation::silu:
       return "silu";
@@ -160,7 +187,8 @@ inline std::string_view activation_name(Activation activation) {
 /// Rotary settings in the current spelling (rope_parameters) or the older ones (rope_theta, rope_scaling,
 /// rotary_pct, rotary_emb_base, partial_rotary_factor).
 /// @param partial  share of each head that is rotated when the file does not say; 1: the family rotates whole heads
-inline Rope read_rope(const ConfigReader& config, Index head_dim, Index context, double partial = 1) {
+template <class = void>
+Rope read_rope(const ConfigReader& config, Index head_dim, Index context, double partial = 1) {
   Rope rope;
   const bool current = config.has({"rope_parameters"});
   const ConfigReader parameters = current ? config.object({"rope_parameters"}) : config;
@@ -194,14 +222,16 @@ inline Rope read_rope(const ConfigReader& config, Index head_dim, Index context,
 }
 
 /// @throws ConfigError for divisors of a GGUF file that no config.json can say
-inline void require_config_says(const Rope& rope) {
+template <class = void>
+void require_config_says(const Rope& rope) {
   require<ConfigError>(rope.divisor.empty() || llama3_from_divisor(rope).scaling == RopeScaling::llama3,
                        "this model's rotary frequencies (rope_freqs.weight of its GGUF file) are not those of a Llama 3 "
                        "scaling, and config.json has no other entry for them; save it as a GGUF file");
 }
 
 /// Writes rotary settings in the older spelling, which old and new tools read.
-inline void write_rope(const Rope& read, Json& config) {
+template <class = void>
+void write_rope(const Rope& read, Json& config) {
   const Rope rope = read.divisor.empty() ? read : llama3_from_divisor(read);
   config["rope_theta"] = rope.theta;
   config["rope_scaling"] = nullptr;
@@ -215,7 +245,8 @@ inline void write_rope(const Rope& read, Json& config) {
 }
 
 /// Special tokens, and how many outputs a score head has (0: the checkpoint predicts tokens).
-inline void read_common(const ConfigReader& config, Shape& shape) {
+template <class = void>
+void read_common(const ConfigReader& config, Shape& shape) {
   shape.bos = config.token_or({"bos_token_id"}, -1);
   shape.pad = config.token_or({"pad_token_id"}, -1);
   shape.eos = config.tokens({"eos_token_id"});
@@ -228,7 +259,8 @@ inline void read_common(const ConfigReader& config, Shape& shape) {
 }
 
 /// The names of a classifier's outputs, as transformers numbers them.
-inline void write_labels(Json& config, Index labels) {
+template <class = void>
+void write_labels(Json& config, Index labels) {
   config["id2label"] = config["label2id"] = Json::object();
   for (Index label = 0; label < labels; ++label) {
     const std::string name = "LABEL_" + std::to_string(label);
@@ -238,7 +270,8 @@ inline void write_labels(Json& config, Index labels) {
 }
 
 /// The entries every family writes.
-inline Json write_common(const Shape& shape, std::string_view model_type, std::string_view class_prefix) {
+template <class = void>
+Json write_common(const Shape& shape, std::string_view model_type, std::string_view class_prefix) {
   Json config;
   config["model_type"] = model_type;
   config["architectures"] = {std::string(class_prefix) + (shape.labels > 0 ? "ForSequenceClassification" : "ForCausalLM")};

@@ -38,6 +38,7 @@ class Encoder {
  public:
   /// An encoder without values yet: fill parameters().values(), then call parameters_changed().
   /// @throws ConfigError when the sizes do not fit each other
+  template <class = void>
   Encoder(const EncoderShape& shape, const EncoderNames& names) : shape_(shape), names_(names) {
     check(shape_);
     // A file without a head spells its tensors without the family's prefix.
@@ -64,6 +65,7 @@ class Encoder {
 
   /// The first parameter behind the body (transformers' base_model, to which BERT's pooler belongs): of the head.
   /// @throws ConfigError when the model has no classification head
+  template <class = void>
   Index head_offset() const {
     require_head("Encoder::head_offset");
     const Linear& first = names_.tensor(EncoderSlot::head_dense, 0).starts_with(names_.prefix) ? head_output_ : head_dense_;
@@ -74,15 +76,18 @@ class Encoder {
   kernel::Precision precision() const { return layers_.front().precision(); }
   /// From now on, also of copies, which share what is packed. Call parameters_changed() before the next pass; the head's
   /// maps, which have one row for each sequence, are rounded as the others.
+  template <class = void>
   void set_precision(kernel::Precision precision) {
     for_each_linear([&](Linear& linear) { linear.set_precision(precision); });
   }
 
   /// Refreshes what is derived from the parameters. Call it after every change of them.
+  template <class = void>
   void parameters_changed() {
     for_each_linear([&](Linear& linear) { linear.pack(parameters_); });
   }
   /// The same after a change of the head alone.
+  template <class = void>
   void head_changed() {
     if (shape_.labels > 0) {
       head_dense_.pack(parameters_);
@@ -93,6 +98,7 @@ class Encoder {
   /// Hidden states after the last block.
   /// @return [T, C], inside the tape
   /// @throws ShapeError, DomainError when a sequence is too long or a token unknown
+  template <class = void>
   View<const float> forward(const EncoderInput& input, EncoderTape& tape, Keep keep = Keep::output) const {
     return forward(input, tape, keep, [](Index, View<const float>) {});
   }
@@ -117,6 +123,7 @@ class Encoder {
   /// Adds to the gradients of all parameters but the head's.
   /// @param tape     of forward(..., Keep::all)
   /// @param dhidden  [T, C]; its memory is used up
+  template <class = void>
   void backward(EncoderTape& tape, View<float> dhidden) {
     require<ShapeError>(
         tape.layer.size() == layers_.size() && dhidden.rows() == tape.input.tokens() && dhidden.cols() == shape_.width,
@@ -136,6 +143,7 @@ class Encoder {
   /// Logits of the classification head, from the first token of each sequence.
   /// @return [B, labels], inside the tape
   /// @throws ConfigError when the model has no classification head
+  template <class = void>
   View<const float> classify(const EncoderInput& input, EncoderTape& tape, Keep keep = Keep::output) const {
     require_head("Encoder::classify");
     first_states(input, tape, keep);
@@ -143,6 +151,7 @@ class Encoder {
   }
   /// What the head reads: the state of the first token of each sequence after the last block.
   /// @return [B, C], inside the tape
+  template <class = void>
   View<const float> first_states(const EncoderInput& input, EncoderTape& tape, Keep keep = Keep::output) const {
     const View<const float> hidden = forward(input, tape, keep);
     const View<float> first = tape.first.shaped(input.sequences(), shape_.width);
@@ -152,6 +161,7 @@ class Encoder {
   }
   /// Logits of the head from tape.first [B, C], which first_states() or the caller filled.
   /// @return [B, labels], inside the tape
+  template <class = void>
   View<const float> head(EncoderTape& tape) const {
     const View<const float> first = tape.first.view();
     const Index b = first.rows(), c = shape_.width;
@@ -169,6 +179,7 @@ class Encoder {
   /// Adds to the gradients of all parameters.
   /// @param tape     of classify(..., Keep::all)
   /// @param dlogits  [B, labels]
+  template <class = void>
   void classify_backward(EncoderTape& tape, View<const float> dlogits) {
     require<ShapeError>(dlogits.rows() == tape.input.sequences(), "Encoder::classify_backward: gradients of ",
                         tape.input.sequences(), " sequences expected, got ", dlogits.rows());
@@ -183,6 +194,7 @@ class Encoder {
   /// @param tape     of head()
   /// @param dlogits  [B, labels]
   /// @return         d loss / d tape.first [B, C], inside the tape
+  template <class = void>
   View<const float> head_backward(EncoderTape& tape, View<const float> dlogits) {
     const Index b = tape.first.view().rows(), c = shape_.width;
     require<ShapeError>(dlogits.rows() == b && dlogits.cols() == shape_.labels, "Encoder::head_backward: [", b, ", ",
@@ -211,6 +223,7 @@ class Encoder {
     require<ConfigError>(shape_.labels > 0, who, ": this checkpoint has no classification head");
   }
   /// h = LN(word + type + position)
+  template <class = void>
   void embed(EncoderTape& tape) const {
     const Index rows = tape.input.tokens(), c = shape_.width;
     const View<float> sum = tape.embedding_norm.sum.shaped(rows, c);

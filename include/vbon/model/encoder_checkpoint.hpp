@@ -29,8 +29,9 @@ struct UnusedTensor {
 
 namespace detail {
 /// The name under which a file holds a parameter, if any.
-inline std::optional<std::string> stored_name(const io::ShardedSafetensors& file, const std::string& name,
-                                              std::string_view prefix) {
+template <class = void>
+std::optional<std::string> stored_name(const io::ShardedSafetensors& file, const std::string& name,
+                                       std::string_view prefix) {
   const std::string bare = name.starts_with(prefix) ? name.substr(prefix.size()) : name;
   for (const std::string& candidate : {name, bare, std::string(prefix) + bare}) {
     if (file.contains(candidate)) return candidate;
@@ -42,7 +43,8 @@ inline std::optional<std::string> stored_name(const io::ShardedSafetensors& file
 }
 
 /// Outputs of the classification head, from the config or, where it is silent, from the file; 0: no head.
-inline Index read_labels(const ConfigReader& config, const io::ShardedSafetensors& file, const EncoderNames& names) {
+template <class = void>
+Index read_labels(const ConfigReader& config, const io::ShardedSafetensors& file, const EncoderNames& names) {
   Shape common;
   read_common(config, common);
   if (common.labels > 0 || config.has({"architectures"})) return common.labels;
@@ -53,7 +55,8 @@ inline Index read_labels(const ConfigReader& config, const io::ShardedSafetensor
 
 /// The shape that a folder's config.json describes, with the labels of the head in its weights.
 /// @throws ConfigError for an unknown family or impossible sizes, FormatError for more layers than there are tensors
-inline EncoderShape read_encoder_shape(const ConfigReader& config, const io::ShardedSafetensors& file) {
+template <class = void>
+EncoderShape read_encoder_shape(const ConfigReader& config, const io::ShardedSafetensors& file) {
   const EncoderFamily family = find_encoder_family(config.text({"model_type"}));
   EncoderShape shape = family.shape(config);
   shape.labels = detail::read_labels(config, file, family.names);
@@ -67,8 +70,8 @@ inline EncoderShape read_encoder_shape(const ConfigReader& config, const io::Sha
 /// How a file names each tensor of an encoder, without reading any.
 /// @param new_head  the output map of the head, and an inner one that is not there, are not looked for: ""
 /// @throws FormatError naming a tensor that is missing or has another shape than the config says
-inline std::vector<std::string> find_tensors(const io::ShardedSafetensors& file, const Encoder& encoder,
-                                             bool new_head = false) {
+template <class = void>
+std::vector<std::string> find_tensors(const io::ShardedSafetensors& file, const Encoder& encoder, bool new_head = false) {
   const auto belongs_to = [&](const Parameter& p, EncoderSlot slot) {
     return p.name.starts_with(encoder.names().tensor(slot, 0) + '.');
   };
@@ -100,6 +103,7 @@ struct EncoderCheckpoint {
   /// @param precision    of the products of its linear maps
   /// @throws RunError for a missing file, ConfigError for an unknown family or impossible sizes, FormatError
   ///         naming a tensor that is missing or has another shape than the config says
+  template <class = void>
   static EncoderCheckpoint load(const std::filesystem::path& folder, std::string_view config_name = "config.json",
                                 const NewHead& head = {}, kernel::Precision precision = kernel::Precision::float32) {
     const auto path = folder / config_name;
@@ -126,6 +130,7 @@ struct EncoderCheckpoint {
   /// Writes FOLDER/config.json and FOLDER/model.safetensors, or shards of it.
   /// @param dtype  f32, f16 or bf16
   /// @throws RunError when the folder cannot be written, ConfigError for another dtype
+  template <class = void>
   void save(const std::filesystem::path& folder, io::Dtype dtype = io::Dtype::f32,
             std::uint64_t shard_bytes = 5'000'000'000) const {
     io::make_folder(folder);
@@ -142,6 +147,7 @@ struct EncoderCheckpoint {
   }
 
  private:
+  template <class = void>
   void read(const io::ShardedSafetensors& file, const ConfigReader& described, const NewHead* new_head) {
     Parameters& parameters = encoder.parameters();
     // All shapes are right before any memory is taken.

@@ -22,6 +22,7 @@ struct EncoderInput {
   Index sequences() const { return static_cast<Index>(offset.size()) - 1; }
 
   /// Appends a sequence; without types all are 0.
+  template <class = void>
   void add(std::span<const TokenId> tokens_of_sequence, std::span<const TokenId> types_of_sequence = {}) {
     require<ShapeError>(types_of_sequence.empty() || types_of_sequence.size() == tokens_of_sequence.size(),
                         "EncoderInput: ", tokens_of_sequence.size(), " token types expected, got ",
@@ -34,7 +35,8 @@ struct EncoderInput {
 };
 
 /// @throws ShapeError, DomainError naming the sequence that this encoder cannot read
-inline void check(const EncoderInput& input, const EncoderShape& shape) {
+template <class = void>
+void check(const EncoderInput& input, const EncoderShape& shape) {
   const Index most_types = shape.types > 0 ? shape.types : 1;
   for (Index i = 0; i < input.sequences(); ++i) {
     const auto begin = static_cast<std::size_t>(input.offset[static_cast<std::size_t>(i)]);
@@ -63,7 +65,8 @@ inline std::vector<TokenId> encoder_positions(const EncoderInput& input, const E
 }
 
 /// One segment for each sequence.
-inline std::vector<kernel::Segment> encoder_segments(const EncoderInput& input) {
+template <class = void>
+std::vector<kernel::Segment> encoder_segments(const EncoderInput& input) {
   std::vector<kernel::Segment> segments;
   for (Index i = 0; i < input.sequences(); ++i) {
     const Index begin = input.offset[static_cast<std::size_t>(i)];

@@ -32,18 +32,21 @@ class EncoderNorm {
   };
 
   EncoderNorm() = default;
+  template <class = void>
   EncoderNorm(Parameters& parameters, const std::string& name, Index width, double epsilon)
       : weight_(parameters.add(name + ".weight", {width})),
         bias_(parameters.add(name + ".bias", {width})),
         epsilon_(static_cast<float>(epsilon)) {}
 
   /// y = LN(tape.sum)
+  template <class = void>
   void forward(const Parameters& parameters, Tape& tape, View<float> y) const {
     const View<float> x = tape.sum.view();
     kernel::layer_norm(Cpu{}, x, parameters.value(weight_), parameters.value(bias_), epsilon_, y,
                        tape.mean.shaped(1, x.rows()), tape.inv_std.shaped(1, x.rows()));
   }
   /// dx is overwritten; the gradients of weight and bias are added to.
+  template <class = void>
   void backward(Parameters& parameters, const Tape& tape, View<const float> dy, View<float> dx) const {
     kernel::layer_norm_backward(Cpu{}, tape.sum.view(), parameters.value(weight_), tape.mean.view(), tape.inv_std.view(), dy,
                                 dx, parameters.gradient(weight_), parameters.gradient(bias_));
@@ -73,6 +76,7 @@ class EncoderLayer {
     Buffer wide[2];    // [T, intermediate]
   };
 
+  template <class = void>
   EncoderLayer(Parameters& parameters, const EncoderShape& shape, const EncoderNames& names, const std::string& prefix,
                Index layer)
       : heads_{shape.heads, shape.heads, shape.width / shape.heads,
@@ -104,6 +108,7 @@ class EncoderLayer {
 
   /// @param x  [T, C], must stay as it is until backward
   /// @return   y [T, C], in the tape
+  template <class = void>
   View<const float> forward(const Parameters& parameters, View<const float> x, std::span<const kernel::Segment> segments,
                             Tape& tape, Keep keep = Keep::all) const {
     const Index rows = x.rows(), c = x.cols();
@@ -129,6 +134,7 @@ class EncoderLayer {
   }
 
   /// Turns dy into dx in place and adds to the gradients of the parameters.
+  template <class = void>
   void backward(Parameters& parameters, View<const float> x, std::span<const kernel::Segment> segments, const Tape& tape,
                 Scratch& scratch, View<float> dy_then_dx) {
     const Index rows = x.rows(), c = x.cols(), wide = tape.up.view().cols();
@@ -159,6 +165,7 @@ class EncoderLayer {
   }
 
  private:
+  template <class = void>
   void activate(View<const float> x, View<float> y) const {
     switch (activation_) {
       case Activation::gelu_exact:
@@ -171,6 +178,7 @@ class EncoderLayer {
         return kernel::activate<kernel::Silu>(Cpu{}, x, y);
     }
   }
+  template <class = void>
   void activate_backward(View<const float> x, View<const float> dy, View<float> dx) const {
     switch (activation_) {
       case Activation::gelu_exact:

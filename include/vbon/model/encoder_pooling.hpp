@@ -28,7 +28,8 @@ inline constexpr double smallest_norm = 1e-12;  // a shorter vector is divided b
 
 /// One vector per sequence.
 ///   hidden [T, C], offset [B+1], out [B, C]
-inline void pool(View<const float> hidden, std::span<const Index> offset, PoolingMode mode, View<float> out) {
+template <class = void>
+void pool(View<const float> hidden, std::span<const Index> offset, PoolingMode mode, View<float> out) {
   for (Index i = 0; i < out.rows(); ++i) {
     const Index begin = offset[static_cast<std::size_t>(i)], length = offset[static_cast<std::size_t>(i) + 1] - begin;
     auto row = out.row(i).array();
@@ -45,7 +46,8 @@ inline void pool(View<const float> hidden, std::span<const Index> offset, Poolin
 }
 
 /// Scales each row of x to length 1 in place; norm [B] gets the lengths before, where wanted.
-inline void normalize_rows(View<float> x, View<float> norm = {}) {
+template <class = void>
+void normalize_rows(View<float> x, View<float> norm = {}) {
   for (Index i = 0; i < x.rows(); ++i) {
     double squares = 0;
     for (const float value : x.row(i)) squares += static_cast<double>(value) * static_cast<double>(value);
@@ -56,7 +58,8 @@ inline void normalize_rows(View<float> x, View<float> norm = {}) {
 }
 
 /// Gradient of normalize_rows: dx = (dy - y (y . dy)) / norm, in place of dy.   y, dy [B, C]
-inline void normalize_rows_backward(View<const float> y, View<const float> norm, View<float> dy) {
+template <class = void>
+void normalize_rows_backward(View<const float> y, View<const float> norm, View<float> dy) {
   for (Index i = 0; i < y.rows(); ++i) {
     double dot = 0;
     for (Index j = 0; j < y.cols(); ++j) dot += static_cast<double>(y(i, j)) * static_cast<double>(dy(i, j));
@@ -66,7 +69,8 @@ inline void normalize_rows_backward(View<const float> y, View<const float> norm,
 
 /// Gradient of pool for the mean and the first token: dhidden [T, C] is overwritten.
 /// @throws ConfigError for the maximum, which no one trains through
-inline void pool_backward(View<const float> dout, std::span<const Index> offset, PoolingMode mode, View<float> dhidden) {
+template <class = void>
+void pool_backward(View<const float> dout, std::span<const Index> offset, PoolingMode mode, View<float> dhidden) {
   require<ConfigError>(mode != PoolingMode::max, "pool_backward: pooling 'mean' or 'first' expected, got 'max'");
   dhidden.array() = 0;
   for (Index i = 0; i < dout.rows(); ++i) {

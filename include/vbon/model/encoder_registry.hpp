@@ -23,7 +23,8 @@ struct EncoderFamily {
 };
 
 /// @throws ConfigError, listing the known ones
-inline EncoderFamily find_encoder_family(std::string_view model_type) {
+template <class = void>
+EncoderFamily find_encoder_family(std::string_view model_type) {
   EncoderFamily family;
   with_name<EncoderFamilies>("encoder model_type", model_type, [&]<class F>(const F&) {
     family = {&F::shape, {F::prefix, &F::tensor_name}, F::class_name};

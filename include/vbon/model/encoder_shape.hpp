@@ -38,7 +38,8 @@ struct EncoderShape {
 
 /// @throws ConfigError when the sizes cannot belong to an encoder
 /// @param where  begins the message: the config's file
-inline void check(const EncoderShape& shape, std::string_view where = "encoder") {
+template <class = void>
+void check(const EncoderShape& shape, std::string_view where = "encoder") {
   require<ConfigError>(shape.vocabulary > 0 && shape.width > 0 && shape.layers > 0 && shape.heads > 0 &&
                            shape.intermediate > 0 && shape.types >= 0 && shape.labels >= 0 && shape.max_length() > 0,
                        where, ": sizes > 0 expected, got vocabulary ", shape.vocabulary, ", width ", shape.width,

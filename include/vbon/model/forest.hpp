@@ -23,6 +23,7 @@ struct Forest {
   Index reads() const { return static_cast<Index>(read_row.size()); }
 
   /// Appends a run of tokens that continues `parent` (-1: starts a sequence); returns the segment's number.
+  template <class = void>
   Index add(std::span<const TokenId> tokens, Index parent = -1) {
     kernel::Segment next{.begin = rows(), .length = static_cast<Index>(tokens.size()), .parent = parent, .position = 0};
     if (parent >= 0) {
@@ -38,12 +39,14 @@ struct Forest {
     const kernel::Segment& s = segment[static_cast<std::size_t>(number)];
     return s.begin + s.length - 1;
   }
+  template <class = void>
   void read(Index row, TokenId next) {
     read_row.push_back(row);
     read_token.push_back(next);
   }
   /// Appends a response to a prompt's segment and reads every token of it. Its last token is read but not
   /// fed: nothing depends on what follows it.
+  template <class = void>
   void add_response(Index prompt, std::span<const TokenId> response) {
     if (response.empty()) return;
     read(last_row(prompt), response[0]);

@@ -12,7 +12,8 @@
 
 namespace vbon::model {
 /// @throws FormatError naming the missing or mistyped key, ConfigError for what is not supported
-inline Shape read_shape(const io::GgufFile& file) {
+template <class = void>
+Shape read_shape(const io::GgufFile& file) {
   const std::string source = file.path();
   const std::string architecture = file.get<std::string>("general.architecture");
   const FamilyInfo family = find_gguf_family(architecture, source);

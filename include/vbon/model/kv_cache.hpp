@@ -40,6 +40,7 @@ class KvPool {
   KvPool(Index layers, Index width) : state_(std::make_shared<State>()), layers_(layers), width_(width) {}
 
   /// A page for exactly `rows` positions, or one of the usual size when rows = page_rows.
+  template <class = void>
   std::shared_ptr<KvPage> take(Index rows = page_rows) {
     std::unique_ptr<KvPage> page;
     if (rows == page_rows) {
@@ -81,11 +82,13 @@ class KvSequence {
   Index length() const { return length_; }
 
   /// Adds a full page of `rows` positions (a prefilled prompt).
+  template <class = void>
   void append_page(std::shared_ptr<KvPage> page, Index rows) {
     parts_.push_back({std::move(page), rows});
     length_ += rows;
   }
   /// Makes room for one more position; write its key and value through next_key and next_value.
+  template <class = void>
   void append_row(KvPool& pool) {
     if (parts_.empty() || parts_.back().rows == parts_.back().page->capacity() || parts_.back().page.use_count() > 1)
       parts_.push_back({pool.take(), 0});
@@ -96,6 +99,7 @@ class KvSequence {
   float* last_value(Index layer) { return parts_.back().page->value(layer, parts_.back().rows - 1); }
 
   /// Appends this sequence's rows of one layer, oldest first.
+  template <class = void>
   void spans(Index layer, std::vector<kernel::KvSpan>& out) const {
     for (const Part& part : parts_) out.push_back({part.page->key(layer, 0), part.page->value(layer, 0), part.rows});
   }

@@ -23,6 +23,7 @@ class Linear {
  public:
   Linear() = default;
   /// Adds NAME.weight [outputs, inputs] and NAME.bias [outputs] to the parameters.
+  template <class = void>
   Linear(Parameters& parameters, const std::string& name, Index outputs, Index inputs) : Linear(outputs, inputs, -1, -1) {
     weight_ = parameters[parameters.add(name + ".weight", {outputs, inputs})].offset;
     bias_ = parameters[parameters.add(name + ".bias", {outputs})].offset;
@@ -56,7 +57,10 @@ class Linear {
   void set_precision(kernel::Precision precision) { packed_->set_precision(precision); }
 
   /// Call after the parameters changed.
-  void pack(const Parameters& parameters) { kernel::pack(Cpu{}, weight(parameters), kernel::Transpose::no, *packed_); }
+  template <class = void>
+  void pack(const Parameters& parameters) {
+    kernel::pack(Cpu{}, weight(parameters), kernel::Transpose::no, *packed_);
+  }
   /// The same from the weight's rows as a file has them (kernel::pack_from).
   template <class Read>
   void pack_from(const Read& read) {
@@ -70,6 +74,7 @@ class Linear {
   /// Gives the packed copy back; forward() then makes one for each use.
   void release() { packed_->clear(); }
   /// y = x w^T + b (+ y) + branch(x).   x [T, inputs], y [T, outputs]
+  template <class = void>
   void forward(const Parameters& parameters, View<const float> x, View<float> y, bool accumulate = false) const {
     kernel::PackedMatrix<float> once;
     once.set_precision(precision());
@@ -80,6 +85,7 @@ class Linear {
     if (branch_) branch_->forward(x, y);
   }
   /// Adds to the gradients of w and b, unless frozen, and of the branch; dx [T, inputs] is overwritten, or added to.
+  template <class = void>
   void backward(Parameters& parameters, View<const float> dy, View<const float> x, View<float> dx,
                 bool accumulate = false) const {
     if (!parameters.frozen_at(weight_)) {

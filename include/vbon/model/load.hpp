@@ -21,11 +21,13 @@ namespace vbon::model {
 inline bool is_gguf(const std::filesystem::path& path) { return path.extension() == ".gguf"; }
 
 namespace detail {
-inline auto open_folder(const std::filesystem::path& folder) {
+template <class = void>
+std::shared_ptr<const io::ShardedSafetensors> open_folder(const std::filesystem::path& folder) {
   return std::make_shared<const io::ShardedSafetensors>(io::ShardedSafetensors::open(folder));
 }
-inline CausalLm assemble(const TensorSource& source, const Shape& shape, Json config,
-                         kernel::Precision precision = kernel::Precision::float32) {
+template <class = void>
+CausalLm assemble(const TensorSource& source, const Shape& shape, Json config,
+                  kernel::Precision precision = kernel::Precision::float32) {
   Parameters parameters;
   Network network = load_network(source, find_family(shape.family), shape, parameters, precision);
   return CausalLm(shape, std::move(parameters), std::move(network), std::move(config));
@@ -34,16 +36,17 @@ inline CausalLm assemble(const TensorSource& source, const Shape& shape, Json co
 
 /// Loads from an open GGUF file; its config is written as the family's config.json would be.
 /// @param precision  of the linear maps and the head
-inline CausalLm load_causal_lm(std::shared_ptr<const io::GgufFile> file,
-                               kernel::Precision precision = kernel::Precision::float32) {
+template <class = void>
+CausalLm load_causal_lm(std::shared_ptr<const io::GgufFile> file, kernel::Precision precision = kernel::Precision::float32) {
   const Shape shape = read_shape(*file);
   return detail::assemble(tensor_source(std::move(file)), shape, find_family(shape.family).config(shape), precision);
 }
 
 /// Loads from a folder whose config may have another name.
 /// @throws RunError when a file is missing, ConfigError and FormatError naming file, entry or tensor
-inline CausalLm load_causal_lm(const std::filesystem::path& folder, const std::filesystem::path& config_file,
-                               kernel::Precision precision = kernel::Precision::float32) {
+template <class = void>
+CausalLm load_causal_lm(const std::filesystem::path& folder, const std::filesystem::path& config_file,
+                        kernel::Precision precision = kernel::Precision::float32) {
   Json config = io::read_json(config_file);
   const Shape shape = read_shape(ConfigReader(config, config_file.string()));
   return detail::assemble(tensor_source(detail::open_folder(folder)), shape, std::move(config), precision);
@@ -51,7 +54,8 @@ inline CausalLm load_causal_lm(const std::filesystem::path& folder, const std::f
 
 /// FOLDER/config.json.
 /// @throws RunError when it is not there, naming what in the folder could be meant
-inline std::filesystem::path config_file(const std::filesystem::path& folder) {
+template <class = void>
+std::filesystem::path config_file(const std::filesystem::path& folder) {
   const auto config = folder / "config.json";
   std::error_code ignored;
   if (std::filesystem::exists(config, ignored)) return config;
@@ -69,7 +73,8 @@ inline std::filesystem::path config_file(const std::filesystem::path& folder) {
 /// Loads a folder with a score head, which is made where `head` says so.
 /// @param pad  the token that pads where config.json names none: transformers needs one to score a batch; -1: none
 /// @throws RunError, ConfigError, FormatError as load_causal_lm; ConfigError for a new head without labels
-inline CausalLm load_scorer(const std::filesystem::path& folder, const NewHead& head, TokenId pad = -1) {
+template <class = void>
+CausalLm load_scorer(const std::filesystem::path& folder, const NewHead& head, TokenId pad = -1) {
   const auto path = config_file(folder);
   Json config = io::read_json(path);
   const ConfigReader described(config, path.string());
@@ -82,7 +87,7 @@ inline CausalLm load_scorer(const std::filesystem::path& folder, const NewHead& 
   if (head.wanted(shape.labels)) {
     shape.labels = head.labels;
     const FamilyInfo family = find_family(shape.family);
-    write_classifier(config, family.config(shape).at("architectures").at(0).get<std::string>(), shape.labels);
+    write_classifier(config, family.config(shape).at("architectures").at(0).template get<std::string>(), shape.labels);
     // To the loader the new tensor is one of the file.
     const std::string name = family.tensor_name(Slot::score, -1);
     source.shape = [=, others = source.shape](const std::string& wanted) {
@@ -102,7 +107,8 @@ inline CausalLm load_scorer(const std::filesystem::path& folder, const NewHead& 
 }
 
 /// Loads from a GGUF file or a Hugging Face folder.
-inline CausalLm load_causal_lm(const std::filesystem::path& path, kernel::Precision precision = kernel::Precision::float32) {
+template <class = void>
+CausalLm load_causal_lm(const std::filesystem::path& path, kernel::Precision precision = kernel::Precision::float32) {
   if (is_gguf(path)) return load_causal_lm(std::make_shared<const io::GgufFile>(io::GgufFile::open(path)), precision);
   require<RunError>(std::filesystem::is_directory(path), "load: ", path.string(),
                     std::filesystem::exists(path) ? ": a .gguf file or a folder with config.json and safetensors expected"

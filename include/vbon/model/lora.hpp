@@ -48,7 +48,8 @@ struct LoraModule {
 };
 
 /// The linear maps of a network's blocks, in the order of the checkpoint: all but the head.
-inline std::vector<LoraModule> lora_modules(const Parameters& parameters, const Network& network) {
+template <class = void>
+std::vector<LoraModule> lora_modules(const Parameters& parameters, const Network& network) {
   constexpr Slot linear[] = {Slot::q, Slot::k, Slot::v, Slot::qkv, Slot::attention_out, Slot::gate, Slot::up, Slot::down};
   constexpr std::string_view ending = ".weight";
   std::vector<LoraModule> modules;
@@ -73,6 +74,7 @@ class LoraAdapter {
  public:
   /// All zeros: initialize() or fill parameters().
   /// @throws ConfigError for options out of range or no module
+  template <class = void>
   LoraAdapter(std::vector<LoraModule> modules, LoraOptions options) : modules_(std::move(modules)), options_(options) {
     options_.check();
     require<ConfigError>(!modules_.empty(), "LoRA: at least one module to adapt expected");
@@ -83,6 +85,7 @@ class LoraAdapter {
     parameters_->values();
   }
   /// An adapter of its own with the same numbers.
+  template <class = void>
   LoraAdapter clone() const {
     LoraAdapter copy(modules_, options_);
     std::copy_n(parameters_->data(), parameters_->size(), copy.parameters_->values().data());
@@ -90,6 +93,7 @@ class LoraAdapter {
   }
 
   /// A uniform in +-1 / sqrt(inputs), B zero: the adapted model begins as its base.
+  template <class = void>
   void initialize(RngKey key) {
     for (std::size_t i = 0; i < modules_.size(); ++i) {
       const View<float> a = parameters_->value(number_of_a(i));
@@ -117,6 +121,7 @@ class LoraAdapter {
   }
   /// Counts the changes.
   std::uint64_t version() const { return version_; }
+  template <class = void>
   void renew() {
     if (packed_) return;
     for (const auto& branch : branches_) branch->pack();
@@ -124,6 +129,7 @@ class LoraAdapter {
   }
 
   /// Puts the branches beside the linear maps of a network, which the adapter must outlive.
+  template <class = void>
   void connect(Network& network) {
     branches_.clear();
     network.for_each_linear([&](Linear& linear) {
@@ -151,6 +157,7 @@ class LoraAdapter {
   }
   /// w += scale B A, where the base's parameter of this number is adapted.
   /// @param w  [outputs, inputs] its values or a copy of them
+  template <class = void>
   void merge(Index weight, View<float> w) const {
     const LoraModule* module = find(weight);
     if (module == nullptr) return;

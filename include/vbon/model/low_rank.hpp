@@ -34,13 +34,18 @@ class LowRank {
       : parameters_(&parameters), scratch_(&scratch), place_(place) {}
 
   /// Call after the parameters changed.
+  template <class = void>
   void pack() {
     kernel::pack(Cpu{}, a(), kernel::Transpose::no, packed_a_);
     kernel::pack(Cpu{}, b(), kernel::Transpose::no, packed_b_);
   }
   /// y += scale x A^T B^T.   x [T, inputs], y [T, outputs]
-  void forward(View<const float> x, View<float> y) const { kernel::matmul(Cpu{}, hidden(x), packed_b_, y, {}, true); }
+  template <class = void>
+  void forward(View<const float> x, View<float> y) const {
+    kernel::matmul(Cpu{}, hidden(x), packed_b_, y, {}, true);
+  }
   /// Adds to the gradients of A and B, and to dx [T, inputs].
+  template <class = void>
   void backward(View<const float> dy, View<const float> x, View<float> dx) const {
     const View<const float> h = hidden(x);
     const auto add = [&](View<const float> left, View<const float> right, Index offset, Index rows, Index cols) {
@@ -59,6 +64,7 @@ class LowRank {
  private:
   View<const float> a() const { return {parameters_->data() + place_.a, place_.rank, place_.inputs}; }
   View<const float> b() const { return {parameters_->data() + place_.b, place_.outputs, place_.rank}; }
+  template <class = void>
   View<const float> hidden(View<const float> x) const {
     const View<float> h = scratch_->hidden.shaped(x.rows(), place_.rank);
     kernel::matmul(Cpu{}, x, packed_a_, h);

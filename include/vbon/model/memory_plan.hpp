@@ -47,8 +47,9 @@ struct WeightSizes {
   kernel::Precision precision = kernel::Precision::float32;  // of the linear maps
 };
 /// @throws FormatError as find_tensors()
-inline WeightSizes weight_sizes(const Shape& shape, const TensorSource& source,
-                                kernel::Precision precision = kernel::Precision::float32) {
+template <class = void>
+WeightSizes weight_sizes(const Shape& shape, const TensorSource& source,
+                         kernel::Precision precision = kernel::Precision::float32) {
   Parameters parameters;  // laid out, never filled
   FoundTensors found = find_tensors(source, find_family(shape.family), shape, parameters);
   const auto later = read_by_linear_maps_alone(found.network, source.gguf);

@@ -59,6 +59,7 @@ class NetworkBuilder {
   NetworkBuilder(const FamilyInfo& family, const Shape& shape, Parameters& parameters)
       : family_(family), s_(shape), parameters_(parameters) {}
 
+  template <class = void>
   Network build() {
     network_.token_embedding = matrix(Slot::token_embedding, -1, s_.vocab, s_.width);
     if (s_.position == Position::learned)
@@ -75,15 +76,21 @@ class NetworkBuilder {
   }
 
  private:
+  template <class = void>
   Index add(Slot slot, Index layer, std::vector<Index> shape, Index rows, Index cols, Arrangement hf, Arrangement gguf) {
     network_.stored.push_back({slot, layer, hf, gguf});
     return parameters_[parameters_.add(family_.tensor_name(slot, layer), std::move(shape), rows, cols)].offset;
   }
+  template <class = void>
   Index vector(Slot slot, Index layer, Index size, Arrangement hf = {}, Arrangement gguf = {}) {
     const bool rows_move = hf.how != Arrange::plain || gguf.how != Arrange::plain;  // one value a row then
     return add(slot, layer, {size}, rows_move ? size : 1, rows_move ? 1 : size, hf, gguf);
   }
-  Index matrix(Slot slot, Index layer, Index rows, Index cols) { return add(slot, layer, {rows, cols}, rows, cols, {}, {}); }
+  template <class = void>
+  Index matrix(Slot slot, Index layer, Index rows, Index cols) {
+    return add(slot, layer, {rows, cols}, rows, cols, {}, {});
+  }
+  template <class = void>
   NormPlace norm(Slot weight, Slot bias, Index layer) {
     const Arrangement gguf = s_.norm_from_one ? Arrangement{Arrange::one_more} : Arrangement{};
     NormPlace place{vector(weight, layer, s_.width, {}, gguf), -1, s_.norm_from_one};
@@ -91,14 +98,17 @@ class NetworkBuilder {
     return place;
   }
   /// A linear weight [out, in], stored transposed where the family does so.
+  template <class = void>
   Index weight(Slot slot, Index layer, Index out, Index in, Arrangement hf = {}, Arrangement gguf = {}) {
     if (!family_.conv1d) return add(slot, layer, {out, in}, out, in, hf, gguf);
     return add(slot, layer, {in, out}, out, in, {Arrange::transposed}, gguf);
   }
+  template <class = void>
   Linear linear(Slot slot, Slot bias_slot, bool has_bias, Index layer, Index out, Index in) {
     const Index w = weight(slot, layer, out, in);
     return Linear(out, in, w, has_bias ? vector(bias_slot, layer, out) : -1);
   }
+  template <class = void>
   Linear head_linear(Slot slot, Slot bias_slot, Index layer, Index heads, bool rotated) {
     const Arrangement gguf =
         rotated && family_.gguf_rotary_pairs ? Arrangement{Arrange::rotary_pairs, heads, s_.head_dim} : Arrangement{};
@@ -107,6 +117,7 @@ class NetworkBuilder {
     return Linear(out, s_.width, w, s_.qkv_bias ? vector(bias_slot, layer, out, {}, gguf) : -1);
   }
 
+  template <class = void>
   void add_block(Index layer) {
     BlockPlaces b;
     b.attention_norm = norm(Slot::attention_norm, Slot::attention_norm_bias, layer);
@@ -159,7 +170,8 @@ inline std::vector<bool> read_by_linear_maps_alone(const Network& network, bool 
 }
 
 /// Lays out a network of this shape; adds its tensors to `parameters`, which must be empty.
-inline Network build_network(const FamilyInfo& family, const Shape& shape, Parameters& parameters) {
+template <class = void>
+Network build_network(const FamilyInfo& family, const Shape& shape, Parameters& parameters) {
   return detail::NetworkBuilder(family, shape, parameters).build();
 }
 }  // namespace vbon::model

@@ -21,14 +21,16 @@ struct NewHead {
 };
 
 /// Fills a tensor of a new head: a weight with normal draws of the config's initializer_range, a bias with zeros.
-inline void initialize_head(const ConfigReader& config, std::string_view name, RngKey key, View<float> values) {
+template <class = void>
+void initialize_head(const ConfigReader& config, std::string_view name, RngKey key, View<float> values) {
   const double scale = name.ends_with("bias") ? 0 : config.number_or({"initializer_range"}, 0.02);
   for (Index i = 0; i < values.size(); ++i)
     values[i] = static_cast<float>(scale * key.normal(static_cast<std::uint64_t>(i)));
 }
 
 /// Makes config.json that of a classifier with so many labels; their names stay where there are as many.
-inline void write_classifier(Json& config, const std::string& architecture, Index labels) {
+template <class = void>
+void write_classifier(Json& config, const std::string& architecture, Index labels) {
   config["architectures"] = {architecture};
   config["num_labels"] = labels;
   if (const auto names = config.find("id2label");

@@ -12,6 +12,7 @@ namespace detail {
 /// What a norm multiplies by.   [n]
 class NormWeight {
  public:
+  template <class = void>
   NormWeight(const Parameters& parameters, NormPlace place, Index n) : stored_(parameters.at(place.weight), n) {
     if (!place.from_one) return;
     sum_ = Tensor<float>(n);
@@ -26,8 +27,9 @@ class NormWeight {
 }  // namespace detail
 
 /// y = norm(x) over rows; keeps the statistics for the backward pass.   x, y [T, n]
-inline void norm_forward(const Shape& shape, const Parameters& parameters, NormPlace place, View<const float> x,
-                         View<float> y, NormStatistics& kept) {
+template <class = void>
+void norm_forward(const Shape& shape, const Parameters& parameters, NormPlace place, View<const float> x, View<float> y,
+                  NormStatistics& kept) {
   const detail::NormWeight held(parameters, place, x.cols());
   const View<const float> weight = held.view();
   const auto eps = static_cast<float>(shape.norm_eps);
@@ -38,8 +40,9 @@ inline void norm_forward(const Shape& shape, const Parameters& parameters, NormP
 }
 
 /// dx is overwritten; gradients of weight and bias are added to, where they are not frozen.
-inline void norm_backward(Parameters& parameters, NormPlace place, View<const float> dy, View<const float> x,
-                          const NormStatistics& kept, View<float> dx) {
+template <class = void>
+void norm_backward(Parameters& parameters, NormPlace place, View<const float> dy, View<const float> x,
+                   const NormStatistics& kept, View<float> dx) {
   const detail::NormWeight held(parameters, place, x.cols());
   const View<const float> weight = held.view();
   const View<float> dweight = parameters.gradient_at(place.weight, 1, x.cols());

@@ -33,6 +33,7 @@ struct Parameter {
 class Parameters {
  public:
   /// Appends a tensor of zeros; returns its number.
+  template <class = void>
   Index add(std::string name, std::vector<Index> shape) {
     require<ShapeError>(!shape.empty(), "Parameters: ", name, " has no shape");
     Index rows = 1;
@@ -41,6 +42,7 @@ class Parameters {
     return add(std::move(name), std::move(shape), rows, cols);
   }
   /// The same for a tensor that is used as a matrix [rows, cols] of another form than its shape.
+  template <class = void>
   Index add(std::string name, std::vector<Index> shape, Index rows, Index cols) {
     require<ShapeError>(rows > 0 && cols > 0, "Parameters: ", name, " is empty");
     const Index begin = list_.empty() ? 0 : list_.back().offset + list_.back().size();
@@ -65,6 +67,7 @@ class Parameters {
   /// whose linear maps are packed already never holds them twice. Add every tensor before.
   /// @param read   called now; for what is left for later once more, and for each copy_to() before
   /// @param later  one flag for each tensor
+  template <class = void>
   void fill(Read read, const std::vector<bool>& later) {
     if (std::find(later.begin(), later.end(), true) == later.end()) {
       const View<float> all = values();
@@ -85,6 +88,7 @@ class Parameters {
   }
 
   /// Writes all values end to end [size()] without keeping what was left for later.
+  template <class = void>
   void copy_to(View<float> out) const {
     if (partial_)
       partial_->copy_to(*this, out);
@@ -96,18 +100,21 @@ class Parameters {
   bool is_complete() const { return !partial_; }
 
   /// All values end to end [size()].
+  template <class = void>
   View<float> values() {
     complete();
     if (values_.size() != size()) grow(values_, size());
     return values_.view();
   }
   /// The values to read only; values() must have been called since the last add().
+  template <class = void>
   const float* data() const {
     complete();
     return values_.data();
   }
   /// What lies in the flat buffer from `offset` to the end of that tensor, to read only: does not ask for the others,
   /// and stays good until something does.
+  template <class = void>
   const float* at(Index offset) const {
     if (!partial_) return values_.data() + offset;
     const Index number = number_at(offset);
@@ -115,6 +122,7 @@ class Parameters {
     return place < 0 ? data() + offset : partial_->values.data() + place + (offset - (*this)[number].offset);
   }
   /// All gradients, laid out as trained_values(); memory is taken at the first call. Empty where all is frozen.
+  template <class = void>
   View<float> gradients() {
     if (frozen()) return {};
     const View<float> all = gradient_memory();
@@ -122,12 +130,14 @@ class Parameters {
     return all;
   }
   /// The values that gradients are asked for.
+  template <class = void>
   View<float> trained_values() {
     if (frozen()) return {};
     return values().slice(first_trained_, size() - first_trained_);
   }
   /// All gradients are zero. Memory follows when it is looked at, so a view from before must be asked for again; what
   /// add_to_gradient() adds need not write the zeros first and read them again.
+  template <class = void>
   void zero_gradients() {
     zeros_.clear();
     if (!gradients_.empty()) zeros_.push_back({0, gradients_.size()});
@@ -147,15 +157,18 @@ class Parameters {
 
   /// One tensor as a matrix [rows, cols].
   View<float> value(Index number) { return at(values(), (*this)[number]); }
+  template <class = void>
   View<const float> value(Index number) const {
     const Parameter& p = (*this)[number];
     return {data() + p.offset, p.rows, p.cols};
   }
+  template <class = void>
   View<float> gradient(Index number) {
     const Parameter& p = (*this)[number];
     return gradient_at(p.offset, p.rows, p.cols);
   }
   /// The gradient of what lies from `offset` on; empty where frozen.
+  template <class = void>
   View<float> gradient_at(Index offset, Index rows, Index cols) {
     if (frozen_at(offset)) return {};
     const Index begin = offset - first_trained_;
@@ -179,10 +192,12 @@ class Parameters {
   }
 
  private:
+  template <class = void>
   View<float> gradient_memory() {
     if (gradients_.size() != size() - first_trained_) grow(gradients_, size() - first_trained_);
     return gradients_.view();
   }
+  template <class = void>
   void fill_zero(Index begin, Index end) {
     parallel_for(end - begin, Index{1} << 18, [&](Index first, Index last) {
       std::fill(gradients_.data() + begin + first, gradients_.data() + begin + last, 0.0f);
@@ -190,6 +205,7 @@ class Parameters {
   }
   /// Takes [begin, end) out of what counts as zero. True where one stretch held all of it: memory is then as it was.
   /// Otherwise memory holds the gradient.
+  template <class = void>
   bool take_zeros(Index begin, Index end) {
     for (std::size_t i = 0; i < zeros_.size();) {
       const Stretch zero = zeros_[i];
@@ -207,6 +223,7 @@ class Parameters {
   }
   static View<float> at(View<float> flat, const Parameter& p) { return {flat.data() + p.offset, p.rows, p.cols}; }
   /// Reads what fill() left for later.
+  template <class = void>
   void complete() const {
     if (!partial_) return;
     Tensor<float> all(size());

@@ -33,6 +33,7 @@ class Recording {
   };
 
   /// Room for so many rows; what was recorded before is forgotten, its memory is used again.
+  template <class = void>
   void open(Index layers, Index rows, Version version) {
     forget();
     rows_ = rows;
@@ -41,6 +42,7 @@ class Recording {
   }
   void forget() { forest_ = {}; }
   /// @throws ShapeError unless there is a place for each of so many rows
+  template <class = void>
   void check_places(std::span<const Index> row, Index rows) const {
     const auto outside = std::find_if(row.begin(), row.end(), [&](Index r) { return r < 0 || r >= rows_; });
     require<ShapeError>(static_cast<Index>(row.size()) == rows, "Recording: a place for each of ", rows,
@@ -52,6 +54,7 @@ class Recording {
   /// Keeps what a block made of some rows.
   /// @param made  with its input, and its middle where the blocks are sequential
   /// @param row   [T] place of each row
+  template <class = void>
   void put(Index layer, BlockActivations& made, std::span<const Index> row) {
     auto from = made.read_backward();
     auto to = block_[static_cast<std::size_t>(layer)].read_backward();
@@ -61,6 +64,7 @@ class Recording {
     copy_rows(pair, row);
   }
   /// Keeps the stream after the last block.   x [T, C]
+  template <class = void>
   void put_stream(View<const float> x, std::span<const Index> row) {
     copy_rows({{x, stream_.shaped(rows_, x.cols())}}, row);
   }
@@ -69,6 +73,7 @@ class Recording {
   /// @param forest  the tokens that were drawn
   /// @param row     [rows of the forest] where each was put, ascending
   /// @throws ShapeError
+  template <class = void>
   void close(Forest forest, std::span<const Index> row) {
     check_places(row, forest.rows());
     const auto back = std::adjacent_find(row.begin(), row.end(), std::greater_equal<>{});
@@ -89,6 +94,7 @@ class Recording {
 
   /// Makes `kept` and `stream` the activations of a pass, if all of its rows were recorded at this version and closed: they
   /// look at the rows where these lie together, and hold copies where a prompt stands beside other responses than it did.
+  template <class = void>
   bool recall(const Forest& pass, Version version, std::vector<BlockActivations>& kept, Buffer& stream) {
     std::vector<Index> row;
     if (!(version == version_) || forest_.segment.empty() || pass.rows() == 0 || !find(pass, row)) return false;
@@ -116,9 +122,11 @@ class Recording {
     const auto rows = static_cast<Index>(row.size());
     return made.view().reshaped(rows, made.view().size() / rows);
   }
+  template <class = void>
   View<float> room(Buffer& to, const Buffer& made, std::span<const Index> row) const {
     return to.shaped(rows_, rows_of(made, row).cols());
   }
+  template <class = void>
   static void copy_rows(const std::vector<std::pair<View<const float>, View<float>>>& pair, std::span<const Index> row) {
     parallel_for(static_cast<Index>(row.size()), 4, [&](Index begin, Index end) {
       for (const auto& [from, to] : pair)
@@ -126,6 +134,7 @@ class Recording {
           std::copy_n(from.row(i).data(), from.cols(), to.row(row[static_cast<std::size_t>(i)]).data());
     });
   }
+  template <class = void>
   static void take_rows(View<const float> from, std::span<const Index> row, View<float> to) {
     parallel_for(to.rows(), 64, [&](Index begin, Index end) {
       for (Index i = begin; i < end; ++i)
@@ -142,6 +151,7 @@ class Recording {
            same(a, a.segment[static_cast<std::size_t>(x.parent)], b, b.segment[static_cast<std::size_t>(y.parent)]);
   }
   /// Where the rows of a pass were recorded, or false.
+  template <class = void>
   bool find(const Forest& pass, std::vector<Index>& row) const {
     auto next = forest_.segment.begin();  // passes go through a batch in order: begin where the last one was found
     for (const kernel::Segment& wanted : pass.segment) {

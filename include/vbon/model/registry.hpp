@@ -18,7 +18,8 @@ using Families = std::tuple<Llama, Qwen2, Qwen3, Gpt2, GptNeox, Gemma>;
 
 /// The family whose config.json has this model_type.
 /// @throws ConfigError, listing the known ones
-inline FamilyInfo find_family(std::string_view model_type) {
+template <class = void>
+FamilyInfo find_family(std::string_view model_type) {
   FamilyInfo info{};
   with_name<Families>("model_type", model_type, [&]<class F>(const F&) { info = family_info<F>(); });
   return info;
@@ -26,7 +27,8 @@ inline FamilyInfo find_family(std::string_view model_type) {
 
 /// The family whose GGUF files have this general.architecture.
 /// @throws ConfigError, listing the known ones
-inline FamilyInfo find_gguf_family(std::string_view architecture, std::string_view source) {
+template <class = void>
+FamilyInfo find_gguf_family(std::string_view architecture, std::string_view source) {
   FamilyInfo info{};
   std::string known;
   bool found = false;
@@ -42,7 +44,8 @@ inline FamilyInfo find_gguf_family(std::string_view architecture, std::string_vi
 }
 
 /// Copies the choices every member of a family shares into a shape.
-inline void apply_family(const FamilyInfo& info, Shape& shape) {
+template <class = void>
+void apply_family(const FamilyInfo& info, Shape& shape) {
   shape.family = info.name;
   shape.norm = info.norm;
   shape.position = info.position;
@@ -53,7 +56,8 @@ inline void apply_family(const FamilyInfo& info, Shape& shape) {
 
 /// The shape a config.json describes, held against itself.
 /// @throws ConfigError naming the file and the entry
-inline Shape read_shape(const ConfigReader& config) {
+template <class = void>
+Shape read_shape(const ConfigReader& config) {
   require<ConfigError>(config.has({"model_type"}), config.source(),
                        ": model_type is missing; known: ", known_names<Families>());
   const std::string type = config.text({"model_type"});

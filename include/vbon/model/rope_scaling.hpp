@@ -24,7 +24,8 @@ inline double llama3_frequency(const Rope& rope, double frequency) {
 }
 
 /// What the frequencies of a llama3 scaled embedding are divided by, as GGUF files store it.   [dim / 2]
-inline std::vector<float> llama3_divisor(const Rope& rope) {
+template <class = void>
+std::vector<float> llama3_divisor(const Rope& rope) {
   std::vector<float> divisor;
   for (Index i = 0; i < rope.dim / 2; ++i) {
     const double frequency = std::pow(rope.theta, -2.0 * static_cast<double>(i) / static_cast<double>(rope.dim));
@@ -35,7 +36,8 @@ inline std::vector<float> llama3_divisor(const Rope& rope) {
 
 /// The settings behind the divisors of a GGUF file, which config.json needs: those of the Llama 3 line, the factor taken
 /// from the lowest frequency. Without scaling where they do not give these divisors.
-inline Rope llama3_from_divisor(Rope rope) {
+template <class = void>
+Rope llama3_from_divisor(Rope rope) {
   const std::vector<float> divisor = std::exchange(rope.divisor, {});
   if (divisor.empty()) return rope;
   Rope found = rope;

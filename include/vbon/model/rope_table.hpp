@@ -11,7 +11,8 @@
 
 namespace vbon::model {
 /// inv_freq[i] = theta^(-2 i / dim), then scaled.   [dim / 2] radians a position
-inline kernel::Rotary rope_table(const Shape& shape) {
+template <class = void>
+kernel::Rotary rope_table(const Shape& shape) {
   const Rope& rope = shape.rope;
   kernel::Rotary table{.head_dim = shape.head_dim, .rotary_dim = rope.dim, .inv_freq = {}};
   for (Index i = 0; i < rope.dim / 2; ++i) {

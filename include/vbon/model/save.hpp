@@ -48,7 +48,8 @@ void set_values(ToWrite& tensor, const CausalLm& model, std::size_t number, cons
 }  // namespace detail
 
 /// @throws ConfigError for another dtype or what config.json has no entry for, RunError when the disk is full
-inline void save_causal_lm(const CausalLm& model, const std::filesystem::path& folder, const SaveOptions& options = {}) {
+template <class = void>
+void save_causal_lm(const CausalLm& model, const std::filesystem::path& folder, const SaveOptions& options = {}) {
   require_config_says(model.shape().rope);
   const Rope said = read_shape(ConfigReader(model.config(), "config.json")).rope;
   require<ConfigError>(model.shape().position != Position::rotary || said.dim == model.shape().rope.dim,

@@ -16,7 +16,8 @@
 namespace vbon::model {
 namespace detail {
 /// GGUF files give these by the architecture's name alone.
-inline void require_gguf_says(const Shape& s, const FamilyInfo& family) {
+template <class = void>
+void require_gguf_says(const Shape& s, const FamilyInfo& family) {
   const auto can = [&](bool fits, const auto&... what) {
     require<ConfigError>(fits, "save_gguf: GGUF files of the architecture ", family.gguf_name, " cannot say ", what...,
                          "; save the model as a folder instead");
@@ -32,7 +33,8 @@ inline void require_gguf_says(const Shape& s, const FamilyInfo& family) {
 }
 
 /// What llama.cpp shows as the type of a file.
-inline std::uint32_t gguf_file_type(BlockType type) {
+template <class = void>
+std::uint32_t gguf_file_type(BlockType type) {
   switch (type) {
     case BlockType::f32:
       return 0;
@@ -60,7 +62,8 @@ inline BlockType gguf_type_of(const StoredTensor& stored, const Parameter& p, Bl
 
 /// Adds what read_shape() asks for.
 /// @throws ConfigError for what GGUF files of the family cannot say, naming it, or a type that cannot be written
-inline void add_gguf_shape(io::GgufMetadata& metadata, const Shape& s, BlockType type) {
+template <class = void>
+void add_gguf_shape(io::GgufMetadata& metadata, const Shape& s, BlockType type) {
   const FamilyInfo family = find_family(s.family);
   detail::require_gguf_says(s, family);
   const std::string architecture(family.gguf_name);
@@ -97,8 +100,8 @@ inline void add_gguf_shape(io::GgufMetadata& metadata, const Shape& s, BlockType
 
 /// Writes one file: the shape and the tensors, after whatever stands in `metadata` (a tokenizer).
 /// @throws as add_gguf_shape; RunError when the disk is full
-inline void save_gguf(const CausalLm& model, const std::filesystem::path& path, BlockType type,
-                      io::GgufMetadata metadata = {}) {
+template <class = void>
+void save_gguf(const CausalLm& model, const std::filesystem::path& path, BlockType type, io::GgufMetadata metadata = {}) {
   const Shape& s = model.shape();
   add_gguf_shape(metadata, s, type);
   std::vector<io::GgufTensorToWrite> tensors;

@@ -22,6 +22,7 @@ struct ScoreInput {
   std::vector<Index> row;  // [R] the row that is read for each sequence
 
   /// @throws DomainError when the sequence is empty
+  template <class = void>
   void add(std::span<const TokenId> token, TokenId pad) {
     require<DomainError>(!token.empty(), "ScoreInput: sequence ", row.size(), " has no token");
     row.push_back(forest.rows() + scored_position(token, pad));

@@ -78,7 +78,8 @@ struct Shape {
 /// Holds the sizes of a shape against each other.
 /// @param source  names the file in messages
 /// @throws ConfigError naming the entry, its value and what would fit
-inline void check(const Shape& shape, std::string_view source) {
+template <class = void>
+void check(const Shape& shape, std::string_view source) {
   constexpr Index most = Index{1} << 31;  // products of two sizes stay far inside Index
   const auto positive = [&](Index value, std::string_view what) {
     require<ConfigError>(value >= 1 && value < most, source, ": ", what, " in [1, 2^31) expected, got ", value);

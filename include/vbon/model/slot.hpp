@@ -59,7 +59,8 @@ inline bool is_linear_weight(Slot slot) {
 }
 
 /// The name of a slot in GGUF files of any architecture; the layer is ignored where there is none.
-inline std::string gguf_tensor_name(Slot slot, Index layer) {
+template <class = void>
+std::string gguf_tensor_name(Slot slot, Index layer) {
   const std::string block = "blk." + std::to_string(layer) + ".";
   switch (slot) {
     case Slot::token_embedding:

@@ -43,7 +43,8 @@ struct TensorSource {
 
 namespace detail {
 /// Whole numbers are no weights: a checkpoint that holds some is quantised in a way this library does not know.
-inline void require_weights(const io::ShardedSafetensors& file, const std::string& name) {
+template <class = void>
+void require_weights(const io::ShardedSafetensors& file, const std::string& name) {
   const auto type = io::dtype_format(file.info(name).dtype);
   require<FormatError>(type.name == "F32" || type.name == "F16" || type.name == "BF16" || type.name == "F64", file.path(),
                        ": tensor \"", name, "\" is ", type.name,
@@ -51,7 +52,8 @@ inline void require_weights(const io::ShardedSafetensors& file, const std::strin
 }
 }  // namespace detail
 
-inline TensorSource tensor_source(std::shared_ptr<const io::ShardedSafetensors> file) {
+template <class = void>
+TensorSource tensor_source(std::shared_ptr<const io::ShardedSafetensors> file) {
   return {.path = file->path(),
           .tensors = static_cast<Index>(file->names().size()),
           .gguf = false,
@@ -106,7 +108,8 @@ inline TensorSource tensor_source(std::shared_ptr<const io::GgufFile> file) {
 
 namespace detail {
 /// How this source names one tensor; HF names may lack the family's prefix.
-inline std::optional<std::string> find_name(const TensorSource& source, const FamilyInfo& family, Slot slot, Index layer) {
+template <class = void>
+std::optional<std::string> find_name(const TensorSource& source, const FamilyInfo& family, Slot slot, Index layer) {
   if (source.gguf) {
     std::string name = gguf_tensor_name(slot, layer);
     return source.shape(name) ? std::optional(std::move(name)) : std::nullopt;
@@ -119,7 +122,8 @@ inline std::optional<std::string> find_name(const TensorSource& source, const Fa
 }
 
 /// Tensors the shape has no place for, though they change what the model computes.
-inline void refuse_unused(const TensorSource& source, const FamilyInfo& family, const Shape& s) {
+template <class = void>
+void refuse_unused(const TensorSource& source, const FamilyInfo& family, const Shape& s) {
   const auto refuse = [&](Slot slot, Index layer, std::string_view why) {
     if (const auto name = find_name(source, family, slot, layer))
       throw FormatError(message(source.path, ": tensor \"", *name, "\" contradicts the config, which says ", why));
@@ -138,7 +142,8 @@ inline void refuse_unused(const TensorSource& source, const FamilyInfo& family, 
   }
 }
 /// A head of its own beside a config that says it is the embedding: harmless where the two are equal, as some files have it.
-inline void refuse_other_head(const TensorSource& source, const FamilyInfo& family, const Shape& s) {
+template <class = void>
+void refuse_other_head(const TensorSource& source, const FamilyInfo& family, const Shape& s) {
   if (!s.tied || s.labels > 0) return;
   const auto head = find_name(source, family, Slot::head, -1);
   const auto table = find_name(source, family, Slot::token_embedding, -1);
@@ -168,8 +173,8 @@ struct FoundTensors {
 };
 /// Lays the network of a shape out and looks its tensors up, without reading any.
 /// @throws FormatError naming the tensor that is missing, has another shape, or contradicts the config
-inline FoundTensors find_tensors(const TensorSource& source, const FamilyInfo& family, const Shape& shape,
-                                 Parameters& parameters) {
+template <class = void>
+FoundTensors find_tensors(const TensorSource& source, const FamilyInfo& family, const Shape& shape, Parameters& parameters) {
   // A layer has tensors of its own: more layers than tensors is refused before anything is laid out.
   require<FormatError>(shape.layers <= source.tensors, source.path, ": ", shape.layers, " layers in the config, but only ",
                        source.tensors, " tensors");
@@ -195,8 +200,9 @@ inline FoundTensors find_tensors(const TensorSource& source, const FamilyInfo& f
 
 /// Of each of network.stored: its rows in the file where a linear map can be packed as they are stored, nothing else. For
 /// products in bfloat16 rows are pairs of those whatever the file has, so that a model and its reference compute the same.
-inline std::vector<std::optional<StoredRows>> compact_rows(const TensorSource& source, const FoundTensors& found,
-                                                           const Parameters& parameters, kernel::Precision precision) {
+template <class = void>
+std::vector<std::optional<StoredRows>> compact_rows(const TensorSource& source, const FoundTensors& found,
+                                                    const Parameters& parameters, kernel::Precision precision) {
   std::vector<std::optional<StoredRows>> rows(found.names.size());
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const StoredTensor& stored = found.network.stored[i];
@@ -214,8 +220,9 @@ inline std::vector<std::optional<StoredRows>> compact_rows(const TensorSource& s
 /// Builds the network of a shape and fills its parameters.
 /// @param precision  of the linear maps
 /// @throws FormatError naming the tensor that is missing, has another shape, or contradicts the config
-inline Network load_network(const TensorSource& source, const FamilyInfo& family, const Shape& shape, Parameters& parameters,
-                            kernel::Precision precision = kernel::Precision::float32) {
+template <class = void>
+Network load_network(const TensorSource& source, const FamilyInfo& family, const Shape& shape, Parameters& parameters,
+                     kernel::Precision precision = kernel::Precision::float32) {
   FoundTensors found = find_tensors(source, family, shape, parameters);
   detail::refuse_other_head(source, family, shape);
   Network& network = found.network;

@@ -51,7 +51,8 @@ void annotate(RolloutBatch& batch, const E& estimator = {}, Drawn drawn = Drawn:
 
 /// The same from the reference's whole law.
 /// @param reference_law  an enumerated reference: weight = pi_ref(y) and reward of every response
-inline void annotate_exactly(RolloutBatch& batch, const RolloutBatch& reference_law) {
+template <class = void>
+void annotate_exactly(RolloutBatch& batch, const RolloutBatch& reference_law) {
   require_ordered("annotate_exactly", "reward", batch.reward, batch.responses());
   require_ordered("annotate_exactly", "reward of the law", reference_law.reward, reference_law.responses());
   require<ShapeError>(reference_law.prompts() == batch.prompts(), "annotate_exactly: the law of ", batch.prompts(),

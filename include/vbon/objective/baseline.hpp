@@ -31,7 +31,8 @@ struct FixedBaseline {
   Array operator()(const RolloutBatch&, const Array& score) const { return Array::Constant(score.size(), value); }
 };
 /// The moving average after a batch: decay value + (1 - decay) mean(score).
-inline double moving_average(double value, double decay, const Array& score) {
+template <class = void>
+double moving_average(double value, double decay, const Array& score) {
   require_within("moving_average", "decay", decay, 0, 1);
   return decay * value + (1 - decay) * mean_of(score);
 }
@@ -39,6 +40,7 @@ inline double moving_average(double value, double decay, const Array& score) {
 /// Mean over all responses of the batch; biased by the factor 1 - 1/R.
 struct BatchMean {
   static constexpr Index min_group = 1;
+  template <class = void>
   Array operator()(const RolloutBatch&, const Array& score) const {
     return score.size() == 0 ? score : Array::Constant(score.size(), mean_of(score));
   }

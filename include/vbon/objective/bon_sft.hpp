@@ -15,7 +15,8 @@
 
 namespace vbon::objective {
 /// Weight of each response as a draw of best-of-n, summing to 1 over a prompt [R].
-inline Array best_of_n_weights(const RolloutBatch& batch, Index n) {
+template <class = void>
+Array best_of_n_weights(const RolloutBatch& batch, Index n) {
   Array weight = Array::Zero(batch.responses());
   for (const Group& g : groups(batch)) {
     const auto reward = batch.reward.segment(g.begin, g.size);
@@ -44,6 +45,7 @@ struct BonSft {
   }
   constexpr bool by_prompt() const { return !token_mean; }
 
+  template <class = void>
   ObjectiveResult operator()(const RolloutBatch& batch) const {
     require_groups(name, batch);
     require_at_least(name, "n", static_cast<double>(n), 0);

@@ -23,7 +23,8 @@ inline double bonbon_margin(double n) {
 /// The margin that best-of-n has on a finite law, ties included: the mean of log(pi_bon/pi_ref) over best
 /// samples minus that over worst ones.
 /// @throws DomainError for n < 2
-inline double finite_margin(std::span<const double> probability, std::span<const double> reward, double n) {
+template <class = void>
+double finite_margin(std::span<const double> probability, std::span<const double> reward, double n) {
   require_at_least("bonbon", "n", n, 2);
   const bon::Law best = bon::best_of_n_law(probability, reward, n), worst = bon::worst_of_n_law(probability, reward, n);
   double margin = 0;
@@ -46,6 +47,7 @@ struct BonBon {
     f("margin_n", n, "samples that best and worst came from; 0: the group");
   }
 
+  template <class = void>
   ObjectiveResult operator()(const RolloutBatch& batch) const {
     require_within(name, "alpha", alpha, 0, 1);
     require<DomainError>(n == 0 || n >= 2, "bonbon: n >= 2 expected (0: the size of the group), got ", n);

@@ -71,7 +71,8 @@ struct Jeffreys {
   std::vector<double> dlogits;  // [K]
 };
 /// @throws ShapeError; DomainError for beta outside [0, 1]
-inline Jeffreys jeffreys(std::span<const double> policy, std::span<const double> target, double beta) {
+template <class = void>
+Jeffreys jeffreys(std::span<const double> policy, std::span<const double> target, double beta) {
   require_within("jeffreys", "beta", beta, 0, 1);
   Jeffreys result{.forward_kl = bon::kl_of_laws(target, policy),
                   .backward_kl = bon::kl_of_laws(policy, target),

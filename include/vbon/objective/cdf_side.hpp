@@ -18,7 +18,8 @@ enum class Side { strict, mid, weak };
 constexpr std::array<std::string_view, 3> option_names(Side) { return {"strict", "mid", "weak"}; }
 
 /// log of the CDF at each response on one side [R], nats.
-inline Array side_log_cdf(std::string_view who, const RolloutBatch& batch, Side side) {
+template <class = void>
+Array side_log_cdf(std::string_view who, const RolloutBatch& batch, Side side) {
   if (side == Side::weak) {
     require_ordered(who, "log_cdf_le", batch.log_cdf_le, batch.responses());
     return batch.log_cdf_le;

@@ -16,7 +16,8 @@ inline void require_size(std::string_view who, std::string_view field, const Arr
 }
 
 /// @throws ShapeError, DomainError (code `nan_FIELD` says too little: the message names field and place)
-inline void require_finite(std::string_view who, std::string_view field, const Array& values, Index size) {
+template <class = void>
+void require_finite(std::string_view who, std::string_view field, const Array& values, Index size) {
   require_size(who, field, values, size);
   for (Index i = 0; i < values.size(); ++i)
     require<DomainError>(std::isfinite(values[i]), ErrorCode{"not_finite"}, who, ": finite ", field, " expected, got ",
@@ -24,14 +25,16 @@ inline void require_finite(std::string_view who, std::string_view field, const A
 }
 
 /// For arrays that are only ranked: infinities order, NaN does not.
-inline void require_ordered(std::string_view who, std::string_view field, const Array& values, Index size) {
+template <class = void>
+void require_ordered(std::string_view who, std::string_view field, const Array& values, Index size) {
   require_size(who, field, values, size);
   for (Index i = 0; i < values.size(); ++i)
     require<DomainError>(!std::isnan(values[i]), ErrorCode{"nan_reward"}, who, ": ", field, " is NaN at ", i);
 }
 
 /// @throws DomainError `empty_group`, `group_too_small` or `empty_response`
-inline void require_groups(std::string_view who, const RolloutBatch& batch, Index min_group = 1) {
+template <class = void>
+void require_groups(std::string_view who, const RolloutBatch& batch, Index min_group = 1) {
   require<DomainError>(batch.prompts() > 0, ErrorCode{"empty_group"}, who, ": at least one prompt expected, got 0");
   for (Index p = 0; p < batch.prompts(); ++p) {
     require<DomainError>(batch.samples(p) > 0, ErrorCode{"empty_group"}, who, ": prompt ", p, " has no response");

@@ -31,7 +31,8 @@ void gae_row(const Values& reward, const Values& value, const GaeSettings& setti
 
 /// Advantages of every response of a batch [T]; returns are advantages + value.
 /// @throws DomainError when gamma or lambda leaves [0, 1]
-inline Array gae(const RolloutBatch& batch, const Array& reward, const Array& value, const GaeSettings& settings) {
+template <class = void>
+Array gae(const RolloutBatch& batch, const Array& reward, const Array& value, const GaeSettings& settings) {
   settings.check();
   require_finite("gae", "token reward", reward, batch.tokens());
   require_finite("gae", "value", value, batch.tokens());
@@ -45,7 +46,8 @@ inline Array gae(const RolloutBatch& batch, const Array& reward, const Array& va
 
 /// (A - mean)/sqrt(variance + epsilon) with the unbiased variance.
 /// @throws DomainError for fewer than 2 values
-inline Array whitened(const Array& advantage, double epsilon = 1e-8) {
+template <class = void>
+Array whitened(const Array& advantage, double epsilon = 1e-8) {
   require<DomainError>(advantage.size() >= 2, ErrorCode{"empty_mask"}, "whitening: 2 tokens or more expected, got ",
                        advantage.size());
   const double deviation = deviation_of(advantage, 1);

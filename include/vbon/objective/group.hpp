@@ -15,7 +15,8 @@ struct Group {
   Index end() const { return begin + size; }
 };
 
-inline std::vector<Group> groups(const RolloutBatch& batch) {
+template <class = void>
+std::vector<Group> groups(const RolloutBatch& batch) {
   std::vector<Group> all;
   for (Index p = 0; p < batch.prompts(); ++p)
     all.push_back({p, batch.group_offset[static_cast<std::size_t>(p)], batch.samples(p)});

@@ -18,8 +18,8 @@ constexpr std::array<std::string_view, 3> option_names(GroupScale) { return {"gr
 
 /// (r - group mean)/(deviation + epsilon), or only centred. Equal rewards give exactly 0.
 /// @throws DomainError `group_too_small`, epsilon < 0, rewards that are not finite
-inline Array group_advantage(const RolloutBatch& batch, const Array& reward, GroupScale scale, double epsilon,
-                             Index ddof = 1) {
+template <class = void>
+Array group_advantage(const RolloutBatch& batch, const Array& reward, GroupScale scale, double epsilon, Index ddof = 1) {
   require_groups("grpo", batch, 2);
   require_at_least("grpo", "epsilon", epsilon, 0);
   require_finite("grpo", "reward", reward, batch.responses());
@@ -63,6 +63,7 @@ struct ClippedSurrogate {
   }
 
   /// @throws DomainError `empty_response`, settings; ShapeError when an array has another size
+  template <class = void>
   ObjectiveResult operator()(std::string_view who, const RolloutBatch& batch, const Array& advantage) const {
     check(who, batch, advantage);
     const Array weight = token_weight(batch);
@@ -97,6 +98,7 @@ struct ClippedSurrogate {
   }
 
  private:
+  template <class = void>
   void check(std::string_view who, const RolloutBatch& batch, const Array& advantage) const {
     require_groups(who, batch);
     require_within(who, "clip_low", clip_low, 0, 1);
@@ -110,6 +112,7 @@ struct ClippedSurrogate {
     require_finite(who, "old_log_prob", batch.old_log_prob, batch.tokens());
     if (beta > 0 || batch.ref_log_prob.size() > 0) require_finite(who, "ref_log_prob", batch.ref_log_prob, batch.tokens());
   }
+  template <class = void>
   Array token_weight(const RolloutBatch& batch) const {
     Array weight = batch.weight / static_cast<double>(batch.prompts());  // [R], sums to 1
     if (average == TokenAverage::fixed_length) weight /= static_cast<double>(max_length);

@@ -12,7 +12,8 @@
 
 namespace vbon::objective {
 /// Mid quantile of each response among its prompt's cached rewards [R], in [0, 1].
-inline Array calibrated_reward(std::string_view who, const RolloutBatch& batch) {
+template <class = void>
+Array calibrated_reward(std::string_view who, const RolloutBatch& batch) {
   require_ordered(who, "reward", batch.reward, batch.responses());
   require<ShapeError>(static_cast<Index>(batch.ref_reward.size()) == batch.prompts(), who, ": cached rewards of ",
                       batch.prompts(), " prompts expected, got ", batch.ref_reward.size());

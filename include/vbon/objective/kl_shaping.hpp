@@ -29,7 +29,8 @@ inline double kl_estimate(KlEstimator estimator, double d) {
 }
 
 /// log pi - log pi_ref of whole responses [R], nats.
-inline Array log_ratio(std::string_view who, const RolloutBatch& batch) {
+template <class = void>
+Array log_ratio(std::string_view who, const RolloutBatch& batch) {
   require_finite(who, "log_prob", batch.log_prob, batch.tokens());
   require_finite(who, "ref_log_prob", batch.ref_log_prob, batch.tokens());
   return per_response(batch, batch.log_prob - batch.ref_log_prob);
@@ -42,7 +43,8 @@ constexpr Needs without_reference(Needs needs, bool unread) {
 }
 
 /// reward - beta log-ratio [R]; beta = 0 does not read the reference.
-inline Array shaped_reward(std::string_view who, const RolloutBatch& batch, const Array& reward, double beta) {
+template <class = void>
+Array shaped_reward(std::string_view who, const RolloutBatch& batch, const Array& reward, double beta) {
   require_at_least(who, "beta", beta, 0);
   require_finite(who, "reward", reward, batch.responses());
   if (beta == 0) return reward;
@@ -50,8 +52,9 @@ inline Array shaped_reward(std::string_view who, const RolloutBatch& batch, cons
 }
 
 /// Token rewards of the policy that drew the sample [T]: -beta k_t, plus the reward at the last token.
-inline Array shaped_token_reward(std::string_view who, const RolloutBatch& batch, const Array& reward, double beta,
-                                 KlEstimator estimator) {
+template <class = void>
+Array shaped_token_reward(std::string_view who, const RolloutBatch& batch, const Array& reward, double beta,
+                          KlEstimator estimator) {
   require_at_least(who, "beta", beta, 0);
   require_finite(who, "reward", reward, batch.responses());
   Array shaped = Array::Zero(batch.tokens());

@@ -23,7 +23,8 @@ constexpr std::array<std::string_view, 3> option_names(SampleBaseline) {
 
 namespace detail {
 /// Value of the modal answer, several of them averaged; the value of an answer is its mean reward.
-inline double majority_value(const Array& reward, std::span<const std::int32_t> answer, Index without) {
+template <class = void>
+double majority_value(const Array& reward, std::span<const std::int32_t> answer, Index without) {
   struct Tally {
     double count = 0, sum = 0;
   };
@@ -46,7 +47,8 @@ inline double majority_value(const Array& reward, std::span<const std::int32_t> 
 }  // namespace detail
 
 /// f of a group; `without` leaves one response out (-1: none). Majority needs the answer classes [k].
-inline double sample_value(SampleValue f, const Array& reward, std::span<const std::int32_t> answer, Index without = -1) {
+template <class = void>
+double sample_value(SampleValue f, const Array& reward, std::span<const std::int32_t> answer, Index without = -1) {
   if (f == SampleValue::majority) return detail::majority_value(reward, answer, without);
   Array rest(without < 0 ? reward.size() : reward.size() - 1);
   for (Index i = 0, j = 0; i < reward.size(); ++i)
@@ -74,6 +76,7 @@ struct Ksample {
   constexpr Needs needs_now() const { return {.answer = value == SampleValue::majority, .min_group = needs.min_group}; }
 
   /// Weights before the division by P [R]; the value of each prompt goes to `values` [P].
+  template <class = void>
   Array weights(const RolloutBatch& batch, Array& values) const {
     require_groups(name, batch, 2);
     require_finite(name, "reward", batch.reward, batch.responses());
@@ -104,6 +107,7 @@ struct Ksample {
     return weight;
   }
 
+  template <class = void>
   ObjectiveResult operator()(const RolloutBatch& batch) const {
     Array values;
     const Array weight = weights(batch, values);

@@ -18,6 +18,7 @@ struct Likelihood {
   void each_option(auto&&) {}
   constexpr bool by_prompt() const { return true; }
 
+  template <class = void>
   ObjectiveResult operator()(const RolloutBatch& batch) const {
     require_groups(name, batch);
     require_finite(name, "weight", batch.weight, batch.responses());

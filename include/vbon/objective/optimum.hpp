@@ -40,8 +40,9 @@ struct FiniteProblem {
 /// @param likelihood  [K] b, sums to 1
 /// @param log_target  [K] s, up to a constant
 /// @throws DomainError for a or c < 0 or not finite, or both 0; RunError where they are too large to be solved for
-inline bon::Law mixed_divergence_optimum(double a, std::span<const double> likelihood, double c,
-                                         std::span<const double> log_target) {
+template <class = void>
+bon::Law mixed_divergence_optimum(double a, std::span<const double> likelihood, double c,
+                                  std::span<const double> log_target) {
   require<DomainError>(a >= 0 && c >= 0 && a + c > 0 && std::isfinite(a + c),
                        "optimum: finite weights >= 0 expected, not both 0, got ", a, " and ", c);
   const std::size_t size = likelihood.size();
@@ -82,7 +83,8 @@ inline bon::Law mixed_divergence_optimum(double a, std::span<const double> likel
 /// The law that maximises E[max of k draws] - beta KL(pi || pi_ref): pi = pi_ref e^(k E[max(r, best of k - 1)]/beta) / Z.
 /// The objective is concave; damped steps towards the right-hand side settle at its one fixed point.
 /// @throws DomainError for k < 1, beta <= 0; RunError when they do not settle
-inline bon::Law best_of_k_optimum(const FiniteProblem& problem, Index k, double beta) {
+template <class = void>
+bon::Law best_of_k_optimum(const FiniteProblem& problem, Index k, double beta) {
   require_at_least("optimum", "k", static_cast<double>(k), 1);
   require_positive("optimum", "beta", beta);
   const std::size_t size = problem.reward.size();
@@ -179,7 +181,8 @@ namespace detail {
   throw ConfigError(message("objective ", name, " has no known optimum on a table ", why));
 }
 /// (N - 1) log G of each outcome; strict with mid at the lowest level, as the objective has it.
-inline std::vector<double> bound_reward(const FiniteProblem& problem, double n, Side side) {
+template <class = void>
+std::vector<double> bound_reward(const FiniteProblem& problem, double n, Side side) {
   const bon::Levels at = bon::levels(problem.reference, problem.reward);
   std::vector<double> score;
   for (std::size_t k = 0; k < at.below.size(); ++k) {
@@ -190,7 +193,8 @@ inline std::vector<double> bound_reward(const FiniteProblem& problem, double n, 
   return score;
 }
 /// Phi of the quantile of each outcome.
-inline std::vector<double> transformed_quantiles(const FiniteProblem& problem, const Phi& phi, Side side) {
+template <class = void>
+std::vector<double> transformed_quantiles(const FiniteProblem& problem, const Phi& phi, Side side) {
   const bon::Levels at = bon::levels(problem.reference, problem.reward);
   std::vector<double> score;
   for (std::size_t k = 0; k < at.below.size(); ++k) {
@@ -200,15 +204,18 @@ inline std::vector<double> transformed_quantiles(const FiniteProblem& problem, c
   }
   return score;
 }
-inline bon::Law best_of_n(const FiniteProblem& problem, double n) {
+template <class = void>
+bon::Law best_of_n(const FiniteProblem& problem, double n) {
   return bon::best_of_n_law(problem.reference, problem.reward, n);
 }
-inline std::vector<double> logs(std::span<const double> values) {
+template <class = void>
+std::vector<double> logs(std::span<const double> values) {
   std::vector<double> out;
   for (const double value : values) out.push_back(std::log(value));
   return out;
 }
-inline bon::Law reward_tilt(std::string_view name, const FiniteProblem& problem, double beta) {
+template <class = void>
+bon::Law reward_tilt(std::string_view name, const FiniteProblem& problem, double beta) {
   if (beta == 0) no_optimum(name, "at beta = 0: all mass goes to the best outcome");
   return bon::tilted_law(problem.reference, problem.reward, beta);
 }
@@ -234,7 +241,8 @@ template <Baseline B>
 bon::Law optimum(const Reinforce<B>& rule, const FiniteProblem& problem) {
   return detail::reward_tilt(rule.name, problem, rule.beta);
 }
-inline bon::Law optimum(const Rloo& rule, const FiniteProblem& problem) {
+template <class = void>
+bon::Law optimum(const Rloo& rule, const FiniteProblem& problem) {
   if (rule.normalize) detail::no_optimum(rule.name, "with normalize=true");
   return detail::reward_tilt(rule.name, problem, rule.beta);
 }
@@ -244,12 +252,14 @@ inline void require_plain_ppo(std::string_view name, const PpoSettings& settings
   if (settings.estimator != KlEstimator::k1) no_optimum(name, "with estimators other than k1");
 }
 }  // namespace detail
-inline bon::Law optimum(const Ppo& rule, const FiniteProblem& problem) {
+template <class = void>
+bon::Law optimum(const Ppo& rule, const FiniteProblem& problem) {
   detail::require_plain_ppo(rule.name, rule.settings);
   if (rule.kl_target > 0) detail::no_optimum(rule.name, "with a beta that follows kl_target");
   return detail::reward_tilt(rule.name, problem, rule.beta);
 }
-inline bon::Law optimum(const VbonPpo& rule, const FiniteProblem& problem) {
+template <class = void>
+bon::Law optimum(const VbonPpo& rule, const FiniteProblem& problem) {
   detail::require_plain_ppo(rule.name, rule.settings);
   return bon::tilted_law(problem.reference, detail::bound_reward(problem, rule.n, rule.side), 1);
 }
@@ -257,11 +267,13 @@ template <Baseline B>
 bon::Law optimum(const InfAlign<B>& rule, const FiniteProblem& problem) {
   return bon::tilted_law(problem.reference, detail::transformed_quantiles(problem, rule.phi, Side::mid), rule.beta);
 }
-inline bon::Law optimum(const QuantileRegression& rule, const FiniteProblem& problem) {
+template <class = void>
+bon::Law optimum(const QuantileRegression& rule, const FiniteProblem& problem) {
   if (!rule.centred) detail::no_optimum(rule.name, "with the normaliser of atomless rewards; give centred=true");
   return bon::tilted_law(problem.reference, detail::transformed_quantiles(problem, rule.phi, rule.side), rule.beta);
 }
-inline bon::Law optimum(const BonSft& rule, const FiniteProblem& problem) {
+template <class = void>
+bon::Law optimum(const BonSft& rule, const FiniteProblem& problem) {
   return detail::best_of_n(problem, static_cast<double>(rule.n > 0 ? rule.n : problem.group));
 }
 template <Baseline B>
@@ -297,14 +309,16 @@ bon::Law optimum(const BonBon& rule, const FiniteProblem& problem) {
 /// A pair of a group of n meets each other in its own win rates: the mean of w_i - w_j over the rest of the group is
 /// ((n - 2)(w(y_i) - w(y_j)) + 2 P(y_i, y_j) - 1)/(n - 1), and the regression on it takes n/(n - 1) times the exact step in
 /// w.
-inline bon::Law optimum(const Wind& rule, const FiniteProblem& problem) {
+template <class = void>
+bon::Law optimum(const Wind& rule, const FiniteProblem& problem) {
   if (rule.loss != WindLoss::pairwise) detail::no_optimum(rule.name, "with loss=pointwise: its normaliser is a guess");
   require_at_least(rule.name, "group", static_cast<double>(problem.group), 2);
   const auto n = static_cast<double>(problem.group);
   const auto game = WindGame::from_rewards(problem.reference, problem.reward, rule.preference);
   return game.fixed_point(rule.beta * (n - 1) / n);
 }
-inline bon::Law optimum(const Pkpo& rule, const FiniteProblem& problem) {
+template <class = void>
+bon::Law optimum(const Pkpo& rule, const FiniteProblem& problem) {
   if (rule.beta == 0) detail::no_optimum(rule.name, "at beta = 0: all mass goes to the best outcome");
   return best_of_k_optimum(problem, rule.k, rule.beta);
 }
@@ -314,13 +328,15 @@ void require_plain_pairs(const Preference<L>& rule) {
   if (rule.reference_free) no_optimum(rule.name, "without the reference");
 }
 }  // namespace detail
-inline bon::Law optimum(const Preference<Dpo>& rule, const FiniteProblem& problem) {
+template <class = void>
+bon::Law optimum(const Preference<Dpo>& rule, const FiniteProblem& problem) {
   detail::require_plain_pairs(rule);
   if (rule.pairs != PairRule::bradley_terry)
     detail::no_optimum(rule.name, "under hard labels: margins grow without end; give pairs=bradley_terry");
   return bon::tilted_law(problem.reference, problem.reward, rule.pair_loss.beta);
 }
-inline bon::Law optimum(const Preference<Ipo>& rule, const FiniteProblem& problem) {
+template <class = void>
+bon::Law optimum(const Preference<Ipo>& rule, const FiniteProblem& problem) {
   detail::require_plain_pairs(rule);
   const bool soft = rule.pairs == PairRule::bradley_terry;
   const auto game =

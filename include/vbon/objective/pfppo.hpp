@@ -68,6 +68,7 @@ struct PfPpo {
     settings.each_option(f);
   }
   constexpr Needs needs_now() const { return without_reference(needs, beta == 0); }
+  template <class = void>
   ObjectiveResult operator()(const RolloutBatch& batch) const {
     require_groups(name, batch, 2);
     require_size(name, "reward", batch.reward, batch.responses());

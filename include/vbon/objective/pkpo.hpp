@@ -25,7 +25,8 @@ constexpr std::array<std::string_view, 5> option_names(PkpoVariant) {
 
 /// Weights of one group in the sum convention [n]; automatic: sloo_minus_one, at k = 1 sloo_matched.
 /// @throws DomainError for k outside [1, n], the variants' own bounds, rewards that are not finite
-inline Array pkpo_weights(const Array& reward, Index k, PkpoVariant variant) {
+template <class = void>
+Array pkpo_weights(const Array& reward, Index k, PkpoVariant variant) {
   if (variant == PkpoVariant::automatic) variant = k >= 2 ? PkpoVariant::sloo_minus_one : PkpoVariant::sloo_matched;
   const auto n = static_cast<double>(reward.size()), draws = static_cast<double>(k);
   if (variant == PkpoVariant::s || variant == PkpoVariant::sloo) {
@@ -55,6 +56,7 @@ struct Pkpo {
   }
 
   constexpr Needs needs_now() const { return without_reference(needs, beta == 0); }
+  template <class = void>
   ObjectiveResult operator()(const RolloutBatch& batch) const {
     require_groups(name, batch, 2);
     require_finite(name, "weight", batch.weight, batch.responses());

@@ -29,7 +29,8 @@ struct PpoClip {
 struct PpoTokens {
   const Array &log_prob, &old_log_prob, &advantage, &value, &old_value, &returns, &weight;
 };
-inline ObjectiveResult ppo_loss(const PpoTokens& in, const PpoClip& settings) {
+template <class = void>
+ObjectiveResult ppo_loss(const PpoTokens& in, const PpoClip& settings) {
   require_within("ppo", "clip", settings.clip, 0, 1);
   require_at_least("ppo", "clip_value", settings.clip_value, 0);
   require_at_least("ppo", "value_weight", settings.value_weight, 0);
@@ -87,6 +88,7 @@ struct PpoSettings {
 
   /// @param terminal  reward at the end of each response [R]
   /// @param share     weight of each response [R]; a response of weight 0 is left out, whitening included
+  template <class = void>
   ObjectiveResult operator()(std::string_view who, const RolloutBatch& batch, const Array& terminal, double beta,
                              const Array& share) const {
     gae.check(who);
@@ -107,6 +109,7 @@ struct PpoSettings {
   }
 
  private:
+  template <class = void>
   static Array whitened_where(const Array& advantage, const Array& weight) {
     std::vector<Index> kept;
     for (Index t = 0; t < weight.size(); ++t)
@@ -137,11 +140,13 @@ struct Ppo {
   }
   constexpr Needs needs_now() const { return without_reference(needs, beta == 0 && kl_target == 0); }
   double* carried() { return kl_target > 0 ? &beta : nullptr; }
+  template <class = void>
   double carried_after(const RolloutBatch& batch) const {
     const double kl = (batch.weight * per_response(batch, batch.old_log_prob - batch.ref_log_prob)).sum() /
                       static_cast<double>(batch.prompts());
     return adapted_kl_weight(beta, kl, kl_target, horizon, static_cast<double>(batch.responses()));
   }
+  template <class = void>
   ObjectiveResult operator()(const RolloutBatch& batch) const {
     require_at_least(name, "kl_target", kl_target, 0);
     if (kl_target > 0) {
@@ -169,6 +174,7 @@ struct VbonPpo {
     f("side", side, "the CDF at ties: strict, mid or weak");
     settings.each_option(f);
   }
+  template <class = void>
   ObjectiveResult operator()(const RolloutBatch& batch) const {
     require<DomainError>(n > 1, ErrorCode{"invalid_n"}, "vbon_ppo: N > 1 expected, got ", n);
     return settings(name, batch, side_log_cdf(name, batch, side), 1 / (n - 1), batch.weight);

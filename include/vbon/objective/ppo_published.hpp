@@ -15,8 +15,8 @@ using Rows = Eigen::Array<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajo
 /// Token rewards of one row: min(R + 2, padded) entries. Entry R, the prediction of the first pad, keeps its
 /// log-ratio, entry R + 1 is 0, and the last entry gets the score clipped to +-score_clip.
 /// @param log_ratio  log pi - log pi_ref of the entries 0 .. R, as far as they exist [>= R]
-inline Array token_rewards(const Array& log_ratio, Index length, Index padded, double score, double beta,
-                           double score_clip) {
+template <class = void>
+Array token_rewards(const Array& log_ratio, Index length, Index padded, double score, double beta, double score_clip) {
   require<DomainError>(length > 0 && padded >= length, "published::token_rewards: 0 < length <= padded expected, got ",
                        length, " and ", padded);
   require<ShapeError>(log_ratio.size() >= length, "published::token_rewards: ", length, " log-ratios expected, got ",

@@ -10,7 +10,8 @@
 
 namespace vbon::objective {
 /// The pairs of a whole batch, as response indices.
-inline std::vector<IndexPair> batch_pairs(const RolloutBatch& batch, PairRule rule) {
+template <class = void>
+std::vector<IndexPair> batch_pairs(const RolloutBatch& batch, PairRule rule) {
   std::vector<IndexPair> pairs;
   for (const Group& g : groups(batch))
     for (const IndexPair& pair : build_pairs(rule, batch.reward.segment(g.begin, g.size)))

@@ -14,7 +14,8 @@
 
 namespace vbon::objective {
 namespace detail {
-inline bon::RankCounts ranks(std::span<const double> sorted, double reward, std::string_view who) {
+template <class = void>
+bon::RankCounts ranks(std::span<const double> sorted, double reward, std::string_view who) {
   require<DomainError>(!sorted.empty(), ErrorCode{"empty_cache"}, who, ": at least one reference reward expected, got none");
   bon::require_reward(reward, who);
   return bon::count_ranks(sorted, reward);
@@ -24,18 +25,21 @@ inline bon::RankCounts ranks(std::span<const double> sorted, double reward, std:
 /// Win rate against the reference samples, ties counting half; its mean over fresh reference draws is 1/2.
 /// @param sorted  [m] reference rewards, ascending
 /// @throws DomainError `empty_cache`, `nan_reward` (also for the two below)
-inline double mid_quantile(std::span<const double> sorted, double reward) {
+template <class = void>
+double mid_quantile(std::span<const double> sorted, double reward) {
   const auto [below, equal] = detail::ranks(sorted, reward, "mid_quantile");
   return (static_cast<double>(below) + 0.5 * static_cast<double>(equal)) / static_cast<double>(sorted.size());
 }
 /// max(#{z <= r}/m, floor); a floor of 0 means 1/(2m).
-inline double floored_quantile(std::span<const double> sorted, double reward, double floor = 0) {
+template <class = void>
+double floored_quantile(std::span<const double> sorted, double reward, double floor = 0) {
   const auto [below, equal] = detail::ranks(sorted, reward, "floored_quantile");
   const auto m = static_cast<double>(sorted.size());
   return std::max(static_cast<double>(below + equal) / m, floor > 0 ? floor : 0.5 / m);
 }
 /// (1 + #{z <= r})/(m + 1), never 0; strict counts #{z < r}, as the published vBoN code does.
-inline double plus_one_quantile(std::span<const double> sorted, double reward, bool strict = false) {
+template <class = void>
+double plus_one_quantile(std::span<const double> sorted, double reward, bool strict = false) {
   const auto [below, equal] = detail::ranks(sorted, reward, "plus_one_quantile");
   return static_cast<double>(1 + below + (strict ? 0 : equal)) / static_cast<double>(sorted.size() + 1);
 }
@@ -62,6 +66,7 @@ struct Phi {
   }
 
   /// @throws DomainError for u outside [0, 1], log of 0, t = 0, N < 1
+  template <class = void>
   double operator()(double u) const {
     require_within("phi", "quantile", u, 0, 1);
     switch (kind) {

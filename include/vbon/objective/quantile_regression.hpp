@@ -54,7 +54,8 @@ inline double log_power_integral(double power, double floor) {
 /// Phi = e^(10 u), beta = 1 all its mass lies in the last 1e-5 and the rule is off by 71 nats of 22,014. The pieces halve
 /// towards both ends, where these transforms are steepest.
 /// @throws DomainError for beta <= 0, and where Phi/beta overflows
-inline double log_partition(const Phi& phi, double beta) {
+template <class = void>
+double log_partition(const Phi& phi, double beta) {
   require_positive("log_partition", "beta", beta);
   const double inverse = 1 / beta;
   switch (phi.kind) {
@@ -118,6 +119,7 @@ struct QuantileRegression {
   }
   constexpr bool by_prompt() const { return true; }
 
+  template <class = void>
   ObjectiveResult operator()(const RolloutBatch& batch) const {
     const double log_z = log_partition(phi, beta);
     require_groups(name, batch);

@@ -49,6 +49,7 @@ struct Rloo {
   }
 
   constexpr Needs needs_now() const { return without_reference(needs, beta == 0); }
+  template <class = void>
   ObjectiveResult operator()(const RolloutBatch& batch) const {
     const Array score = shaped_reward(name, batch, batch.reward, beta);
     ObjectiveResult result = score_function(name, batch, score, LeaveOneOut{});

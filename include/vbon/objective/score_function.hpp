@@ -11,7 +11,8 @@
 
 namespace vbon::objective {
 /// The gradient for advantages [R] that already went through a baseline; `loss` is the caller's.
-inline ObjectiveResult weighted_log_probs(const RolloutBatch& batch, const Array& advantage, double loss) {
+template <class = void>
+ObjectiveResult weighted_log_probs(const RolloutBatch& batch, const Array& advantage, double loss) {
   return {.loss = loss, .dlog_prob = per_token(batch, -(batch.weight * advantage) / static_cast<double>(batch.prompts()))};
 }
 

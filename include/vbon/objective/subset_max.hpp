@@ -15,6 +15,7 @@ namespace vbon::objective {
 class SubsetMax {
  public:
   /// @throws DomainError unless 1 <= k <= n and rewards are finite
+  template <class = void>
   SubsetMax(const Array& reward, Index k) : k_(k), order_(static_cast<std::size_t>(reward.size())), sorted_(reward.size()) {
     require<DomainError>(reward.size() > 0, ErrorCode{"empty_group"}, "subset_max: at least one reward expected, got none");
     require<DomainError>(k >= 1 && k <= reward.size(), "subset_max: k in [1, ", reward.size(), "] expected, got ", k);
@@ -42,6 +43,7 @@ class SubsetMax {
 
   /// For each i the mean over k'-subsets of the others of their maximum.
   /// @throws DomainError unless 1 <= k' <= n - 1
+  template <class = void>
   Array without_own(Index k) const {
     const Index n = sorted_.size();
     require<DomainError>(k >= 1 && k <= n - 1, "subset_max: k in [1, ", n - 1, "] expected without one reward, got ", k);

@@ -11,7 +11,8 @@
 
 namespace vbon::objective {
 /// log pi_bon(y) of whole responses [R], nats, from log_cdf, log_tie (NaN: alone at its level) and log_cdf_le.
-inline Array log_best_of_n(std::string_view who, const RolloutBatch& batch, double n) {
+template <class = void>
+Array log_best_of_n(std::string_view who, const RolloutBatch& batch, double n) {
   require_finite(who, "ref_log_prob", batch.ref_log_prob, batch.tokens());
   require_ordered(who, "log_cdf", batch.log_cdf, batch.responses());
   require_size(who, "log_tie", batch.log_tie, batch.responses());

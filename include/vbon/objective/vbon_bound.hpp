@@ -13,7 +13,8 @@
 
 namespace vbon::objective {
 /// Score (N - 1) log G(y) - (log pi(y) - log pi_ref(y)) [R], nats.
-inline Array bound_score(std::string_view who, const RolloutBatch& batch, double n, Side side) {
+template <class = void>
+Array bound_score(std::string_view who, const RolloutBatch& batch, double n, Side side) {
   bon::require_n(n, who);
   return (n - 1) * side_log_cdf(who, batch, side) - log_ratio(who, batch);
 }

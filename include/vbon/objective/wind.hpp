@@ -58,6 +58,7 @@ struct Wind {
       "of two responses: step, the larger reward wins, or bt, with probability sigmoid(difference)");
   }
 
+  template <class = void>
   ObjectiveResult operator()(const RolloutBatch& batch) const {
     require_positive(name, "eta", eta);
     require_at_least(name, "beta", beta, 0);

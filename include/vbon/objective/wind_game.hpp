@@ -26,6 +26,7 @@ class WindGame {
  public:
   /// @param preference  [K, K] row-major
   /// @throws ShapeError unless it is square; DomainError when an entry leaves [0, 1] or P + P^T != 1 (1e-9)
+  template <class = void>
   WindGame(std::vector<double> probability, std::vector<double> preference)
       : reference_(std::move(probability)), preference_(std::move(preference)) {
     const std::size_t k = reference_.size();
@@ -39,6 +40,7 @@ class WindGame {
       }
   }
   /// Preferences from rewards.
+  template <class = void>
   static WindGame from_rewards(std::vector<double> probability, std::span<const double> reward, PreferenceRule rule) {
     bon::require_rewards(reward, "wind");
     std::vector<double> preference;
@@ -48,6 +50,7 @@ class WindGame {
   }
 
   /// w_pi(y) = sum_j P(y, j) pi(j).
+  template <class = void>
   std::vector<double> win_rates(std::span<const double> policy) const {
     std::vector<double> rate(reference_.size(), 0);
     for (std::size_t i = 0; i < rate.size(); ++i)
@@ -57,6 +60,7 @@ class WindGame {
 
   /// softmax((log pi + beta eta log pi_ref + eta w_pi)/(1 + beta eta)).
   /// @throws DomainError for eta <= 0, beta < 0
+  template <class = void>
   bon::Law step(std::span<const double> policy, double beta, double eta) const {
     require_positive("wind", "eta", eta);
     require_at_least("wind", "beta", beta, 0);
@@ -71,6 +75,7 @@ class WindGame {
 
   /// The law pi with pi = pi_ref e^(w_pi/beta)/Z, by steps of size beta (which contract) until they stand still.
   /// @throws DomainError for beta <= 0; RunError when they do not settle
+  template <class = void>
   bon::Law fixed_point(double beta) const {
     require_positive("wind", "beta", beta);
     bon::Law policy(reference_);

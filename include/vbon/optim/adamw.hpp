@@ -34,6 +34,7 @@ struct AdamW {
   /// One step against the gradients times `gradient_scale` (a clip factor; saves a pass over memory).
   /// @throws ShapeError   when sizes differ from each other or from the state
   /// @throws DomainError  when a setting leaves its range
+  template <class = void>
   void step(View<float> parameters, View<const float> gradients, double gradient_scale = 1) {
     check(parameters.size(), gradients.size());
     if (state.first.empty()) {
@@ -66,6 +67,7 @@ struct AdamW {
   };
   static float real(double x) { return static_cast<float>(x); }
 
+  template <class = void>
   void check(Index parameters, Index gradients) const {
     require<ShapeError>(parameters == gradients, "AdamW: as many gradients as parameters expected, got ", gradients, " and ",
                         parameters);
@@ -89,6 +91,7 @@ struct AdamW {
     p = p * Real(f.keep) - Real(f.step) * m / (sqrt(v) * Real(f.root) + Real(f.epsilon));
   }
 
+  template <class = void>
   void update(Index begin, Index end, const Factors& f, float* parameter, const float* gradient) {
     using Batch = xsimd::batch<float>;
     constexpr auto width = static_cast<Index>(Batch::size);

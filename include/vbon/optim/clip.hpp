@@ -13,7 +13,8 @@
 
 namespace vbon::optim {
 /// Euclidean norm of all gradients.
-inline double global_norm(View<const float> gradients) {
+template <class = void>
+double global_norm(View<const float> gradients) {
   constexpr Index chunk = Index{1} << 15;
   std::vector<double> squares(static_cast<std::size_t>((gradients.size() + chunk - 1) / chunk));
   parallel_for(gradients.size(), chunk, [&](Index begin, Index end) {
@@ -35,7 +36,8 @@ inline double clip_factor(double norm, double max_norm) {
 /// Scales the gradients so that their norm is at most `max_norm`. Optimisers also take the factor itself,
 /// which saves this pass over memory.
 /// @return the norm before
-inline double clip_global_norm(View<float> gradients, double max_norm) {
+template <class = void>
+double clip_global_norm(View<float> gradients, double max_norm) {
   const double norm = global_norm(gradients);
   const auto factor = static_cast<float>(clip_factor(norm, max_norm));
   if (factor < 1)

@@ -19,6 +19,7 @@ struct Sgd {
 
   /// @throws ShapeError   when sizes differ from each other or from the velocity
   /// @throws DomainError  when a setting leaves its range
+  template <class = void>
   void step(View<float> parameters, View<const float> gradients, double gradient_scale = 1) {
     require<ShapeError>(parameters.size() == gradients.size(), "Sgd: as many gradients as parameters expected, got ",
                         gradients.size(), " and ", parameters.size());

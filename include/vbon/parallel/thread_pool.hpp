@@ -32,6 +32,7 @@ class ThreadPool {
  public:
   /// @param threads  threads that work on a region, the calling one included [>= 1]
   /// @throws ConfigError  threads < 1, or more than this process may start
+  template <class = void>
   explicit ThreadPool(int threads = available_threads()) {
     require<ConfigError>(threads >= 1, "threads >= 1 expected, got ", threads);
     try {

@@ -43,6 +43,7 @@ class LinearCritic {
     return values;
   }
   /// Sets the gradients from d loss / d value [T].
+  template <class = void>
   void backward(View<const float> features, const Array& dvalue) {
     check(features);
     require<ShapeError>(dvalue.size() == features.rows(), "LinearCritic: ", features.rows(), " derivatives expected, got ",

@@ -20,6 +20,7 @@ struct LoraTargets {
   std::string pattern = {};             // matches whole module names
 
   /// @param text  "all-linear", "regex:PATTERN", or names with commas between them
+  template <class = void>
   static LoraTargets parse(std::string_view text) {
     constexpr std::string_view regex = "regex:";
     if (text == "all-linear") return {};
@@ -36,12 +37,14 @@ struct LoraTargets {
 };
 
 namespace detail {
-inline bool is_module(const std::string& module, const std::string& name) {
+template <class = void>
+bool is_module(const std::string& module, const std::string& name) {
   return module == name || module.ends_with("." + name);
 }
 inline std::string last_part(const std::string& module) { return module.substr(module.rfind('.') + 1); }
 /// What an error lists.
-inline std::string known_modules(const std::vector<model::LoraModule>& modules) {
+template <class = void>
+std::string known_modules(const std::vector<model::LoraModule>& modules) {
   std::set<std::string> names;
   for (const auto& m : modules) names.insert(last_part(m.name));
   std::string list;
@@ -51,11 +54,13 @@ inline std::string known_modules(const std::vector<model::LoraModule>& modules) 
 /// A predicate on module names: list or pattern.
 class ModuleMatch {
  public:
+  template <class = void>
   ModuleMatch(const LoraTargets& targets, std::string_view where) : names_(targets.names) {
     if (targets.pattern.empty()) return;
     (void)text::Regex(targets.pattern, where);  // so that a lone bracket cannot pair with those added here
     pattern_ = text::Regex("\\A(?:" + targets.pattern + ")\\z", where);
   }
+  template <class = void>
   bool operator()(const std::string& module) const {
     bool found = std::any_of(names_.begin(), names_.end(), [&](const auto& name) { return is_module(module, name); });
     if (!pattern_.empty()) pattern_.for_each_match(module, [&](std::size_t, std::size_t) { found = true; });
@@ -72,8 +77,9 @@ class ModuleMatch {
 /// @param family  of the model, for messages
 /// @param where   begins the message of an error
 /// @throws ConfigError when none is named, FormatError for a pattern that does not compile
-inline std::vector<model::LoraModule> select_modules(std::vector<model::LoraModule> all, std::string_view family,
-                                                     const LoraTargets& targets, std::string_view where) {
+template <class = void>
+std::vector<model::LoraModule> select_modules(std::vector<model::LoraModule> all, std::string_view family,
+                                              const LoraTargets& targets, std::string_view where) {
   if (targets.names.empty() && targets.pattern.empty()) return all;
   const detail::ModuleMatch match(targets, where);
   std::vector<model::LoraModule> chosen;
@@ -82,14 +88,16 @@ inline std::vector<model::LoraModule> select_modules(std::vector<model::LoraModu
                        detail::known_modules(all));
   return chosen;
 }
-inline std::vector<model::LoraModule> select_modules(const model::CausalLm& model, const LoraTargets& targets,
-                                                     std::string_view where) {
+template <class = void>
+std::vector<model::LoraModule> select_modules(const model::CausalLm& model, const LoraTargets& targets,
+                                              std::string_view where) {
   return select_modules(model::lora_modules(model.parameters(), model.network()), model.shape().family, targets, where);
 }
 
 /// Freezes a model and gives it a new adapter, which changes nothing yet.
 /// @throws ConfigError for options out of range and a name that is no module
-inline void add_adapter(model::CausalLm& model, const LoraTargets& targets, const model::LoraOptions& options, RngKey key) {
+template <class = void>
+void add_adapter(model::CausalLm& model, const LoraTargets& targets, const model::LoraOptions& options, RngKey key) {
   const auto all = model::lora_modules(model.parameters(), model.network());
   for (const std::string& name : targets.names)
     require<ConfigError>(std::any_of(all.begin(), all.end(), [&](const auto& m) { return detail::is_module(m.name, name); }),

@@ -46,12 +46,14 @@ namespace detail {
 inline constexpr std::string_view peft_prefix = "base_model.model.";
 
 /// An entry that says nothing: peft writes all of them, mostly so.
-inline bool is_neutral(const io::Json& value) {
+template <class = void>
+bool is_neutral(const io::Json& value) {
   return value.is_null() || value == false || value == "" || ((value.is_array() || value.is_object()) && value.empty());
 }
 
 /// A list of names, or a pattern.
-inline LoraTargets read_targets(const io::Json& value, const std::string& where) {
+template <class = void>
+LoraTargets read_targets(const io::Json& value, const std::string& where) {
   LoraTargets targets;
   if (value.is_array())
     for (const io::Json& name : value) targets.names.push_back(io::json_as<std::string>(name, where));
@@ -65,7 +67,8 @@ inline LoraTargets read_targets(const io::Json& value, const std::string& where)
 
 /// peft adapts embeddings too, and whatever else the config names: nothing of it may pass unnoticed.
 /// @throws ConfigError naming a module of the base that is a target and no linear map of its blocks
-inline void refuse_other_targets(const model::CausalLm& model, const PeftConfig& config, const std::string& file) {
+template <class = void>
+void refuse_other_targets(const model::CausalLm& model, const PeftConfig& config, const std::string& file) {
   const ModuleMatch wanted(config.targets, file + ": target_modules");
   const ModuleMatch excluded(config.excluded, file + ": exclude_modules");
   const auto linear = model::lora_modules(model.parameters(), model.network());
@@ -77,14 +80,16 @@ inline void refuse_other_targets(const model::CausalLm& model, const PeftConfig&
   }
 }
 
-inline std::string peft_name(const model::LoraModule& module, char letter) {
+template <class = void>
+std::string peft_name(const model::LoraModule& module, char letter) {
   return std::string(peft_prefix) + module.name + ".lora_" + letter + ".weight";
 }
 }  // namespace detail
 
 /// @throws RunError for a folder without it, FormatError, ConfigError naming the entry: another method than LoRA, or a
 ///         variant of it that is not supported
-inline PeftConfig read_peft_config(const std::filesystem::path& folder) {
+template <class = void>
+PeftConfig read_peft_config(const std::filesystem::path& folder) {
   require<RunError>(std::filesystem::is_directory(folder), "adapter: ", folder.string(),
                     std::filesystem::exists(folder) ? ": a folder with adapter_config.json expected" : ": no such folder");
   const auto file = folder / peft_config_file;
@@ -152,7 +157,8 @@ inline PeftConfig read_peft_config(const std::filesystem::path& folder) {
 /// @throws ConfigError  naming the entry: another method than LoRA, a variant of it that is not supported, targets
 ///                      the model does not have
 /// @throws FormatError  naming the tensor that is missing, has no place, or has another shape than this base needs
-inline void load_adapter(model::CausalLm& model, const std::filesystem::path& folder) {
+template <class = void>
+void load_adapter(model::CausalLm& model, const std::filesystem::path& folder) {
   const PeftConfig config = read_peft_config(folder);
   const auto config_file = folder / peft_config_file;
   auto modules = select_modules(model, config.targets, config_file.string() + ": target_modules");

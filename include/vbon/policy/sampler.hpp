@@ -38,6 +38,7 @@ struct Sampler {
   bool ends(TokenId token) const { return std::find(eos.begin(), eos.end(), token) != eos.end(); }
 
   /// @throws ConfigError naming the option
+  template <class = void>
   void check() const {
     const auto in = [](double value, double low, double high, std::string_view name) {
       require<ConfigError>(value >= low && value <= high, "Sampler: ", name, " in [", low, ", ", high, "] expected, got ",
@@ -59,7 +60,8 @@ struct Sampler {
 namespace detail {
 inline constexpr float removed = -std::numeric_limits<float>::infinity();
 
-inline void penalise(std::span<float> logit, std::span<const TokenId> context, float penalty) {
+template <class = void>
+void penalise(std::span<float> logit, std::span<const TokenId> context, float penalty) {
   std::vector<TokenId> seen(context.begin(), context.end());
   std::sort(seen.begin(), seen.end());
   seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
@@ -69,7 +71,8 @@ inline void penalise(std::span<float> logit, std::span<const TokenId> context, f
   }
 }
 
-inline void keep_top_k(std::span<float> logit, Index k) {
+template <class = void>
+void keep_top_k(std::span<float> logit, Index k) {
   if (k >= static_cast<Index>(logit.size())) return;
   std::vector<float> order(logit.begin(), logit.end());
   const auto kth = order.begin() + (k - 1);
@@ -86,7 +89,8 @@ inline std::vector<double> relative_probability(std::span<const float> logit) {
   return p;
 }
 
-inline void keep_top_p(std::span<float> logit, double top_p) {
+template <class = void>
+void keep_top_p(std::span<float> logit, double top_p) {
   const std::vector<double> p = relative_probability(logit);
   std::vector<TokenId> order;
   for (std::size_t i = 0; i < logit.size(); ++i)
@@ -113,7 +117,8 @@ inline void keep_min_p(std::span<float> logit, double min_p) {
 /// @param logit    [V]
 /// @param context  tokens so far, prompt and response: what the repetition penalty looks at
 /// @param length   tokens of the response so far
-inline void warp(const Sampler& sampler, std::span<float> logit, std::span<const TokenId> context, Index length) {
+template <class = void>
+void warp(const Sampler& sampler, std::span<float> logit, std::span<const TokenId> context, Index length) {
   if (sampler.repetition_penalty != 1) detail::penalise(logit, context, static_cast<float>(sampler.repetition_penalty));
   if (length < sampler.min_new_tokens)
     for (const TokenId id : sampler.eos) logit[static_cast<std::size_t>(id)] = detail::removed;

@@ -36,6 +36,7 @@ class Session {
   /// @param record        [P] where the activations go, in a recording that is open; empty: they are not kept. keep() cannot
   ///                      be used then.
   /// @throws DomainError when a prompt has no token or leaves no room in the context
+  template <class = void>
   Session(model::CausalLm& model, Sampler sampler, std::span<const Prompt> prompts, Index samples, Index first_sample = 0,
           std::span<const RecordedPlace> record = {})
       : model_(&model),
@@ -82,6 +83,7 @@ class Session {
   const std::vector<Draft>& drafts() const { return draft_; }
   std::span<const TokenId> end_tokens() const { return sampler_.eos; }
   /// Numbers of the drafts that can still grow.
+  template <class = void>
   std::vector<Index> live() const {
     std::vector<Index> numbers;
     for (std::size_t i = 0; i < draft_.size(); ++i)
@@ -104,6 +106,7 @@ class Session {
   }
 
   /// Draws up to `tokens` more tokens for every live draft.
+  template <class = void>
   void extend(Index tokens, RngKey key) {
     for (Index round = 0; round < tokens; ++round) {
       const std::vector<Index> numbers = live();
@@ -116,6 +119,7 @@ class Session {
 
   /// Appends a chosen token to every live draft, in the order of live(); its log-prob is the model's at the
   /// sampler's temperature.
+  template <class = void>
   void append(std::span<const TokenId> token) {
     const std::vector<Index> numbers = live();
     require<ShapeError>(token.size() == numbers.size(), "Session::append: ", numbers.size(), " tokens expected, got ",
@@ -129,6 +133,7 @@ class Session {
   /// Log-probs of the next token of every live draft under the model at the sampler's temperature; at temperature 0 their
   /// limit: 0 for the token that would be drawn, -inf for the others (a response's log-prob is the model's there).
   /// [live, V] nats
+  template <class = void>
   Tensor<float> next_log_probs() {
     const std::vector<Index> numbers = live();
     catch_up(numbers);
@@ -149,6 +154,7 @@ class Session {
 
   /// Goes on with these drafts, in this order. One that is named again is a copy: it shares the cache so
   /// far and gets draws of its own. What is not named frees its part of the cache.
+  template <class = void>
   void keep(std::span<const Index> numbers) {
     require<ConfigError>(
         record_.empty(),
@@ -177,6 +183,7 @@ class Session {
     bool behind;       // its last token has not been through the model yet
   };
 
+  template <class = void>
   void check_prompt(const Prompt& prompt) const {
     const Index length = static_cast<Index>(prompt.tokens.size()), context = model_->shape().context;
     const auto shown = [&] { return io::excerpt(prompt.text); };
@@ -193,6 +200,7 @@ class Session {
   State& state(Index number) { return state_[static_cast<std::size_t>(number)]; }
 
   /// Runs the last tokens of live drafts through the model, so that hidden_ predicts every next token.
+  template <class = void>
   void catch_up(std::span<const Index> numbers) {
     if (numbers.empty() || !state(numbers[0]).behind) return;  // they move in step
     std::vector<TokenId> token;
@@ -216,6 +224,7 @@ class Session {
   }
 
   /// The rows of hidden_ that predict the next tokens of these drafts.   [numbers, C]
+  template <class = void>
   View<const float> rows_of(std::span<const Index> numbers) {
     const View<const float> hidden = hidden_.view();
     const View<float> rows = rows_.shaped(static_cast<Index>(numbers.size()), hidden.cols());
@@ -226,6 +235,7 @@ class Session {
     return rows;
   }
 
+  template <class = void>
   std::vector<kernel::TokenDraw> draw(std::span<const Index> numbers, RngKey key) {
     std::vector<double> uniform;
     for (const Index number : numbers) {
@@ -254,6 +264,7 @@ class Session {
     return draws;
   }
 
+  template <class = void>
   kernel::TokenDraw draw_warped(Index number, View<const float> logit, double uniform) {
     std::vector<float> warped(logit.begin(), logit.end());
     std::vector<TokenId> context;
@@ -272,6 +283,7 @@ class Session {
     return {static_cast<TokenId>(best), static_cast<double>(logit[best]) - norm};
   }
 
+  template <class = void>
   void push(Index number, TokenId token, double log_prob) {
     Draft& d = draft(number);
     d.token.push_back(token);

@@ -21,14 +21,16 @@ struct Agreement {
 
 namespace detail {
 /// 0 where one side does not vary.
-inline double pearson(std::span<const double> a, std::span<const double> b) {
+template <class = void>
+double pearson(std::span<const double> a, std::span<const double> b) {
   const Eigen::Map<const Array> x(a.data(), static_cast<Index>(a.size())), y(b.data(), static_cast<Index>(b.size()));
   const Array dx = x - x.mean(), dy = y - y.mean();
   const double scale = std::sqrt(dx.square().sum() * dy.square().sum());
   return scale > 0 ? (dx * dy).sum() / scale : 0;
 }
 /// Ranks from 0; equal values share their mean rank.
-inline std::vector<double> ranks(std::span<const double> values) {
+template <class = void>
+std::vector<double> ranks(std::span<const double> values) {
   std::vector<std::size_t> order(values.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return values[a] < values[b]; });
@@ -45,7 +47,8 @@ inline std::vector<double> ranks(std::span<const double> values) {
 
 /// @param threshold  what counts as neither positive nor negative, in both
 /// @throws ShapeError when sizes differ or are 0
-inline Agreement agreement(std::span<const double> predicted, std::span<const double> wanted, double threshold = 0) {
+template <class = void>
+Agreement agreement(std::span<const double> predicted, std::span<const double> wanted, double threshold = 0) {
   require<ShapeError>(predicted.size() == wanted.size() && !wanted.empty(), "reward::agreement: ", wanted.size(),
                       " predictions expected (at least one), got ", predicted.size());
   Agreement result;

@@ -19,8 +19,8 @@
 namespace vbon::reward {
 /// The tokens of a text, special ones included, as a score head reads them. A chat template writes the begin token that
 /// the tokenizer adds a second time: one of the two goes. A text without a token is its begin token.
-inline std::vector<TokenId> scored_tokens(std::vector<TokenId> token, const text::Tokenizer& tokenizer,
-                                          const model::Shape& shape) {
+template <class = void>
+std::vector<TokenId> scored_tokens(std::vector<TokenId> token, const text::Tokenizer& tokenizer, const model::Shape& shape) {
   const auto begin = tokenizer.bos();
   if (begin && token.size() > 1 && token[0] == *begin && token[1] == *begin && tokenizer.encode("").size() > 0)
     token.erase(token.begin());
@@ -34,6 +34,7 @@ class CausalScorer {
 
   /// @param network  with a score head
   /// @param where    names the model in messages
+  template <class = void>
   CausalScorer(model::CausalLm network, text::Tokenizer tokenizer, std::string where)
       : network_(std::move(network)), tokenizer_(std::move(tokenizer)), where_(std::move(where)) {
     require<ConfigError>(network_.shape().labels > 0, where_, ": this model has no score head");
@@ -48,6 +49,7 @@ class CausalScorer {
 
   /// @return [n, labels]
   /// @throws DomainError for a text without a token, or with more than the model's context holds
+  template <class = void>
   Tensor<float> logits(std::span<const std::string> texts) {
     Tensor<float> out(static_cast<Index>(texts.size()), network_.shape().labels);
     const std::vector<std::vector<TokenId>> token = tokens(texts);
@@ -65,6 +67,7 @@ class CausalScorer {
   }
 
   /// The tokens of each text, special tokens included.
+  template <class = void>
   std::vector<std::vector<TokenId>> tokens(std::span<const std::string> texts) const {
     std::vector<std::vector<TokenId>> token(texts.size());
     parallel_for(static_cast<Index>(texts.size()), 16, [&](Index begin, Index end) {

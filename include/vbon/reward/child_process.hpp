@@ -95,6 +95,7 @@ class ChildProcess {
 
   /// Starts `/bin/sh -c command`.
   /// @throws RunError when the system cannot
+  template <class = void>
   explicit ChildProcess(const std::string& command) {
     auto [child_in, in] = detail::make_pipe();
     auto [out, child_out] = detail::make_pipe();
@@ -140,6 +141,7 @@ class ChildProcess {
 
   /// Writes from the front of `input`, appends what came to `lines`, and returns at the first of: something
   /// moved, the command closed its output or died, `until` has come.
+  template <class = void>
   Event exchange(std::string& input, std::vector<std::string>& lines, Clock::time_point until) {
     for (;;) {
       const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()).count();
@@ -166,6 +168,7 @@ class ChildProcess {
 
   /// Kills the command and tells how it had ended, if it had: "exited with code 3", "was killed by signal 9";
   /// and its last line of error output.
+  template <class = void>
   std::string post_mortem() {
     const bool ended = ended_within(std::chrono::milliseconds(200));
     listen();
@@ -179,6 +182,7 @@ class ChildProcess {
   }
 
   /// The last line that is not empty of its error output.
+  template <class = void>
   std::string last_words() {
     listen();
     std::string_view text = heard_;
@@ -221,6 +225,7 @@ class ChildProcess {
     return written > 0;
   }
   /// False at the end of the output.
+  template <class = void>
   bool read_lines(std::vector<std::string>& lines) {
     char block[1 << 16];
     const ssize_t got = ::read(out_.get(), block, sizeof block);
@@ -236,6 +241,7 @@ class ChildProcess {
     require<RunError>(part_.size() <= longest_line, "a line longer than ", longest_line, " bytes came");
     return true;
   }
+  template <class = void>
   void listen() {
     char block[4096];
     for (int turn = 0; err_.is_open() && turn < 64; ++turn) {

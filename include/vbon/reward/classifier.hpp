@@ -40,6 +40,7 @@ class Classifier {
   Classifier() = default;
   /// @throws RunError, FormatError, ConfigError: an unknown family, no classification head, an unknown label, several
   ///         labels and none chosen
+  template <class = void>
   static Classifier load(const std::filesystem::path& folder, const ClassifierOptions& options = {}) {
     const auto path = folder / "config.json";
     const io::Json config = io::read_json(path);
@@ -54,6 +55,7 @@ class Classifier {
     return reward;
   }
   /// @param place  "FOLDER" or "FOLDER,label=NAME_OR_NUMBER"
+  template <class = void>
   static Classifier open(const std::string& place, kernel::Precision precision = kernel::Precision::float32) {
     const auto [folder, label] = classifier_place(place);
     return load(folder, {.label = label, .precision = precision});
@@ -70,6 +72,7 @@ class Classifier {
     return logits_(texts);
   }
   /// One reward for each text, in order.
+  template <class = void>
   Array score(std::span<const std::string> texts) const {
     const Tensor<float> all = logits(texts);
     Array rewards(all.rows());
@@ -78,11 +81,15 @@ class Classifier {
     return rewards;
   }
   /// @throws ConfigError when nothing was loaded, ShapeError for a batch without text
-  Array operator()(const RolloutBatch& batch) const { return checked(score(texts_of(batch, input_, name)), batch, name); }
+  template <class = void>
+  Array operator()(const RolloutBatch& batch) const {
+    return checked(score(texts_of(batch, input_, name)), batch, name);
+  }
 
  private:
   using Logits = std::function<Tensor<float>(std::span<const std::string>)>;
 
+  template <class = void>
   void read_encoder(const std::filesystem::path& folder, kernel::Precision precision) {
     struct Model {
       model::Encoder encoder;
@@ -98,15 +105,17 @@ class Classifier {
                   std::span<const std::string> texts) {
       Tensor<float> out(static_cast<Index>(texts.size()), model->encoder.shape().labels);
       using Tape = model::EncoderTape;
-      model->text.for_each_batch<Tape>(texts, [&](const auto& input, const std::vector<std::size_t>& which, Tape& tape) {
-        const View<const float> got = model->encoder.classify(input, tape);
-        for (std::size_t i = 0; i < which.size(); ++i)
-          std::copy_n(got.row(static_cast<Index>(i)).data(), got.cols(), out.row(static_cast<Index>(which[i])).data());
-      });
+      model->text.template for_each_batch<Tape>(
+          texts, [&](const auto& input, const std::vector<std::size_t>& which, Tape& tape) {
+            const View<const float> got = model->encoder.classify(input, tape);
+            for (std::size_t i = 0; i < which.size(); ++i)
+              std::copy_n(got.row(static_cast<Index>(i)).data(), got.cols(), out.row(static_cast<Index>(which[i])).data());
+          });
       return out;
     };
   }
 
+  template <class = void>
   void read_causal(const std::filesystem::path& folder, kernel::Precision precision) {
     auto network = model::load_causal_lm(folder, precision);
     require<ConfigError>(

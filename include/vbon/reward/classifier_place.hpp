@@ -17,7 +17,8 @@ struct ClassifierPlace {
 /// What stands there is a folder, whatever its name; otherwise the last ",label=" ends the folder's name. All behind it
 /// is the label, which may hold commas.
 /// @throws ConfigError for an empty label
-inline ClassifierPlace classifier_place(const std::string& text) {
+template <class = void>
+ClassifierPlace classifier_place(const std::string& text) {
   constexpr std::string_view mark = ",label=";
   const auto at = text.rfind(mark);
   std::error_code unknown;

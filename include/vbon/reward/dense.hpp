@@ -40,6 +40,7 @@ class Cholesky {
  public:
   /// @param matrix  [n, n], row-major; only the lower triangle is read
   /// @throws DomainError when it is not positive definite
+  template <class = void>
   Cholesky(Vector matrix, Index n) : lower_(std::move(matrix)), n_(n) {
     require<ShapeError>(static_cast<Index>(lower_.size()) == n * n, "Cholesky: ", n * n, " values expected, got ",
                         lower_.size());

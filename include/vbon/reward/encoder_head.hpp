@@ -40,6 +40,7 @@ class EncoderHead {
 
   EncoderHead() = default;
   /// An untrained head; train() it.
+  template <class = void>
   explicit EncoderHead(std::shared_ptr<const SentenceEncoder> encoder, TextInput input = TextInput::prompt_response)
       : encoder_(std::move(encoder)), input_(input) {
     require<ConfigError>(encoder_ != nullptr, "EncoderHead: an encoder expected");
@@ -47,6 +48,7 @@ class EncoderHead {
 
   /// Fits the head to one score for each text (the text as the reward will read it).
   /// @throws ShapeError, DomainError, ConfigError
+  template <class = void>
   HeadReport train(std::span<const std::string> texts, std::span<const double> scores, const HeadOptions& options = {}) {
     require_encoder();
     require<ShapeError>(texts.size() == scores.size() && !texts.empty(), "EncoderHead::train: ", texts.size(),
@@ -61,6 +63,7 @@ class EncoderHead {
     if (options.loss == HeadLoss::logistic) about_["threshold"] = options.threshold;
     return std::move(report);
   }
+  template <class = void>
   HeadReport train(std::span<const ScoredText> rows, const HeadOptions& options = {}) {
     std::vector<std::string> texts;
     std::vector<double> scores;
@@ -71,6 +74,7 @@ class EncoderHead {
     return train(texts, scores, options);
   }
   /// Fits the head to preferences.
+  template <class = void>
   HeadReport train(std::span<const PreferencePair> pairs, const PreferenceOptions& options = {}) {
     require_encoder();
     require<ShapeError>(!pairs.empty(), "EncoderHead::train: at least one preference expected");
@@ -94,13 +98,17 @@ class EncoderHead {
 
   /// One score for each text, in order; the same whatever else is scored with it.
   /// @throws ConfigError before training
+  template <class = void>
   Array score(std::span<const std::string> texts) const {
     require_encoder();
     require<ConfigError>(!head_.weight.empty(), "EncoderHead: the head is not trained yet");
     return head_(encoder_->features(texts, layers_).view());
   }
   /// @throws ConfigError before training, ShapeError for a batch without text
-  Array operator()(const RolloutBatch& batch) const { return checked(score(texts_of(batch, input_, name)), batch, name); }
+  template <class = void>
+  Array operator()(const RolloutBatch& batch) const {
+    return checked(score(texts_of(batch, input_, name)), batch, name);
+  }
 
   const std::shared_ptr<const SentenceEncoder>& encoder() const { return encoder_; }
   const LinearHead& head() const { return head_; }
@@ -134,6 +142,7 @@ class EncoderHead {
   /// @param encoder    use this one instead of the one that reward.json names (it was moved, or is loaded already)
   /// @param precision  of the products of the encoder that reward.json names
   /// @throws RunError, FormatError; ConfigError when the encoder has other weights than the head was trained on
+  template <class = void>
   static EncoderHead load(const std::filesystem::path& folder, std::shared_ptr<const SentenceEncoder> encoder = nullptr,
                           kernel::Precision precision = kernel::Precision::float32) {
     const auto path = folder / "reward.json";
@@ -160,15 +169,18 @@ class EncoderHead {
     if (const io::Json* training = io::json_find(about, "training")) reward.about_ = *training;
     return reward;
   }
+  template <class = void>
   static EncoderHead open(const std::string& folder, kernel::Precision precision = kernel::Precision::float32) {
     return load(folder, nullptr, precision);
   }
 
  private:
   void require_encoder() const { require<ConfigError>(encoder_ != nullptr, "EncoderHead: no encoder was given"); }
+  template <class = void>
   std::string text_of(const std::string& prompt, const std::string& response) const {
     return input_ == TextInput::response ? response : prompt + response;
   }
+  template <class = void>
   void read_head(const io::SafetensorsFile& file) {
     const Index width = encoder_->width() * static_cast<Index>(layers_.size());
     const auto read = [&](const char* tensor, Index size) {
@@ -182,6 +194,7 @@ class EncoderHead {
     };
     head_ = {read("weight", width), read("bias", 1)[0]};
   }
+  template <class = void>
   void copy_encoder(const std::filesystem::path& to) const {
     io::make_folder(to);
     std::error_code error;

@@ -29,6 +29,7 @@ class EncoderText {
 
   /// Reads FOLDER/tokenizer.json. Texts are cut to the least of what the position table serves, what the
   /// tokenizer's file says and max_seq_length of FOLDER/sentence_bert_config.json.
+  template <class = void>
   EncoderText(const std::filesystem::path& folder, const model::EncoderShape& shape)
       : tokenizer_(text::Tokenizer::from_json(folder / "tokenizer.json")),
         truncation_(tokenizer_.truncation().value_or(text::Truncation{})) {
@@ -47,6 +48,7 @@ class EncoderText {
   const text::Tokenizer& tokenizer() const { return tokenizer_; }
   Index max_length() const { return static_cast<Index>(truncation_.max_length); }
 
+  template <class = void>
   std::vector<TokenId> tokens(const std::string& text) const {
     return tokenizer_.encode_batch(std::span(&text, 1), {.truncation = truncation_})[0].ids;
   }

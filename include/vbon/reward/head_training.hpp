@@ -39,7 +39,8 @@ struct HeadOptions {
 
 /// Three layers evenly up to the last. On movie-review snippets the three together beat the last one alone
 /// by two points of sign accuracy, and more layers add nothing.
-inline std::vector<Index> default_head_layers(Index layers) {
+template <class = void>
+std::vector<Index> default_head_layers(Index layers) {
   std::vector<Index> chosen;
   for (Index third = 1; third <= 3; ++third)
     if (const Index layer = layers * third / 3; layer > 0) chosen.push_back(layer);
@@ -74,9 +75,10 @@ auto with_head_loss(const HeadOptions& options, std::span<const double> scores, 
 /// @param fitter  features [n, D]
 /// @param fold    [n] any numbers; those equal modulo `folds` stay together
 /// @throws ShapeError, DomainError, ConfigError for sizes, scores and options that make no sense
-inline std::pair<LinearHead, HeadReport> train_linear_head(const HeadFitter& fitter, View<const float> features,
-                                                           std::span<const double> scores,
-                                                           std::span<const std::uint64_t> fold, const HeadOptions& options) {
+template <class = void>
+std::pair<LinearHead, HeadReport> train_linear_head(const HeadFitter& fitter, View<const float> features,
+                                                    std::span<const double> scores, std::span<const std::uint64_t> fold,
+                                                    const HeadOptions& options) {
   require<ConfigError>(!options.l2.empty() && options.folds >= 2,
                        "train_linear_head: at least one l2 and two folds expected");
   const std::size_t n = scores.size();

@@ -16,7 +16,8 @@
 
 namespace vbon::reward {
 /// True where problem_type of a config says that each output stands for itself.
-inline bool outputs_stand_alone(const io::Json& config) {
+template <class = void>
+bool outputs_stand_alone(const io::Json& config) {
   const io::Json* type = io::json_find(config, "problem_type");
   return type != nullptr && (*type == "multi_label_classification" || *type == "regression");
 }
@@ -38,7 +39,8 @@ inline void label_reward_backward(View<const float> logit, Index label, double d
 }
 
 /// The labels by number, as id2label of a config names them; LABEL_0, ... where it does not.
-inline std::vector<std::string> label_names(const io::Json& config, Index labels) {
+template <class = void>
+std::vector<std::string> label_names(const io::Json& config, Index labels) {
   std::vector<std::string> names;
   for (Index k = 0; k < labels; ++k) names.push_back("LABEL_" + std::to_string(k));
   if (const io::Json* list = io::json_find(config, "id2label"); list != nullptr && list->is_object())
@@ -52,7 +54,8 @@ inline std::vector<std::string> label_names(const io::Json& config, Index labels
 /// @param wanted  name or, where no label has that name, number; empty: the positive one of two (by its name, otherwise 1)
 /// @param where   folder of the model, for messages
 /// @throws ConfigError for an unknown label, or several labels and none chosen
-inline Index choose_label(const io::Json& config, Index labels, const std::string& wanted, const std::string& where) {
+template <class = void>
+Index choose_label(const io::Json& config, Index labels, const std::string& wanted, const std::string& where) {
   const auto lower = [](std::string text) {
     for (char& c : text)
       if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');

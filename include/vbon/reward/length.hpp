@@ -34,6 +34,7 @@ struct Length {
   }
 
   /// @throws ShapeError when a unit of text is asked of a batch without text
+  template <class = void>
   Array operator()(const RolloutBatch& batch) const {
     if (unit != LengthUnit::tokens) require_text(batch, name);
     Array rewards(batch.responses());

@@ -33,15 +33,20 @@ class Lexicon {
 
   /// Reads a list. Empty lines and lines that begin with "# " are passed over.
   /// @throws RunError when the file cannot be read, FormatError naming the line
+  template <class = void>
   static Lexicon load(const std::filesystem::path& path, LexiconOptions options = {}) {
     const io::MappedFile file(path);
     Lexicon lexicon = parse(file.text(), path.string(), options);
     require<FormatError>(!lexicon.score_.empty(), path.string(), ": no line word<TAB>score in it");
     return lexicon;
   }
-  static Lexicon open(const std::string& path) { return load(path); }
+  template <class = void>
+  static Lexicon open(const std::string& path) {
+    return load(path);
+  }
 
   /// The same from memory; `source` names it in messages.
+  template <class = void>
   static Lexicon parse(std::string_view text, std::string_view source, LexiconOptions options = {}) {
     Lexicon lexicon;
     lexicon.options_ = options;
@@ -74,6 +79,7 @@ class Lexicon {
   Index words() const { return static_cast<Index>(score_.size()); }
 
   /// The score of one text.
+  template <class = void>
   double score(std::string_view text) const {
     double sum = 0;
     Index count = 0;
@@ -88,6 +94,7 @@ class Lexicon {
   }
 
   /// @throws ShapeError when the batch has no text
+  template <class = void>
   Array operator()(const RolloutBatch& batch) const {
     require_text(batch, name);
     Array rewards(batch.responses());
@@ -105,6 +112,7 @@ class Lexicon {
 
   /// What stands between white space: the whole of it (":)"), or without the marks around it ("well-made,"),
   /// or else its words one by one ("good,bad").
+  template <class = void>
   double chunk_score(std::string_view chunk) const {
     if (const double* whole = find(chunk)) return *whole;
     std::size_t begin = 0, end = chunk.size();
@@ -121,6 +129,7 @@ class Lexicon {
     }
     return sum;
   }
+  template <class = void>
   const double* find(std::string_view word) const {
     if (word.empty()) return nullptr;
     const auto found = score_.find(folded(word));

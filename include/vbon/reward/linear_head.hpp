@@ -24,6 +24,7 @@ struct LinearHead {
   double bias = 0;
 
   /// One score for each row of features [n, D].
+  template <class = void>
   Array operator()(View<const float> features) const {
     const auto width = static_cast<Index>(weight.size());
     require<ShapeError>(features.cols() == width, "LinearHead: features of width ", width, " expected, got ",
@@ -41,6 +42,7 @@ class HeadFitter {
  public:
   /// @param features  [n, D]
   /// @throws ShapeError when there are none, DomainError when one is not finite
+  template <class = void>
   explicit HeadFitter(View<const float> features)
       : centred_(features.rows(), features.cols()), mean_(static_cast<std::size_t>(features.cols())) {
     require<ShapeError>(!features.empty(), "HeadFitter: features expected, got none");
@@ -100,6 +102,7 @@ class HeadFitter {
     return {std::move(matrix), d};
   }
   /// (X^T dscore, sum of dscore), in chunks of rows that are added in order.
+  template <class = void>
   void gradient_of(const Array& dscore, Vector& gradient) const {
     constexpr Index chunk = 512;
     const Index d = centred_.cols();

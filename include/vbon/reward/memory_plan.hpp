@@ -19,8 +19,8 @@ struct PlannedScoring {
 };
 
 /// An encoder, with or without a classification head. Its plain weights stay beside the packed ones.
-inline model::MemoryPlan plan_scoring(const model::EncoderShape& s, const model::EncoderNames& names,
-                                      const PlannedScoring& job) {
+template <class = void>
+model::MemoryPlan plan_scoring(const model::EncoderShape& s, const model::EncoderNames& names, const PlannedScoring& job) {
   constexpr Index bytes = model::detail::float_bytes;
   const model::Encoder layout(s, names);  // never filled
   const auto* format = job.precision == kernel::Precision::bfloat16 ? kernel::bfloat16_format : nullptr;
@@ -39,7 +39,8 @@ inline model::MemoryPlan plan_scoring(const model::EncoderShape& s, const model:
 }
 
 /// A causal language model with a score head, in a Hugging Face folder.
-inline model::MemoryPlan plan_scoring(const model::Shape& s, const model::WeightSizes& weights, const PlannedScoring& job) {
+template <class = void>
+model::MemoryPlan plan_scoring(const model::Shape& s, const model::WeightSizes& weights, const PlannedScoring& job) {
   const Index rows = std::max(job.tokens, std::min(job.longest, s.context));
   return {"score",
           {{"program and tokenizer", job.overhead},

@@ -54,7 +54,8 @@ struct ProcessAnswer {
 };
 
 /// @throws RunError (reward_malformed) telling the line
-inline ProcessAnswer parse_answer(std::string_view line) {
+template <class = void>
+ProcessAnswer parse_answer(std::string_view line) {
   const auto fail = [&](std::string_view problem) {
     throw RunError(message("reward process: ", problem, R"(; {"id": ..., "reward": ...} expected, got: )",
                            io::replace_invalid_utf8(line.substr(0, 200))),
@@ -86,12 +87,14 @@ class Process {
   Process() : Process(std::string()) {}
   /// The command is started with the first batch and kept for the next ones.
   /// @param command  for /bin/sh -c
+  template <class = void>
   explicit Process(std::string command, ProcessOptions options = {})
       : command_(std::move(command)), options_(std::move(options)), state_(std::make_unique<State>()) {
     require<ConfigError>(options_.timeout > 0 && options_.restarts >= 0 && options_.in_flight >= 1,
                          "reward process: timeout > 0, restarts >= 0 and in_flight >= 1 expected, got ", options_.timeout,
                          ", ", options_.restarts, ", ", options_.in_flight);
   }
+  template <class = void>
   static Process open(const std::string& command, ProcessOptions options = {}) {
     return Process(command, std::move(options));
   }
@@ -104,6 +107,7 @@ class Process {
   ///                      reward_wrong_id, stopped
   /// @throws DomainError  nan_reward, naming prompt and sample
   /// @throws ConfigError  without a command;  ShapeError for a batch without text
+  template <class = void>
   Array operator()(const RolloutBatch& batch) const {
     require<ConfigError>(!command_.empty(), "reward process: no command was given");
     require_text(batch, name);
@@ -126,6 +130,7 @@ class Process {
   /// The conversation over one batch.
   class Exchange {
    public:
+    template <class = void>
     Exchange(const Process& process, const RolloutBatch& batch)
         : process_(process), state_(*process.state_), batch_(batch), rewards_(batch.responses()) {
       for (Index p = 0; p < batch.prompts(); ++p)
@@ -133,6 +138,7 @@ class Process {
       for (Index i = 0; i < batch.responses(); ++i) waiting_.push_back(i);
     }
 
+    template <class = void>
     Array run() {
       int restarts = 0;
       auto silent_until = deadline();
@@ -164,6 +170,7 @@ class Process {
       return process_.options_.stop ? Clock::now() + std::chrono::milliseconds(100) : Clock::time_point::max();
     }
     /// A command that is about to answer may do so, so that nothing is asked twice; one that is not ends here.
+    template <class = void>
     void heed_stop() {
       if (!process_.options_.stop || (waiting_.empty() && asked_.empty()) || !process_.options_.stop()) return;
       if (!stop_at_) stop_at_ = Clock::now() + std::chrono::milliseconds(300);
@@ -173,6 +180,7 @@ class Process {
                        {"stopped"});
     }
 
+    template <class = void>
     void ask() {
       while (!waiting_.empty() && static_cast<Index>(asked_.size()) < process_.options_.in_flight) {
         const Index i = waiting_.front();
@@ -187,6 +195,7 @@ class Process {
       }
     }
 
+    template <class = void>
     void take(const std::string& line) {
       const detail::ProcessAnswer answer = detail::parse_answer(line);
       const auto question = asked_.find(answer.id);
@@ -201,6 +210,7 @@ class Process {
       asked_.erase(question);
     }
 
+    template <class = void>
     void start_again(ChildProcess::Event event, int restarts) {
       const bool silent = event == ChildProcess::Event::timeout;
       if (silent) silence_ += process_.options_.timeout;

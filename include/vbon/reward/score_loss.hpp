@@ -19,6 +19,7 @@ struct SquaredLoss {
   static constexpr double curvature = 1;
   std::vector<double> target;  // [n]
   std::vector<double> weight;  // [n] >= 0
+  template <class = void>
   double operator()(const Array& score, Array& dscore) const {
     double sum = 0, total = 0;
     for (Index i = 0; i < score.size(); ++i) {
@@ -38,6 +39,7 @@ struct LogisticLoss {
   static constexpr double curvature = 0.25;
   std::vector<double> target;  // [n] in [0, 1]
   std::vector<double> weight;  // [n] >= 0
+  template <class = void>
   double operator()(const Array& score, Array& dscore) const {
     double sum = 0, total = 0;
     for (Index i = 0; i < score.size(); ++i) {
@@ -58,6 +60,7 @@ struct PreferenceLoss {
   static constexpr double curvature = 0.5;
   std::vector<double> margin;  // [n]
   double centering = 0;
+  template <class = void>
   double operator()(const Array& score, Array& dscore) const {
     const Index n = score.size() / 2;
     double sum = 0;

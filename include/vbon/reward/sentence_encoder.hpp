@@ -22,7 +22,8 @@
 namespace vbon::reward {
 /// What modules.json and 1_Pooling/config.json of a folder say; without them the mean at unit length.
 /// @throws ConfigError for a pooling or a module that is not known here
-inline model::Pooling read_pooling(const std::filesystem::path& folder) {
+template <class = void>
+model::Pooling read_pooling(const std::filesystem::path& folder) {
   model::Pooling pooling;
   std::filesystem::path pooling_file = folder / "1_Pooling" / "config.json";
   if (const auto path = folder / "modules.json"; std::filesystem::exists(path)) {
@@ -59,6 +60,7 @@ class SentenceEncoder {
  public:
   /// @param precision  of the products of its linear maps
   /// @throws RunError, FormatError, ConfigError for files that are missing, broken or of another kind
+  template <class = void>
   static SentenceEncoder load(const std::filesystem::path& folder,
                               kernel::Precision precision = kernel::Precision::float32) {
     auto checkpoint = model::EncoderCheckpoint::load(folder, "config.json", {}, precision);
@@ -73,12 +75,14 @@ class SentenceEncoder {
   Index width() const { return encoder_.shape().width; }
   Index layers() const { return encoder_.shape().layers; }
   /// A number that tells these weights from others.
+  template <class = void>
   std::uint64_t fingerprint() const {
     return stable_hash(std::span(encoder_.parameters().data(), static_cast<std::size_t>(encoder_.parameters().size())));
   }
 
   /// One vector for each text.
   /// @return [n, C]
+  template <class = void>
   Tensor<float> embed(std::span<const std::string> texts) const {
     const Index last = layers();
     return features(texts, std::span(&last, 1));
@@ -88,6 +92,7 @@ class SentenceEncoder {
   /// @param which_layers  0: embeddings, L: last block
   /// @return [n, layers * C]
   /// @throws ConfigError for a layer outside [0, L]
+  template <class = void>
   Tensor<float> features(std::span<const std::string> texts, std::span<const Index> which_layers) const {
     for (const Index layer : which_layers)
       require<ConfigError>(layer >= 0 && layer <= layers(), "SentenceEncoder: layers in [0, ", layers(), "] expected, got ",
@@ -115,6 +120,7 @@ class SentenceEncoder {
   }
 
  private:
+  template <class = void>
   SentenceEncoder(std::filesystem::path folder, model::Encoder encoder, EncoderText text, model::Pooling pooling)
       : folder_(std::move(folder)), encoder_(std::move(encoder)), text_(std::move(text)), pooling_(pooling) {}
 

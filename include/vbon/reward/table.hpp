@@ -22,6 +22,7 @@ class Table {
   Table() = default;
   /// @throws RunError when the file cannot be read, FormatError naming the line: a missing key, a pair that
   ///         stands twice with different rewards
+  template <class = void>
   static Table load(const std::filesystem::path& path) {
     Table table;
     io::read_jsonl(path, [&](const io::Json& row, std::size_t line) {
@@ -41,14 +42,19 @@ class Table {
     });
     return table;
   }
-  static Table open(const std::string& path) { return load(path); }
+  template <class = void>
+  static Table open(const std::string& path) {
+    return load(path);
+  }
 
+  template <class = void>
   void set(std::string prompt, std::string response, double reward) {
     reward_.insert_or_assign({std::move(prompt), std::move(response)}, reward);
   }
   Index size() const { return static_cast<Index>(reward_.size()); }
 
   /// @throws DomainError (unknown_response) naming prompt and sample, ShapeError for a batch without text
+  template <class = void>
   Array operator()(const RolloutBatch& batch) const {
     require_text(batch, name);
     Array rewards(batch.responses());

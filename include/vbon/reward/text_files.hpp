@@ -26,7 +26,8 @@ inline constexpr const char* text_files[] = {"tokenizer.json",
 
 /// Copies them from one folder to another.
 /// @throws RunError naming both
-inline void copy_text_files(const std::filesystem::path& from, const std::filesystem::path& folder) {
+template <class = void>
+void copy_text_files(const std::filesystem::path& from, const std::filesystem::path& folder) {
   std::error_code error;
   for (const char* name : text_files) {
     if (!std::filesystem::exists(from / name) || error) continue;

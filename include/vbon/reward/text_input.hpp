@@ -39,7 +39,8 @@ void for_each_response(const RolloutBatch& batch, const F& f) {
 
 /// The text of each response as a reward reads it [R].
 /// @throws ShapeError when the batch has no text
-inline std::vector<std::string> texts_of(const RolloutBatch& batch, TextInput input, std::string_view reward) {
+template <class = void>
+std::vector<std::string> texts_of(const RolloutBatch& batch, TextInput input, std::string_view reward) {
   require_text(batch, reward);
   std::vector<std::string> texts(batch.text.size());
   for_each_response(batch, [&](Index i, const Prompt& prompt, const std::string& text) {
@@ -58,7 +59,8 @@ inline std::string place_of(const RolloutBatch& batch, Index response) {
 
 /// Hands the rewards back once they are known to be numbers. Infinite ones are: they have an order.
 /// @throws ShapeError for a wrong count, DomainError (nan_reward) naming prompt and sample
-inline Array checked(Array rewards, const RolloutBatch& batch, std::string_view reward) {
+template <class = void>
+Array checked(Array rewards, const RolloutBatch& batch, std::string_view reward) {
   require<ShapeError>(rewards.size() == batch.responses(), "reward ", reward, ": ", batch.responses(),
                       " rewards expected, got ", rewards.size());
   for (Index i = 0; i < rewards.size(); ++i)

@@ -53,8 +53,9 @@ concept TrainableClassifier = requires(M& model, const M& same, const Sequences&
 namespace detail {
 /// Puts the tokenizer's files and the kind of problem beside weights that were just saved.
 /// @param pad  the token that pads, named in tokenizer_config.json where it names none; empty: left as it is
-inline void complete_classifier(const std::filesystem::path& from, const std::filesystem::path& folder,
-                                std::string_view problem_type, std::string_view pad) {
+template <class = void>
+void complete_classifier(const std::filesystem::path& from, const std::filesystem::path& folder,
+                         std::string_view problem_type, std::string_view pad) {
   copy_text_files(from, folder);
   const auto set = [&](const char* file, const char* key, std::string_view value, bool only_if_absent) {
     const auto path = folder / file;
@@ -66,16 +67,19 @@ inline void complete_classifier(const std::filesystem::path& from, const std::fi
   set("config.json", "problem_type", problem_type, false);
   if (!pad.empty()) set("tokenizer_config.json", "pad_token", pad, true);
 }
-inline bool is_new_head(const io::Json& config, const io::Json& before, const model::NewHead& head) {
+template <class = void>
+bool is_new_head(const io::Json& config, const io::Json& before, const model::NewHead& head) {
   return head.replace || config.value("architectures", io::Json()) != before.value("architectures", io::Json());
 }
-inline Index label_to_train(const io::Json& config, Index labels, const std::filesystem::path& folder) {
+template <class = void>
+Index label_to_train(const io::Json& config, Index labels, const std::filesystem::path& folder) {
   require<ConfigError>(labels <= 2, folder.string(), ": a reward is trained on one label or two, this head has ", labels,
                        "; begin a new head of one label (--new-head)");
   return choose_label(config, labels, "", folder.string());
 }
 /// Biases and norms, from which transformers' trainer keeps weight decay away.
-inline std::vector<optim::ParameterRange> undecayed(const model::Parameters& parameters) {
+template <class = void>
+std::vector<optim::ParameterRange> undecayed(const model::Parameters& parameters) {
   std::vector<optim::ParameterRange> ranges;
   Index begin = 0;  // of the parameter among those that are trained
   for (const model::Parameter& p : parameters.list()) {
@@ -85,7 +89,8 @@ inline std::vector<optim::ParameterRange> undecayed(const model::Parameters& par
   }
   return ranges;
 }
-inline std::vector<TokenId> cut_tokens(const text::Tokenizer& tokenizer, const std::string& text, Index length) {
+template <class = void>
+std::vector<TokenId> cut_tokens(const text::Tokenizer& tokenizer, const std::string& text, Index length) {
   const text::Truncation truncation{.max_length = static_cast<std::size_t>(length),
                                     .side = tokenizer.truncation().value_or(text::Truncation{}).side};
   return tokenizer.encode_batch(std::span(&text, 1), {.truncation = truncation})[0].ids;
@@ -96,6 +101,7 @@ inline std::vector<TokenId> cut_tokens(const text::Tokenizer& tokenizer, const s
 class TrainableEncoder {
  public:
   /// @throws RunError, FormatError, ConfigError naming file, entry or tensor
+  template <class = void>
   static TrainableEncoder load(const std::filesystem::path& folder, const model::NewHead& head) {
     const io::Json before = io::read_json(folder / "config.json");
     auto checkpoint = model::EncoderCheckpoint::load(folder, "config.json", head);
@@ -113,42 +119,65 @@ class TrainableEncoder {
   /// The longest sequence, special tokens included.
   Index max_length() const { return text_.max_length(); }
   /// The tokens of a text as a Classifier reads them, never cut, and those cut to a length.
-  std::vector<TokenId> tokens(const std::string& text) const { return tokenizer().encode(text); }
+  template <class = void>
+  std::vector<TokenId> tokens(const std::string& text) const {
+    return tokenizer().encode(text);
+  }
+  template <class = void>
   std::vector<TokenId> tokens(const std::string& text, Index length) const {
     return detail::cut_tokens(tokenizer(), text, length);
   }
 
-  View<const float> logits(const Sequences& batch) { return encoder().classify(input(batch), tape_); }
-  View<const float> states(const Sequences& batch) { return encoder().first_states(input(batch), tape_); }
+  template <class = void>
+  View<const float> logits(const Sequences& batch) {
+    return encoder().classify(input(batch), tape_);
+  }
+  template <class = void>
+  View<const float> states(const Sequences& batch) {
+    return encoder().first_states(input(batch), tape_);
+  }
+  template <class = void>
   View<const float> head_logits(View<const float> states) {
     const View<float> first = tape_.first.shaped(states.rows(), states.cols());
     std::copy(states.begin(), states.end(), first.begin());
     return encoder().head(tape_);
   }
-  void head_backward(View<const float> dlogits) { encoder().head_backward(tape_, dlogits); }
+  template <class = void>
+  void head_backward(View<const float> dlogits) {
+    encoder().head_backward(tape_, dlogits);
+  }
   template <class Loss>
   void backward(const Sequences& batch, const Loss& loss) {
     const View<const float> logits = encoder().classify(input(batch), tape_, model::Keep::all);
     encoder().classify_backward(tape_, loss(logits));
   }
 
+  template <class = void>
   void train_head_only() {
     head_only_ = true;
     encoder().parameters().freeze_before(encoder().head_offset());
   }
   std::vector<optim::ParameterRange> undecayed() const { return detail::undecayed(checkpoint_.encoder.parameters()); }
   View<float> parameters() { return encoder().parameters().trained_values(); }
-  View<float> gradients() { return encoder().parameters().gradients(); }
+  template <class = void>
+  View<float> gradients() {
+    return encoder().parameters().gradients();
+  }
   void zero_gradients() { encoder().parameters().zero_gradients(); }
-  void parameters_changed() { head_only_ ? encoder().head_changed() : encoder().parameters_changed(); }
+  template <class = void>
+  void parameters_changed() {
+    head_only_ ? encoder().head_changed() : encoder().parameters_changed();
+  }
 
   /// Writes a folder that AutoModelForSequenceClassification and Classifier load.
+  template <class = void>
   void save(const std::filesystem::path& folder, std::string_view problem_type) const {
     checkpoint_.save(folder);
     detail::complete_classifier(folder_, folder, problem_type, "");
   }
 
  private:
+  template <class = void>
   TrainableEncoder(std::filesystem::path folder, model::EncoderCheckpoint checkpoint, EncoderText text, Index label,
                    bool new_head)
       : folder_(std::move(folder)),
@@ -157,6 +186,7 @@ class TrainableEncoder {
         label_(label),
         new_head_(new_head) {}
   model::Encoder& encoder() { return checkpoint_.encoder; }
+  template <class = void>
   static model::EncoderInput input(const Sequences& batch) {
     model::EncoderInput input;
     for (const auto& sequence : batch) input.add(sequence);
@@ -175,6 +205,7 @@ class TrainableEncoder {
 class TrainableCausalLm {
  public:
   /// @throws RunError, FormatError, ConfigError naming file, entry or tensor
+  template <class = void>
   static TrainableCausalLm load(const std::filesystem::path& folder, const model::NewHead& head) {
     const io::Json before = io::read_json(model::config_file(folder));
     auto tokenizer = text::Tokenizer::from_json(folder / "tokenizer.json");
@@ -191,31 +222,41 @@ class TrainableCausalLm {
   bool new_head() const { return new_head_; }
   const text::Tokenizer& tokenizer() const { return scorer_.tokenizer(); }
   Index max_length() const { return network().shape().context; }
-  std::vector<TokenId> tokens(const std::string& text) const { return one_begin(tokenizer().encode(text)); }
+  template <class = void>
+  std::vector<TokenId> tokens(const std::string& text) const {
+    return one_begin(tokenizer().encode(text));
+  }
+  template <class = void>
   std::vector<TokenId> tokens(const std::string& text, Index length) const {
     // With a second begin token that goes there is room for one token more.
     const bool twice = tokens(text).size() < tokenizer().encode(text).size();
     return one_begin(detail::cut_tokens(tokenizer(), text, length + (twice ? 1 : 0)));
   }
 
+  template <class = void>
   View<const float> logits(const Sequences& batch) {
     const auto in = input(batch);
     const View<float> out = logits_.shaped(static_cast<Index>(batch.size()), labels());
     network().score(in.forest, in.row, out);
     return out;
   }
+  template <class = void>
   View<const float> states(const Sequences& batch) {
     auto in = input(batch);
     in.forest.read_row = in.row;
     return network().read_states(in.forest);
   }
+  template <class = void>
   View<const float> head_logits(View<const float> states) {
     states_ = states;
     const View<float> out = logits_.shaped(states.rows(), labels());
     network().head(states, out);
     return out;
   }
-  void head_backward(View<const float> dlogits) { network().score_head_backward(states_, dlogits); }
+  template <class = void>
+  void head_backward(View<const float> dlogits) {
+    network().score_head_backward(states_, dlogits);
+  }
   template <class Loss>
   void backward(const Sequences& batch, const Loss& loss) {
     const auto in = input(batch);
@@ -231,11 +272,15 @@ class TrainableCausalLm {
   }
   std::vector<optim::ParameterRange> undecayed() const { return detail::undecayed(network().parameters()); }
   View<float> parameters() { return network().parameters().trained_values(); }
-  View<float> gradients() { return network().parameters().gradients(); }
+  template <class = void>
+  View<float> gradients() {
+    return network().parameters().gradients();
+  }
   void zero_gradients() { network().parameters().zero_gradients(); }
   void parameters_changed() { network().parameters_changed(); }
 
   /// Writes a folder that AutoModelForSequenceClassification and Classifier load.
+  template <class = void>
   void save(const std::filesystem::path& folder, std::string_view problem_type) const {
     model::save_causal_lm(network(), folder);
     const TokenId pad = network().shape().pad;
@@ -243,13 +288,16 @@ class TrainableCausalLm {
   }
 
  private:
+  template <class = void>
   TrainableCausalLm(std::filesystem::path folder, CausalScorer scorer, Index label, bool new_head)
       : folder_(std::move(folder)), scorer_(std::move(scorer)), label_(label), new_head_(new_head) {}
   model::CausalLm& network() { return scorer_.network(); }
   const model::CausalLm& network() const { return scorer_.network(); }
+  template <class = void>
   std::vector<TokenId> one_begin(std::vector<TokenId> tokens) const {
     return scored_tokens(std::move(tokens), tokenizer(), network().shape());
   }
+  template <class = void>
   model::ScoreInput input(const Sequences& batch) const {
     model::ScoreInput input;
     for (const auto& sequence : batch) input.add(sequence, network().shape().pad);

@@ -49,8 +49,9 @@ struct TrainingDataOptions {
 };
 
 /// The keys of a line are the required ones and perhaps optional ones.
-inline void check_keys(const io::Json& row, const std::string& where, std::initializer_list<std::string_view> required,
-                       std::initializer_list<std::string_view> optional) {
+template <class = void>
+void check_keys(const io::Json& row, const std::string& where, std::initializer_list<std::string_view> required,
+                std::initializer_list<std::string_view> optional) {
   std::string known;
   for (const auto& list : {required, optional})
     for (const auto key : list) known += (known.empty() ? "" : ", ") + std::string(key);
@@ -65,8 +66,8 @@ inline void check_keys(const io::Json& row, const std::string& where, std::initi
 }
 
 /// A string, or a conversation made one.
-inline std::string text_at(const io::Json& row, const char* key, const std::string& where,
-                           const TurnsToText& turns_to_text) {
+template <class = void>
+std::string text_at(const io::Json& row, const char* key, const std::string& where, const TurnsToText& turns_to_text) {
   const io::Json& value = row.at(key);
   if (!value.is_array()) return io::json_get<std::string>(row, key, where);
   std::vector<text::ChatMessage> turns;
@@ -77,15 +78,16 @@ inline std::string text_at(const io::Json& row, const char* key, const std::stri
   require<FormatError>(!turns.empty(), where, ": ", key, ": at least one turn expected");
   return turns_to_text(turns);
 }
-inline double number_at(const io::Json& row, const char* key, const std::string& where) {
+template <class = void>
+double number_at(const io::Json& row, const char* key, const std::string& where) {
   const auto value = io::json_get<double>(row, key, where);
   require<FormatError>(std::isfinite(value), where, ": \"", key, "\": a finite number expected");
   return value;
 }
 
 /// @throws RunError when the file cannot be read, FormatError naming line and key, or when it has no line
-inline std::vector<ScoredText> read_scored_texts(const std::filesystem::path& path,
-                                                 const TrainingDataOptions& options = {}) {
+template <class = void>
+std::vector<ScoredText> read_scored_texts(const std::filesystem::path& path, const TrainingDataOptions& options = {}) {
   std::vector<ScoredText> rows;
   io::read_jsonl(path, [&](const io::Json& row, std::size_t line) {
     const std::string where = message(path.string(), ": line ", line);
@@ -100,8 +102,8 @@ inline std::vector<ScoredText> read_scored_texts(const std::filesystem::path& pa
 }
 
 /// @throws RunError when the file cannot be read, FormatError naming line and key, or when it has no line
-inline std::vector<PreferencePair> read_preferences(const std::filesystem::path& path,
-                                                    const TrainingDataOptions& options = {}) {
+template <class = void>
+std::vector<PreferencePair> read_preferences(const std::filesystem::path& path, const TrainingDataOptions& options = {}) {
   std::vector<PreferencePair> rows;
   io::read_jsonl(path, [&](const io::Json& row, std::size_t line) {
     const std::string where = message(path.string(), ": line ", line);

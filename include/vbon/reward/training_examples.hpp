@@ -42,6 +42,7 @@ struct TrainingExamples {
   Index texts_each() const { return loss == ExampleLoss::preference ? 2 : 1; }
 
   /// Numbers of the texts of some examples: of preferences all chosen ones, then all rejected ones.
+  template <class = void>
   std::vector<std::size_t> texts_of(std::span<const std::size_t> which) const {
     const auto each = static_cast<std::size_t>(texts_each());
     std::vector<std::size_t> numbers;
@@ -52,6 +53,7 @@ struct TrainingExamples {
   /// Mean loss over some examples.
   /// @param reward   of texts_of(which)
   /// @param dreward  takes d loss / d reward
+  template <class = void>
   double value(std::span<const std::size_t> which, const Array& reward, Array& dreward) const {
     std::vector<double> targets;
     for (const std::size_t i : which) targets.push_back(target[i]);
@@ -65,6 +67,7 @@ struct TrainingExamples {
   }
 
   /// Some of the examples, in this order.
+  template <class = void>
   TrainingExamples subset(std::span<const std::size_t> which) const {
     TrainingExamples part{.loss = loss, .centering = centering, .text = {}, .target = {}};
     const auto each = static_cast<std::size_t>(texts_each());
@@ -117,7 +120,8 @@ TrainingExamples preference_examples(std::span<const PreferencePair> rows, doubl
 /// order of the file changes nothing.
 /// @param share  in [0, 1)
 /// @return       what is left, what is held out
-inline std::pair<TrainingExamples, TrainingExamples> hold_out(const TrainingExamples& all, double share) {
+template <class = void>
+std::pair<TrainingExamples, TrainingExamples> hold_out(const TrainingExamples& all, double share) {
   std::vector<std::size_t> kept, held;
   for (std::size_t i = 0; i < all.target.size(); ++i)
     (static_cast<double>(all.group[i] >> 11) * 0x1.0p-53 < share ? held : kept).push_back(i);

@@ -21,6 +21,7 @@ class TrainingText {
   /// @param plain_turns  without a chat template what the turns say stands one below the other; otherwise that is an error
   /// @param ended        texts end as TRL ends them
   /// @throws ConfigError where texts are to end and the tokenizer has no end token
+  template <class = void>
   TrainingText(text::Tokenizer tokenizer, bool plain_turns, bool ended)
       : tokenizer_(std::move(tokenizer)), plain_turns_(plain_turns), ended_(ended) {
     require<ConfigError>(!ended || tokenizer_.eos(), "texts are to end with the end token, and this tokenizer has none");
@@ -47,6 +48,7 @@ class TrainingText {
     return out;
   }
   /// A response, or a whole text, with its end where one is asked for.
+  template <class = void>
   std::string response(std::string text) const {
     if (!ended_ || closed_.contains(text)) return text;
     const std::string_view eos = tokenizer_.token(*tokenizer_.eos());

@@ -28,6 +28,7 @@ struct TokenizedExamples {
   Index longest = 0;                         // tokens of the longest text before it was cut
 
   Index size() const { return examples.size(); }
+  template <class = void>
   Sequences sequences(std::span<const std::size_t> numbers) const {
     Sequences out;
     for (const std::size_t i : numbers) out.emplace_back(tokens[i]);

@@ -34,6 +34,7 @@ struct CachedPrompt {
   Index samples() const { return static_cast<Index>(reward.size()); }
   /// A reward in the precision of the cache; otherwise equal rewards would tie or not at random.
   double rounded(double value) const { return single_precision ? static_cast<double>(static_cast<float>(value)) : value; }
+  template <class = void>
   void sort() {
     sorted = reward;
     std::sort(sorted.begin(), sorted.end());
@@ -43,7 +44,8 @@ struct CachedPrompt {
 };
 
 /// The group of prompt p as a cache entry.
-inline CachedPrompt cached_prompt(const RolloutBatch& batch, Index p) {
+template <class = void>
+CachedPrompt cached_prompt(const RolloutBatch& batch, Index p) {
   CachedPrompt entry;
   entry.prompt = batch.prompt[static_cast<std::size_t>(p)].text;
   const Index begin = batch.group_offset[static_cast<std::size_t>(p)];

@@ -72,7 +72,8 @@ RolloutBatch collect(P& policy, const R& reward, std::span<const Prompt> prompts
 }
 
 /// Prompts [first, first + count) of a batch with all their arrays: the micro-batches of gradient accumulation.
-inline RolloutBatch slice(const RolloutBatch& batch, Index first, Index count) {
+template <class = void>
+RolloutBatch slice(const RolloutBatch& batch, Index first, Index count) {
   require<ShapeError>(first >= 0 && count >= 0 && first + count <= batch.prompts(), "rollout::slice: prompts [", first, ", ",
                       first + count, ") of ", batch.prompts());
   const auto at = [](Index i) { return static_cast<std::size_t>(i); };

@@ -32,7 +32,8 @@ struct PromptOptions {
 };
 
 namespace detail {
-inline std::vector<ChatMessage> parse_messages(const io::Json& value, const std::string& where) {
+template <class = void>
+std::vector<ChatMessage> parse_messages(const io::Json& value, const std::string& where) {
   require<FormatError>(value.is_array() && !value.empty(), where, ": \"messages\" must be a list with at least one message");
   std::vector<ChatMessage> messages;
   for (const io::Json& entry : value) {
@@ -50,8 +51,8 @@ inline std::vector<ChatMessage> parse_messages(const io::Json& value, const std:
 /// @param id     the prompt's number; it addresses the random draws of its responses
 /// @param where  names the line in errors, "prompts.jsonl line 3"
 /// @throws FormatError naming the line and the key; ConfigError for messages without a chat template
-inline Prompt parse_prompt(const io::Json& row, std::uint64_t id, const std::string& where,
-                           const PromptOptions& options = {}) {
+template <class = void>
+Prompt parse_prompt(const io::Json& row, std::uint64_t id, const std::string& where, const PromptOptions& options = {}) {
   require<FormatError>(row.is_object(), where, ": an object {\"prompt\": ...} or {\"messages\": [...]} expected");
   const bool plain = row.contains("prompt");
   require<FormatError>(plain || row.contains("messages"), where, ": neither \"prompt\" nor \"messages\" is there");
@@ -74,7 +75,8 @@ inline Prompt parse_prompt(const io::Json& row, std::uint64_t id, const std::str
 
 /// All prompts of a file, numbered from 0 in file order.
 /// @throws RunError (no such file), FormatError (names line and key), ConfigError (messages without a template)
-inline std::vector<Prompt> load_prompts(const std::filesystem::path& path, const PromptOptions& options = {}) {
+template <class = void>
+std::vector<Prompt> load_prompts(const std::filesystem::path& path, const PromptOptions& options = {}) {
   std::vector<Prompt> prompts;
   io::read_jsonl(path, [&](const io::Json& row, std::size_t line) {
     prompts.push_back(parse_prompt(row, prompts.size(), message(path.string(), " line ", line), options));

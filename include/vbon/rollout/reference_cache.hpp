@@ -41,6 +41,7 @@ struct CacheOptions {
 class ReferenceCache {
  public:
   ReferenceCache() = default;
+  template <class = void>
   explicit ReferenceCache(std::vector<CachedPrompt> entries) {
     for (auto& entry : entries) add(std::move(entry));
   }
@@ -66,6 +67,7 @@ class ReferenceCache {
   bool contains(const std::string& prompt) const { return index_.contains(prompt); }
 
   /// @throws DomainError unknown_prompt
+  template <class = void>
   const CachedPrompt& find(const std::string& prompt) const {
     const auto found = index_.find(prompt);
     require<DomainError>(found != index_.end(), ErrorCode{"unknown_prompt"},
@@ -74,9 +76,13 @@ class ReferenceCache {
     return entries_[found->second];
   }
   /// Rewards of a prompt's reference samples, ascending.
-  std::span<const double> sorted(const std::string& prompt) const { return find(prompt).sorted; }
+  template <class = void>
+  std::span<const double> sorted(const std::string& prompt) const {
+    return find(prompt).sorted;
+  }
 
   /// Gives tokens to responses that came as text alone, so that a policy can score and train on them.
+  template <class = void>
   void tokenize(const std::function<std::vector<TokenId>(const std::string& prompt, const std::string& response)>& encode) {
     for (auto& entry : entries_) {
       if (!entry.token.empty()) continue;
@@ -89,10 +95,12 @@ class ReferenceCache {
   /// The cached responses of some prompts as a batch: tokens, text, reward, weight 1/M, ref_reward, and
   /// ref_log_prob and old_log_prob where the cache holds log-probs. `choose(p)` lists the samples to take.
   /// @throws DomainError unknown_prompt, empty_response; ConfigError when responses have no tokens
+  template <class = void>
   RolloutBatch batch(std::span<const Prompt> prompts,
                      const std::function<std::vector<Index>(Index p, const CachedPrompt&)>& choose = {}) const;
 
   /// Fills ref_reward, log_cdf, log_tie and log_cdf_le of freshly sampled responses.
+  template <class = void>
   void annotate(RolloutBatch& batch, const AnyCdf& cdf) const {
     prepare(batch);
     for_each(batch, [&](Index i, const CachedPrompt& entry) {
@@ -101,6 +109,7 @@ class ReferenceCache {
   }
   /// The same for responses that are themselves in the cache: each is left out of its own reference sample.
   /// @throws DomainError empty_cache where a prompt has one response only
+  template <class = void>
   void annotate_left_out(RolloutBatch& batch, const AnyCdf& cdf) const {
     prepare(batch);
     std::vector<double> others;
@@ -119,6 +128,7 @@ class ReferenceCache {
   template <Policy P, Reward R>
   void fill(P& reference, const R& reward, std::span<const Prompt> prompts, const CacheOptions& options);
 
+  template <class = void>
   void add(CachedPrompt entry) {
     require<DomainError>(!entry.reward.empty(), ErrorCode{"empty_cache"}, "no reference response for the prompt '",
                          io::excerpt(entry.prompt), "'");
@@ -129,6 +139,7 @@ class ReferenceCache {
     else
       entries_[where->second] = std::move(entry);
   }
+  template <class = void>
   void prepare(RolloutBatch& batch) const {
     require<ShapeError>(batch.reward.size() == batch.responses(), "annotate: a reward for each of ", batch.responses(),
                         " responses expected, got ", batch.reward.size());
@@ -154,8 +165,9 @@ class ReferenceCache {
   std::unordered_map<std::string, std::size_t> index_;
 };
 
-inline RolloutBatch ReferenceCache::batch(
-    std::span<const Prompt> prompts, const std::function<std::vector<Index>(Index p, const CachedPrompt&)>& choose) const {
+template <class>
+RolloutBatch ReferenceCache::batch(std::span<const Prompt> prompts,
+                                   const std::function<std::vector<Index>(Index p, const CachedPrompt&)>& choose) const {
   RolloutBatch out;
   std::vector<double> reward, log_prob;
   bool has_log_prob = true;

@@ -32,7 +32,8 @@ struct Snippet {
 };
 
 /// @throws RunError when the file cannot be read, FormatError naming the line
-inline std::vector<Snippet> load_snippets(const std::filesystem::path& path) {
+template <class = void>
+std::vector<Snippet> load_snippets(const std::filesystem::path& path) {
   const io::MappedFile file(path);
   std::vector<Snippet> snippets;
   std::string_view text = file.text();
@@ -62,7 +63,8 @@ inline std::vector<Snippet> load_snippets(const std::filesystem::path& path) {
 namespace detail {
 inline bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 /// Letters and digits alone, ASCII ones in lower case: what two copies of a text have in common.
-inline std::string letters_of(std::string_view text) {
+template <class = void>
+std::string letters_of(std::string_view text) {
   std::string out;
   for (const char c : text) {
     if (c >= 'A' && c <= 'Z')
@@ -85,7 +87,8 @@ struct SnippetSplit {
 
 /// Sorts snippets into the three parts; each keeps the order of the file.
 /// @throws DomainError when the shares are no shares
-inline SnippetSplit split_snippets(std::span<const Snippet> snippets, SplitShares shares = {}) {
+template <class = void>
+SnippetSplit split_snippets(std::span<const Snippet> snippets, SplitShares shares = {}) {
   require<DomainError>(
       shares.reward_train >= 0 && shares.policy_train >= 0 && shares.reward_train + shares.policy_train <= 1,
       "split_snippets: shares >= 0 with a sum <= 1 expected, got ", shares.reward_train, ", ", shares.policy_train);
@@ -103,7 +106,8 @@ inline SnippetSplit split_snippets(std::span<const Snippet> snippets, SplitShare
 
 /// The first 4, 5 or 6 words of a text (a hash of the text says how many), without the space behind them;
 /// empty when fewer than two words would be left to write.
-inline std::string snippet_prompt(std::string_view text) {
+template <class = void>
+std::string snippet_prompt(std::string_view text) {
   const std::uint64_t words = 4 + stable_hash(detail::letters_of(text), detail::prompt_seed) % 3;
   std::uint64_t seen = 0;
   std::size_t end = 0;
@@ -122,9 +126,9 @@ inline std::string snippet_prompt(std::string_view text) {
 /// ones of a larger. An id is that of the snippet.
 /// @param count    at most this many prompts
 /// @param exclude  prompts of another part, not to be used here
-inline std::vector<Prompt> snippet_prompts(std::span<const Snippet> snippets,
-                                           Index count = std::numeric_limits<Index>::max(),
-                                           std::span<const Prompt> exclude = {}) {
+template <class = void>
+std::vector<Prompt> snippet_prompts(std::span<const Snippet> snippets, Index count = std::numeric_limits<Index>::max(),
+                                    std::span<const Prompt> exclude = {}) {
   std::set<std::string> used;
   for (const Prompt& prompt : exclude) used.insert(detail::letters_of(prompt.text));
   std::vector<std::pair<std::uint64_t, const Snippet*>> order;

@@ -30,6 +30,7 @@ struct AddedToken {
 /// Finds the leftmost, longest of many strings, by a trie of bytes.
 class AddedTokenFinder {
  public:
+  template <class = void>
   void add(std::string_view text, const AddedToken* token) {
     if (text.empty()) return;
     starts_[static_cast<unsigned char>(text[0])] = true;

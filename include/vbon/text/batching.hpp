@@ -35,13 +35,15 @@ struct Padding {
 };
 
 namespace detail {
-inline Side side_named(const io::Json& part, const std::string& where) {
+template <class = void>
+Side side_named(const io::Json& part, const std::string& where) {
   const auto name = io::json_get_or<std::string>(part, "direction", "Right", where);
   require<FormatError>(name == "Right" || name == "Left", where, ": the direction \"", name,
                        "\" is not known; known: Left, Right");
   return name == "Left" ? Side::left : Side::right;
 }
-inline std::optional<Truncation> read_truncation(const io::Json* part, std::string where) {
+template <class = void>
+std::optional<Truncation> read_truncation(const io::Json* part, std::string where) {
   if (part == nullptr) return std::nullopt;
   where += ": truncation";
   Truncation out;
@@ -58,7 +60,8 @@ inline std::optional<Truncation> read_truncation(const io::Json* part, std::stri
                          "\" is not known; known: LongestFirst, OnlyFirst, OnlySecond");
   return out;
 }
-inline std::optional<Padding> read_padding(const io::Json* part, std::string where) {
+template <class = void>
+std::optional<Padding> read_padding(const io::Json* part, std::string where) {
   if (part == nullptr) return std::nullopt;
   where += ": padding";
   Padding out;
@@ -75,7 +78,8 @@ inline std::optional<Padding> read_padding(const io::Json* part, std::string whe
   out.pad_token = io::json_get_or<std::string>(*part, "pad_token", "[PAD]", where);
   return out;
 }
-inline void cut(std::vector<TokenId>& ids, std::size_t length, Side side) {
+template <class = void>
+void cut(std::vector<TokenId>& ids, std::size_t length, Side side) {
   if (ids.size() <= length) return;
   if (side == Side::left)
     ids.erase(ids.begin(), ids.end() - static_cast<std::ptrdiff_t>(length));
@@ -86,7 +90,8 @@ inline void cut(std::vector<TokenId>& ids, std::size_t length, Side side) {
 
 /// Cuts one or two sequences so that with `added` special tokens they fit.
 /// @throws DomainError when the sequence that the strategy names is too short to be cut enough
-inline void truncate(std::vector<TokenId>& a, std::vector<TokenId>* b, std::size_t added, const Truncation& options) {
+template <class = void>
+void truncate(std::vector<TokenId>& a, std::vector<TokenId>* b, std::size_t added, const Truncation& options) {
   const std::size_t room = options.max_length > added ? options.max_length - added : 0;
   const std::size_t total = a.size() + (b != nullptr ? b->size() : 0);
   if (total <= room) return;
@@ -110,7 +115,8 @@ inline void truncate(std::vector<TokenId>& a, std::vector<TokenId>* b, std::size
 }
 
 /// Pads a batch to one length.
-inline void pad(std::vector<Encoding>& batch, const Padding& options) {
+template <class = void>
+void pad(std::vector<Encoding>& batch, const Padding& options) {
   std::size_t length = options.length;
   if (length == 0)
     for (const Encoding& encoding : batch) length = std::max(length, encoding.ids.size());

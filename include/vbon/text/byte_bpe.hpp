@@ -32,6 +32,7 @@ struct ByteAlphabet {
   std::array<std::string, 256> spelling;  // UTF-8
   std::array<int, 512> byte;              // by code point; -1 where none
 
+  template <class = void>
   ByteAlphabet() {
     byte.fill(-1);
     char32_t next = 256;
@@ -42,6 +43,7 @@ struct ByteAlphabet {
       byte[c] = static_cast<int>(b);
     }
   }
+  template <class = void>
   std::string spell(std::string_view bytes) const {
     std::string out;
     out.reserve(2 * bytes.size());
@@ -49,6 +51,7 @@ struct ByteAlphabet {
     return out;
   }
   /// Appends the bytes that a token spells, or the token itself when some character spells no byte.
+  template <class = void>
   void unspell(std::string_view token, std::string& out) const {
     const std::size_t before = out.size();
     bool all = true;
@@ -113,6 +116,7 @@ class Bpe {
   using MergePair = std::pair<std::string_view, std::string_view>;
 
   /// @throws FormatError when a merge names a token that the vocabulary lacks, or makes one
+  template <class = void>
   Bpe(std::shared_ptr<const Vocabulary> vocabulary, const std::vector<MergePair>& merges, BpeOptions options,
       std::string_view where)
       : vocabulary_(std::move(vocabulary)), options_(std::move(options)), table_(merges.size()) {
@@ -151,6 +155,7 @@ class Bpe {
    public:
     explicit Session(const Bpe& bpe) : bpe_(bpe), lock_(bpe.cache_->mutex, std::try_to_lock) {}
     /// Appends the tokens of one word. `bytes`: the word is raw bytes to be spelled by the byte alphabet.
+    template <class = void>
     void encode(std::string_view word, bool bytes, std::vector<TokenId>& out) {
       if (!lock_.owns_lock() || word.size() > Cache::max_word) return bpe_.encode_word(word, bytes, symbols_, out);
       Cache& cache = *bpe_.cache_;
@@ -185,6 +190,7 @@ class Bpe {
     std::vector<TokenId> ids;
   };
 
+  template <class = void>
   void encode_word(std::string_view word, bool bytes, std::vector<TokenId>& symbols, std::vector<TokenId>& out) const {
     if (options_.ignore_merges)
       if (const TokenId whole = vocabulary_->find(bytes ? byte_alphabet().spell(word) : std::string(word)); whole >= 0)
@@ -208,6 +214,7 @@ class Bpe {
     out.insert(out.end(), symbols.begin(), symbols.end());
   }
 
+  template <class = void>
   void put_symbol(TokenId id, std::string_view character, std::vector<TokenId>& symbols) const {
     if (id >= 0) return symbols.push_back(id);
     if (options_.byte_fallback) {
@@ -222,6 +229,7 @@ class Bpe {
   }
 
   /// Short words: look for the best pair again after every merge.
+  template <class = void>
   void merge_few(std::vector<TokenId>& symbols) const {
     MergeTable::Merge pair[few];
     std::size_t count = symbols.size();
@@ -242,6 +250,7 @@ class Bpe {
   }
 
   /// Long words: a queue of pairs over a linked list, n log n.
+  template <class = void>
   void merge_many(std::vector<TokenId>& symbols) const {
     struct Candidate {
       std::uint32_t rank;

@@ -17,12 +17,14 @@
 
 namespace vbon::text {
 namespace detail {
-inline void replace_all(std::string& text, std::string_view from, std::string_view to) {
+template <class = void>
+void replace_all(std::string& text, std::string_view from, std::string_view to) {
   if (from.empty()) return;
   for (std::size_t at = 0; (at = text.find(from, at)) != text.npos; at += to.size()) text.replace(at, from.size(), to);
 }
 /// Takes away the spaces that splitting English put in.
-inline void clean_up(std::string& text) {
+template <class = void>
+void clean_up(std::string& text) {
   static constexpr std::pair<std::string_view, std::string_view> rules[] = {
       {" .", "."},   {" ?", "?"},           {" !", "!"},   {" ,", ","},     {" ' ", "'"},   {" n't", "n't"},
       {" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}};
@@ -35,10 +37,12 @@ class Decoder {
   Decoder() = default;
   /// @param part  the "decoder" of a tokenizer.json; null for none
   /// @throws FormatError for a kind that is not known
+  template <class = void>
   Decoder(const io::Json& part, std::string_view where) {
     if (!part.is_null()) add(part, std::string(where) + ": decoder");
   }
 
+  template <class = void>
   std::string operator()(std::vector<std::string> tokens) const {
     for (const auto& step : steps_) tokens = step(std::move(tokens));
     std::string text;
@@ -59,6 +63,7 @@ class Decoder {
     });
   }
 
+  template <class = void>
   void add(const io::Json& part, const std::string& where) {
     const std::string type = detail::component_type(part, where);
     const auto word = [&](std::string_view key, std::string_view otherwise) {
@@ -109,7 +114,7 @@ class Decoder {
         for (std::size_t n = 0; n < stop && token.ends_with(content); ++n) token.resize(token.size() - content.size());
       });
     } else if (type == "ByteFallback") {
-      steps_.emplace_back(join_bytes);
+      steps_.emplace_back(join_bytes<>);
     } else {
       throw FormatError(message(where, ": the kind \"", type,
                                 "\" is not supported; known: ByteLevel, WordPiece, BPEDecoder, Metaspace, Replace, Fuse, "
@@ -118,6 +123,7 @@ class Decoder {
   }
 
   /// Runs of <0xNN> tokens become the characters that their bytes spell, or one U+FFFD for each byte.
+  template <class = void>
   static Tokens join_bytes(const Tokens& tokens) {
     Tokens out;
     std::string bytes;

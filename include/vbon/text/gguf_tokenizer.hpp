@@ -119,8 +119,8 @@ void read_gguf_bpe(const io::GgufFile& file, TokenizerParts& parts, bool& add_bo
 /// SentencePiece BPE stores scores instead of merges: every way to make a token of two tokens is a merge,
 /// the better scored token first.
 /// @param score  of a token by its id
-inline std::vector<Bpe::MergePair> merges_of_scores(const std::vector<Vocabulary::Entry>& vocab,
-                                                    const std::vector<float>& score) {
+template <class = void>
+std::vector<Bpe::MergePair> merges_of_scores(const std::vector<Vocabulary::Entry>& vocab, const std::vector<float>& score) {
   std::unordered_map<std::string_view, std::size_t> ids;
   for (const auto& [token, id] : vocab) ids.emplace(token, static_cast<std::size_t>(id));
   std::vector<std::tuple<float, std::size_t, std::size_t, Bpe::MergePair>> found;

@@ -19,17 +19,20 @@
 namespace vbon::text {
 namespace detail {
 /// The "type" of a component.
-inline std::string component_type(const io::Json& part, std::string_view where) {
+template <class = void>
+std::string component_type(const io::Json& part, std::string_view where) {
   return io::json_get<std::string>(part, "type", where);
 }
 /// The list of components inside a Sequence.
-inline const io::Json& component_list(const io::Json& part, std::string_view key, std::string_view where) {
+template <class = void>
+const io::Json& component_list(const io::Json& part, std::string_view key, std::string_view where) {
   const io::Json* list = io::json_find(part, key);
   require<FormatError>(list != nullptr && list->is_array(), where, ": the field \"", key, "\" must be a list");
   return *list;
 }
 /// {"String": text} or {"Regex": pattern}.
-inline Regex pattern_of(const io::Json& part, std::string_view where) {
+template <class = void>
+Regex pattern_of(const io::Json& part, std::string_view where) {
   const io::Json* pattern = io::json_find(part, "pattern");
   if (pattern != nullptr && pattern->is_string()) return Regex(escape_pattern(pattern->get<std::string>()), where);
   require<FormatError>(pattern != nullptr && pattern->is_object(), where, ": the field \"pattern\" is missing");
@@ -37,7 +40,8 @@ inline Regex pattern_of(const io::Json& part, std::string_view where) {
     return Regex(escape_pattern(io::json_get<std::string>(*pattern, "String", where)), where);
   return Regex(io::json_get<std::string>(*pattern, "Regex", where), where);
 }
-inline std::string replace_matches(std::string_view text, const Regex& pattern, std::string_view by) {
+template <class = void>
+std::string replace_matches(std::string_view text, const Regex& pattern, std::string_view by) {
   std::string out;
   std::size_t copied = 0;
   pattern.for_each_match(text, [&](std::size_t begin, std::size_t end) {
@@ -54,7 +58,8 @@ std::string keep_characters(std::string_view text, const Keep& keep) {
   });
   return out;
 }
-inline std::string strip_spaces(std::string_view text, bool left, bool right) {
+template <class = void>
+std::string strip_spaces(std::string_view text, bool left, bool right) {
   std::size_t begin = text.size(), end = 0;
   std::size_t at = 0;
   for_each_character(text, [&](char32_t c, std::string_view bytes) {
@@ -72,10 +77,12 @@ class Normalizer {
   Normalizer() = default;
   /// @param part  the "normalizer" of a tokenizer.json; null for none
   /// @throws FormatError for a kind that is not known
+  template <class = void>
   Normalizer(const io::Json& part, std::string_view where) {
     if (!part.is_null()) add(part, std::string(where) + ": normalizer");
   }
   bool empty() const { return steps_.empty(); }
+  template <class = void>
   std::string operator()(std::string text) const {
     for (const auto& step : steps_) text = step(std::move(text));
     return text;
@@ -84,6 +91,7 @@ class Normalizer {
  private:
   using Step = std::function<std::string(std::string)>;
 
+  template <class = void>
   void add(const io::Json& part, const std::string& where) {
     const std::string type = detail::component_type(part, where);
     const auto flag = [&](std::string_view key, bool otherwise) {
@@ -134,6 +142,7 @@ class Normalizer {
     }
   }
 
+  template <class = void>
   void add_bert(bool clean, bool chinese, bool strip, bool lower) {
     steps_.emplace_back([=](const std::string& text) {
       std::string out;

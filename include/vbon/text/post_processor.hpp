@@ -31,6 +31,7 @@ class PostProcessor {
   /// @param part       the "post_processor" of a tokenizer.json; null for none
   /// @param id_end     one above the largest id
   /// @throws FormatError for a kind that is not known, or a token id that does not exist
+  template <class = void>
   PostProcessor(const io::Json& part, TokenId id_end, std::string_view where) : id_end_(id_end) {
     if (!part.is_null()) add(part, std::string(where) + ": post_processor");
   }
@@ -41,6 +42,7 @@ class PostProcessor {
     for (const Piece& piece : pair ? pair_ : single_) count += piece.sequence < 0 ? piece.ids.size() : 0;
     return count;
   }
+  template <class = void>
   Encoding operator()(const std::vector<TokenId>& a, const std::vector<TokenId>* b, bool add_special) const {
     Encoding out;
     for (const Piece& piece : b != nullptr ? pair_ : single_) {
@@ -62,6 +64,7 @@ class PostProcessor {
     std::vector<TokenId> ids;
   };
 
+  template <class = void>
   void add(const io::Json& part, const std::string& where) {
     const std::string type = detail::component_type(part, where);
     if (type == "Sequence") {
@@ -84,18 +87,21 @@ class PostProcessor {
                   "\" is not supported; known: TemplateProcessing, BertProcessing, RobertaProcessing, ByteLevel, Sequence"));
     }
   }
+  template <class = void>
   TokenId check_id(const io::Json& value, const std::string& where) const {
     const auto id = io::json_as<TokenId>(value, where);
     require<FormatError>(id >= 0 && id < id_end_, where, ": there is no token ", id);
     return id;
   }
   /// ["[SEP]", 102]
+  template <class = void>
   TokenId pair_id(const io::Json& part, std::string_view key, const std::string& where) const {
     const io::Json* pair = io::json_find(part, key);
     require<FormatError>(pair != nullptr && pair->is_array() && pair->size() == 2, where, ": the field \"", key,
                          "\" must be [token, id]");
     return check_id((*pair)[1], where);
   }
+  template <class = void>
   std::vector<Piece> read_template(const io::Json& part, std::string_view key, const std::string& where) const {
     std::vector<Piece> pieces;
     const bool pair = key == "pair";

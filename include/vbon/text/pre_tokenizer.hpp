@@ -40,7 +40,8 @@ struct Piece {
   bool match;
 };
 /// Joins or drops neighbouring pieces as the behavior says.
-inline void apply_behavior(std::vector<Piece>& pieces, SplitBehavior behavior) {
+template <class = void>
+void apply_behavior(std::vector<Piece>& pieces, SplitBehavior behavior) {
   std::vector<Piece> kept;
   bool previous = false;
   switch (behavior) {
@@ -97,6 +98,7 @@ class PreTokenizer {
   /// @param part          the "pre_tokenizer" of a tokenizer.json; null for none
   /// @param keep_bytes    leave a final byte-level spelling to the model, see gives_bytes()
   /// @throws FormatError for a kind that is not known or a pattern that does not compile
+  template <class = void>
   PreTokenizer(const io::Json& part, bool keep_bytes, std::string_view where) {
     if (!part.is_null()) add(part, std::string(where) + ": pre_tokenizer");
     if (keep_bytes && !steps_.empty() && steps_.back().spells_bytes) steps_.pop_back(), gives_bytes_ = true;
@@ -143,6 +145,7 @@ class PreTokenizer {
       });
     };
   }
+  template <class = void>
   void add_split(Find find, SplitBehavior behavior, bool invert = false) {
     steps_.push_back({[find = std::move(find), behavior, invert](Words& words) {
       std::vector<Words::Range> ranges;
@@ -174,6 +177,7 @@ class PreTokenizer {
                       spells_bytes});
   }
 
+  template <class = void>
   void add(const io::Json& part, const std::string& where) {
     const std::string type = detail::component_type(part, where);
     const auto flag = [&](std::string_view key, bool otherwise) {
@@ -217,6 +221,7 @@ class PreTokenizer {
   }
 
   /// \w+|[^\w\s]+ : runs of word characters and runs of what is neither word nor space.
+  template <class = void>
   void add_whitespace() {
     const Find find = [](std::string_view text, std::vector<detail::Piece>& pieces) {
       std::size_t at = 0;
@@ -234,6 +239,7 @@ class PreTokenizer {
     add_split(find, SplitBehavior::removed);
   }
 
+  template <class = void>
   void add_metaspace(const io::Json& part, const std::string& where) {
     const auto mark = io::json_get_or<std::string>(part, "replacement", "\xE2\x96\x81", where);
     const bool old_flag = io::json_get_or<bool>(part, "add_prefix_space", true, where);

@@ -26,7 +26,8 @@ inline constexpr std::string_view word_members = R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}
 
 /// Oniguruma's pattern in PCRE2's words.
 /// @throws FormatError for a class intersection or a negated class inside a class
-inline std::string translate_pattern(std::string_view pattern) {
+template <class = void>
+std::string translate_pattern(std::string_view pattern) {
   std::string out;
   int depth = 0;  // of character classes
   for (std::size_t i = 0; i < pattern.size(); ++i) {
@@ -80,6 +81,7 @@ class Regex {
   Regex() = default;
   /// @param where  names the pattern in messages
   /// @throws FormatError when the pattern does not compile
+  template <class = void>
   Regex(std::string_view pattern, std::string_view where)
       : name_(std::make_shared<const std::string>(message(where, ": the regular expression ", pattern))) {
     std::string translated;
@@ -142,7 +144,8 @@ class Regex {
 };
 
 /// The text as a pattern that matches only itself.
-inline std::string escape_pattern(std::string_view text) {
+template <class = void>
+std::string escape_pattern(std::string_view text) {
   std::string out;
   for (const char c : text) {
     if (std::string_view("\\^$.[]|()?*+{}-#&~").find(c) != std::string_view::npos) out += '\\';

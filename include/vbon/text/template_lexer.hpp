@@ -31,7 +31,8 @@ template <class... Parts>
   throw FormatError(message("chat template: line ", line, ": ", parts...));
 }
 
-inline std::string template_string(std::string_view source, std::size_t& at, std::size_t line) {
+template <class = void>
+std::string template_string(std::string_view source, std::size_t& at, std::size_t line) {
   const char quote = source[at++];
   std::string out;
   for (; at < source.size() && source[at] != quote; ++at) {
@@ -51,7 +52,8 @@ inline std::string template_string(std::string_view source, std::size_t& at, std
   return out;
 }
 
-inline std::vector<TemplateToken> template_tokens(std::string_view source, std::size_t line) {
+template <class = void>
+std::vector<TemplateToken> template_tokens(std::string_view source, std::size_t line) {
   using Kind = TemplateToken::Kind;
   std::vector<TemplateToken> tokens;
   const auto is = [&](std::size_t i, int (*test)(int)) {
@@ -86,7 +88,8 @@ inline std::vector<TemplateToken> template_tokens(std::string_view source, std::
 }
 
 /// Where the tag that begins at `at` closes: strings inside it may hold the closing mark.
-inline std::size_t closing_mark(std::string_view source, std::size_t at, std::string_view mark, std::size_t line) {
+template <class = void>
+std::size_t closing_mark(std::string_view source, std::size_t at, std::string_view mark, std::size_t line) {
   for (char quote = 0; at < source.size(); ++at) {
     if (quote != 0) {
       if (source[at] == '\\')
@@ -102,7 +105,8 @@ inline std::size_t closing_mark(std::string_view source, std::size_t at, std::st
   fail_template(line, "a tag does not end");
 }
 
-inline std::vector<TemplatePart> template_parts(std::string_view source) {
+template <class = void>
+std::vector<TemplatePart> template_parts(std::string_view source) {
   if (source.ends_with('\n')) source.remove_suffix(1);  // as Jinja: one line end at the very end goes
   std::vector<TemplatePart> parts;
   std::size_t line = 1;

@@ -90,8 +90,9 @@ std::string to_json_text(const Value& value, int indent, int level = 0) {
   return out + line(level) + (array ? "]" : "}");
 }
 
-inline std::string trimmed(std::string_view text, std::string_view characters = " \t\n\r\v\f", bool left = true,
-                           bool right = true) {
+template <class = void>
+std::string trimmed(std::string_view text, std::string_view characters = " \t\n\r\v\f", bool left = true,
+                    bool right = true) {
   const auto begin = left ? text.find_first_not_of(characters) : 0;
   if (begin == text.npos) return {};
   const auto end = right ? text.find_last_not_of(characters) + 1 : text.size();

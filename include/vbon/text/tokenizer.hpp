@@ -45,6 +45,7 @@ class Tokenizer {
   /// Reads a tokenizer.json, or the one in a folder. For a file of exactly that name the companions beside it
   /// are read too: tokenizer_config.json, special_tokens_map.json, chat_template.jinja.
   /// @throws RunError when it cannot be read, FormatError naming the byte, field or token
+  template <class = void>
   static Tokenizer from_json(const std::filesystem::path& path) {
     const auto file = std::filesystem::is_directory(path) ? path / "tokenizer.json" : path;
     const io::Json json = io::read_json(file);
@@ -58,6 +59,7 @@ class Tokenizer {
     return Tokenizer(read_tokenizer_parts(file));
   }
 
+  template <class = void>
   explicit Tokenizer(TokenizerParts parts)
       : tables_(std::make_shared<const Tables>(parts)),
         special_(std::move(parts.special)),
@@ -65,22 +67,26 @@ class Tokenizer {
         config_(std::move(parts.config)) {}
 
   /// The tokens of a text, never cut or padded. Ill-formed UTF-8 counts as U+FFFD.
+  template <class = void>
   std::vector<TokenId> encode(std::string_view text, bool add_special = true) const {
     return tables_->post_processor(sequence(text), nullptr, add_special).ids;
   }
   /// Two texts as one input.
+  template <class = void>
   Encoding encode_pair(std::string_view a, std::string_view b, const EncodeOptions& options = {}) const {
     const std::vector<std::pair<std::string_view, std::string_view>> pairs = {{a, b}};
     return encode_all(pairs.size(), options, [&](std::size_t i) {
       return std::pair(sequence(pairs[i].first), std::optional(sequence(pairs[i].second)));
     })[0];
   }
+  template <class = void>
   std::vector<Encoding> encode_batch(std::span<const std::string> texts, const EncodeOptions& options = {}) const {
     return encode_all(texts.size(), options,
                       [&](std::size_t i) { return std::pair(sequence(texts[i]), std::optional<std::vector<TokenId>>()); });
   }
 
   /// The text of tokens; bytes that are no UTF-8 become U+FFFD. Ids without a token are passed over.
+  template <class = void>
   std::string decode(std::span<const TokenId> ids, bool skip_special = true) const {
     std::vector<std::string> tokens;
     for (const TokenId id : ids)
@@ -131,6 +137,7 @@ class Tokenizer {
 
   /// Writes tokenizer.json and tokenizer_config.json, which Hugging Face tools load with equal ids.
   /// @throws RunError naming the path
+  template <class = void>
   void save(const std::filesystem::path& folder) const {
     io::make_folder(folder);
     io::write_file_atomically(folder / "tokenizer.json", to_json_text());
@@ -150,6 +157,7 @@ class Tokenizer {
  private:
   /// Everything that encoding reads, built once and never changed.
   struct Tables {
+    template <class = void>
     explicit Tables(const TokenizerParts& parts)
         : where(parts.where),
           settings(parts.settings),
@@ -164,11 +172,13 @@ class Tokenizer {
       post_processor = PostProcessor(part("post_processor"), id_end, where);
     }
 
+    template <class = void>
     const io::Json& part(const char* key) const {
       static const io::Json none;
       const io::Json* found = io::json_find(settings, key);
       return found == nullptr ? none : *found;
     }
+    template <class = void>
     std::variant<Bpe, WordPiece> make_model(const TokenizerParts& parts) const {
       const io::Json& options = settings["model"];
       const std::string here = where + ": model";
@@ -186,6 +196,7 @@ class Tokenizer {
                   flag("byte_fallback"), flag("ignore_merges")},
                  here);
     }
+    template <class = void>
     void read_added() {
       id_end = vocabulary->id_end();
       const io::Json* list = io::json_find(settings, "added_tokens");
@@ -234,6 +245,7 @@ class Tokenizer {
   };
 
   /// The tokens of one text without the post-processor.
+  template <class = void>
   std::vector<TokenId> sequence(std::string_view text) const {
     std::string repaired;
     if (!io::is_utf8(text)) text = repaired = io::replace_invalid_utf8(text);
@@ -276,6 +288,7 @@ class Tokenizer {
   }
   std::optional<TokenId> role(const std::string& name) const { return name.empty() ? std::nullopt : token_id(name); }
 
+  template <class = void>
   std::string to_json_text() const {
     const Tables& t = *tables_;
     const auto quoted = [](std::string_view text) { return io::Json(text).dump(); };

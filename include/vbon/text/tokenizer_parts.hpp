@@ -31,7 +31,8 @@ struct TokenizerParts {
 };
 
 namespace detail {
-inline void read_vocab(const io::Json& model, TokenizerParts& parts) {
+template <class = void>
+void read_vocab(const io::Json& model, TokenizerParts& parts) {
   const io::Json* vocab = io::json_find(model, "vocab");
   require<FormatError>(vocab != nullptr && vocab->is_object(), parts.where,
                        ": model: the field \"vocab\" must be an object");
@@ -41,7 +42,8 @@ inline void read_vocab(const io::Json& model, TokenizerParts& parts) {
     parts.vocab.emplace_back(entry.key(), entry->get<std::int64_t>());
   }
 }
-inline void read_merges(const io::Json& model, TokenizerParts& parts) {
+template <class = void>
+void read_merges(const io::Json& model, TokenizerParts& parts) {
   const io::Json* merges = io::json_find(model, "merges");
   require<FormatError>(merges != nullptr && merges->is_array(), parts.where, ": model: the field \"merges\" must be a list");
   parts.merges.reserve(merges->size());
@@ -62,13 +64,15 @@ inline void read_merges(const io::Json& model, TokenizerParts& parts) {
   }
 }
 /// A token that is given as text, or as an object with its text.
-inline std::string token_text(const io::Json& config, std::string_view key, const std::string& where) {
+template <class = void>
+std::string token_text(const io::Json& config, std::string_view key, const std::string& where) {
   const io::Json* token = io::json_find(config, key);
   if (token == nullptr) return {};
   if (token->is_object()) return io::json_get<std::string>(*token, "content", where);
   return io::json_as<std::string>(*token, where + ": field \"" + std::string(key) + "\"");
 }
-inline void read_special(const io::Json& config, SpecialTokens& special, const std::string& where) {
+template <class = void>
+void read_special(const io::Json& config, SpecialTokens& special, const std::string& where) {
   const auto set = [&](std::string& role, std::string_view key) {
     if (role.empty()) role = token_text(config, key, where);
   };
@@ -78,7 +82,8 @@ inline void read_special(const io::Json& config, SpecialTokens& special, const s
   set(special.unk, "unk_token");
 }
 /// The template of tokenizer_config.json: text, or a list of named ones of which "default" is taken.
-inline std::string read_template(const io::Json& config, const std::string& where) {
+template <class = void>
+std::string read_template(const io::Json& config, const std::string& where) {
   const io::Json* value = io::json_find(config, "chat_template");
   if (value == nullptr) return {};
   if (!value->is_array()) return io::json_as<std::string>(*value, where + ": field \"chat_template\"");
@@ -88,7 +93,8 @@ inline std::string read_template(const io::Json& config, const std::string& wher
   return {};
 }
 /// Reads what stands beside a tokenizer.json.
-inline void read_companions(const std::filesystem::path& folder, TokenizerParts& parts) {
+template <class = void>
+void read_companions(const std::filesystem::path& folder, TokenizerParts& parts) {
   namespace fs = std::filesystem;
   if (const auto path = folder / "tokenizer_config.json"; fs::exists(path)) {
     parts.config = io::read_json(path);
@@ -104,7 +110,8 @@ inline void read_companions(const std::filesystem::path& folder, TokenizerParts&
 
 /// Reads the parts of a parsed tokenizer.json, which must outlive them.
 /// @throws FormatError naming the field
-inline TokenizerParts read_tokenizer_parts(const io::Json& file, std::string where) {
+template <class = void>
+TokenizerParts read_tokenizer_parts(const io::Json& file, std::string where) {
   TokenizerParts parts;
   parts.where = std::move(where);
   require<FormatError>(file.is_object(), parts.where, ": an object was expected");

@@ -81,7 +81,8 @@ inline bool is_cjk_ideograph(char32_t c) {
 }
 
 /// Lower case of every character by itself, without rules that look at neighbours.
-inline std::string to_lower(std::string_view text) {
+template <class = void>
+std::string to_lower(std::string_view text) {
   std::string out;
   out.reserve(text.size());
   for_each_character(text, [&](char32_t c, std::string_view) {
@@ -97,7 +98,8 @@ inline std::string to_lower(std::string_view text) {
 enum class NormalForm { nfc, nfd, nfkc, nfkd };
 
 namespace detail {
-inline std::string normalize_known(std::string_view text, NormalForm form) {
+template <class = void>
+std::string normalize_known(std::string_view text, NormalForm form) {
   if (is_ascii(text)) return std::string(text);
   int options = UTF8PROC_STABLE;
   options |= form == NormalForm::nfc || form == NormalForm::nfkc ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE;
@@ -113,7 +115,8 @@ inline std::string normalize_known(std::string_view text, NormalForm form) {
 }  // namespace detail
 
 /// @throws RunError when memory runs out
-inline std::string normalize(std::string_view text, NormalForm form) {
+template <class = void>
+std::string normalize(std::string_view text, NormalForm form) {
   // Characters that the reference does not know stand as they are, and nothing is moved across them.
   std::string out;
   std::size_t done = 0, at = 0;

@@ -26,6 +26,7 @@ class Vocabulary {
   Vocabulary() = default;
   /// @param where  names the file in messages
   /// @throws FormatError naming the token: an id below 0, far above the others, or used twice; a token twice
+  template <class = void>
   Vocabulary(const std::vector<Entry>& entries, std::string_view where) : count_(entries.size()) {
     std::size_t characters = 0;
     std::int64_t largest = -1;

@@ -25,6 +25,7 @@ struct WordPieceOptions {
 class WordPiece {
  public:
   /// @throws FormatError when the vocabulary lacks the unknown token
+  template <class = void>
   WordPiece(std::shared_ptr<const Vocabulary> vocabulary, WordPieceOptions options, std::string_view where)
       : vocabulary_(std::move(vocabulary)), options_(std::move(options)), unk_(vocabulary_->find(options_.unk_token)) {
     require<FormatError>(unk_ >= 0, where, ": the unk_token \"", options_.unk_token, "\" is not in the vocabulary");
@@ -34,6 +35,7 @@ class WordPiece {
   const WordPieceOptions& options() const { return options_; }
 
   /// Appends the tokens of one word.
+  template <class = void>
   void encode(std::string_view word, std::vector<TokenId>& out) const {
     const std::size_t before = out.size();
     bool known = count_characters(word) <= options_.max_characters;

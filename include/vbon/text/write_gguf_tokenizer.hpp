@@ -19,7 +19,8 @@
 namespace vbon::text {
 namespace detail {
 /// The name under which GGUF files know how a byte-level BPE tokenizer divides a text, or nothing.
-inline const GgufPreTokenizer* find_gguf_pre_tokenizer(const Tokenizer& tokenizer) {
+template <class = void>
+const GgufPreTokenizer* find_gguf_pre_tokenizer(const Tokenizer& tokenizer) {
   const io::Json& settings = tokenizer.settings();
   const io::Json* part = io::json_find(settings, "pre_tokenizer");
   if (part == nullptr || settings["model"]["type"] != "BPE" || io::json_find(settings, "normalizer") != nullptr)
@@ -32,7 +33,8 @@ inline const GgufPreTokenizer* find_gguf_pre_tokenizer(const Tokenizer& tokenize
 }
 
 /// Scores from which the merges of a SentencePiece BPE tokenizer follow; empty where none give just these merges.
-inline std::vector<float> sentencepiece_scores(const Tokenizer& tokenizer, Index size) {
+template <class = void>
+std::vector<float> sentencepiece_scores(const Tokenizer& tokenizer, Index size) {
   std::vector<Vocabulary::Entry> vocab;
   std::unordered_map<std::string_view, std::size_t> ids;
   for (TokenId id = 0; id < tokenizer.vocab_size(); ++id)

@@ -98,6 +98,7 @@ class CheckpointStore {
 
   /// Takes the disk space of both slots.
   /// @throws RunError disk_full, with what is needed and what is there
+  template <class = void>
   void reserve(const CheckpointArrays& arrays) {
     const std::uint64_t size = header_bytes + json_room + bytes_of(arrays);
     for (int i = 0; i < 2; ++i) {
@@ -118,6 +119,7 @@ class CheckpointStore {
 
   /// Writes the next checkpoint over the older slot and returns once it is on the disk.
   /// @throws RunError; the newer slot stays as it was
+  template <class = void>
   void write(const io::Json& about, const CheckpointArrays& arrays) {
     const auto newest = newest_slot();
     const int target = newest ? 1 - newest->first : 0;
@@ -140,6 +142,7 @@ class CheckpointStore {
 
   /// Reads the newest checkpoint that is whole into the arrays; nothing when there is none.
   /// @throws ShapeError when the checkpoint belongs to a policy of another size
+  template <class = void>
   std::optional<io::Json> read(const CheckpointArrays& arrays) {
     std::vector<std::pair<int, Header>> found;
     for (int i = 0; i < 2; ++i)
@@ -186,6 +189,7 @@ class CheckpointStore {
     return Header{raw[1], raw[2], raw[3], raw[4]};
   }
   /// The slot a next write must spare: the newest whole one. Checksums are read once, later writes are known good.
+  template <class = void>
   std::optional<std::pair<int, Header>> newest_slot() {
     std::optional<std::pair<int, Header>> newest;
     for (int i = 0; i < 2; ++i) {
@@ -199,6 +203,7 @@ class CheckpointStore {
     }
     return newest;
   }
+  template <class = void>
   bool whole(int i, const Header& header) const {
     const io::FileHandle file = detail::open_file(slot(i), O_RDONLY);
     if (!file.is_open() || ::lseek(file.get(), header_bytes, SEEK_SET) < 0) return false;
@@ -214,6 +219,7 @@ class CheckpointStore {
     }
     return checksum.value() == header.checksum;
   }
+  template <class = void>
   std::optional<io::Json> read_slot(int i, const Header& header, const CheckpointArrays& arrays) {
     if (!whole(i, header)) return std::nullopt;  // before anything is overwritten
     checked_[static_cast<std::size_t>(i)] = header.sequence;
@@ -235,6 +241,7 @@ class CheckpointStore {
     return true;
   }
   /// @param written  bytes before these
+  template <class = void>
   void write_all(const io::FileHandle& file, std::span<const std::byte> bytes, int target, std::uint64_t& written) {
     while (!bytes.empty()) {
       const ssize_t n = ::write(file.get(), bytes.data(), std::min<std::size_t>(bytes.size(), piece - written % piece));

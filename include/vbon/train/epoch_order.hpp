@@ -12,7 +12,8 @@
 
 namespace vbon::train {
 /// The examples (prompts, pairs) of one step: epoch after epoch, each in its own random order.
-inline std::vector<std::size_t> examples_of_step(std::size_t count, Index per_step, Index step, RngKey key) {
+template <class = void>
+std::vector<std::size_t> examples_of_step(std::size_t count, Index per_step, Index step, RngKey key) {
   require<ConfigError>(count > 0, "examples_of_step: at least one example expected");
   std::vector<std::size_t> chosen, order(count);
   std::size_t held = count;  // no epoch shuffled yet: epochs are at most 2^63

@@ -32,8 +32,9 @@ inline void for_each_tuple(const std::vector<double>& law, Index n,
   }
 }
 /// The same by what was drawn, not in which order: ascending tuples, each with the probability of all its orders.
-inline void for_each_multiset(const std::vector<double>& law, Index n,
-                              const std::function<void(const std::vector<Index>&, double)>& f) {
+template <class = void>
+void for_each_multiset(const std::vector<double>& law, Index n,
+                       const std::function<void(const std::vector<Index>&, double)>& f) {
   std::vector<Index> tuple;
   const auto extend = [&](const auto& self, Index from, double probability, Index run) -> void {
     if (static_cast<Index>(tuple.size()) == n) return f(tuple, probability);
@@ -57,6 +58,7 @@ class ExactProblem {
   /// @param ref_reward  rewards of cached reference responses, for an objective that counts them itself; they stand for the
   ///                    reference exactly where each reward appears as often as the law says
   /// @throws ShapeError; DomainError nan_reward, invalid_probability
+  template <class = void>
   ExactProblem(bon::Law reference, std::vector<double> reward, std::vector<double> ref_reward = {})
       : reference_(std::move(reference)), reward_(std::move(reward)), ref_reward_(std::move(ref_reward)) {
     bon::levels(reference_, reward_);  // checks both
@@ -85,6 +87,7 @@ class ExactProblem {
   const std::vector<double>& logits() const { return logits_; }
 
   /// @param logits  [K]
+  template <class = void>
   void set_logits(std::vector<double> logits) {
     require<ShapeError>(logits.size() == reference_.size(), "ExactProblem: ", reference_.size(), " logits expected, got ",
                         logits.size());
@@ -97,10 +100,14 @@ class ExactProblem {
       policy_[k] = std::exp(logits_[k] - log_z);
     }
   }
-  void set_policy(const bon::Law& law) { set_logits(log_of(law)); }
+  template <class = void>
+  void set_policy(const bon::Law& law) {
+    set_logits(log_of(law));
+  }
   void set_anchor(bon::Law law) { anchor_ = std::move(law); }
 
   /// A group with everything that an objective may ask for, drawn from the policy of now, weights as sampled.
+  template <class = void>
   RolloutBatch group(const std::vector<Index>& outcomes) const {
     RolloutBatch batch = batch_of(outcomes);
     batch.weight = uniform_weight(batch);
@@ -108,6 +115,7 @@ class ExactProblem {
     return batch;
   }
   /// All K responses with their probabilities as weights.
+  template <class = void>
   RolloutBatch enumerated() const {
     RolloutBatch batch = batch_of(all());
     batch.weight = to_array(policy_);
@@ -116,6 +124,7 @@ class ExactProblem {
   }
   /// Calls f(tuple, probability) for groups of n draws. Where no two outcomes share a reward the order within a group
   /// decides nothing (not even which of two equals comes first) and one order stands for all.
+  template <class = void>
   void for_each_group(const bon::Law& law, Index n, const std::function<void(const std::vector<Index>&, double)>& f) const {
     std::vector<double> sorted = reward_;
     std::sort(sorted.begin(), sorted.end());
@@ -126,6 +135,7 @@ class ExactProblem {
   }
 
  private:
+  template <class = void>
   static std::vector<double> log_of(const bon::Law& law) {
     std::vector<double> logits;
     for (const double p : law) logits.push_back(std::log(p));
@@ -139,12 +149,14 @@ class ExactProblem {
     for (std::size_t k = 0; k < outcomes.size(); ++k) outcomes[k] = static_cast<Index>(k);
     return outcomes;
   }
+  template <class = void>
   static RolloutBatch batch_of(const std::vector<Index>& outcomes) {
     RolloutBatch batch;
     batch.add_prompt({.id = 0, .text = {}, .tokens = {}});
     for (const Index k : outcomes) batch.add_response(std::vector<TokenId>{static_cast<TokenId>(k)}, true);
     return batch;
   }
+  template <class = void>
   void fill(RolloutBatch& batch, const std::vector<Index>& outcomes) const {
     const auto size = static_cast<Index>(outcomes.size());
     for (Array* field : {&batch.reward, &batch.log_cdf, &batch.log_tie, &batch.log_cdf_le, &batch.log_prob,
@@ -177,6 +189,7 @@ struct ExactGradient {
 /// Adds up an objective over batches of a problem with their probabilities.
 class ExactMean {
  public:
+  template <class = void>
   explicit ExactMean(const ExactProblem& problem)
       : policy_(problem.policy()), dlog_prob_(static_cast<std::size_t>(problem.size()), 0) {}
 

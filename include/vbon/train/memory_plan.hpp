@@ -78,7 +78,8 @@ inline Index rotary_bytes(const model::Shape& s) {
 }  // namespace detail
 
 /// `vbon sample`, and any other use that samples alone.
-inline MemoryPlan plan_sampling(const PlannedModel& m, const PlannedSampling& job) {
+template <class = void>
+MemoryPlan plan_sampling(const PlannedModel& m, const PlannedSampling& job) {
   const auto sampling = detail::sampling_bytes(m.shape, job);
   return {"sample",
           {{"program and tokenizer", m.overhead},
@@ -92,7 +93,8 @@ inline MemoryPlan plan_sampling(const PlannedModel& m, const PlannedSampling& jo
 }
 
 /// `vbon align`.
-inline MemoryPlan plan_alignment(const PlannedModel& m, const PlannedAlignment& job) {
+template <class = void>
+MemoryPlan plan_alignment(const PlannedModel& m, const PlannedAlignment& job) {
   const model::Shape& s = m.shape;
   const auto& weights = m.weights;
   const bool adapted = !job.adapted.empty();

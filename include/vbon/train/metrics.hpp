@@ -36,6 +36,7 @@ class MetricsWriter {
   /// @param sizes   bytes of metrics.jsonl and timing.jsonl to keep from an earlier run; what came after its
   ///                checkpoint is cut off and computed again
   /// @throws RunError when a file lost bytes that it had
+  template <class = void>
   explicit MetricsWriter(std::filesystem::path folder, const std::vector<std::uint64_t>& sizes = {})
       : folder_(std::move(folder)) {
     if (folder_.empty()) return;
@@ -88,6 +89,7 @@ class MetricsWriter {
   }
 
   /// Bytes written so far, for the checkpoint.
+  template <class = void>
   std::vector<std::uint64_t> sizes() const {
     std::vector<std::uint64_t> out;
     if (!files_.empty())

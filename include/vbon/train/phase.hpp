@@ -65,7 +65,8 @@ struct Phase {
 };
 
 /// @throws ConfigError for a phase that cannot run, naming it; group_too_small
-inline void check(const Phase& phase) {
+template <class = void>
+void check(const Phase& phase) {
   const std::string where = "phase '" + phase.name + "'";
   require<ConfigError>(static_cast<bool>(phase.objective), where, " has no objective");
   require<ConfigError>(phase.steps >= 0 && phase.prompts >= 1 && phase.samples >= 1 && phase.updates >= 1, where,
@@ -97,7 +98,8 @@ inline void check(const Phase& phase) {
 
 /// P(best of n) for every cached reward: of a random n-subset where n is whole and the cache is large enough,
 /// of n draws with replacement otherwise. Sums to 1.
-inline std::vector<double> best_of_n_weights(std::span<const double> rewards, double n) {
+template <class = void>
+std::vector<double> best_of_n_weights(std::span<const double> rewards, double n) {
   if (n == std::floor(n) && n <= static_cast<double>(rewards.size()))
     return bon::subset_max_weights(rewards, static_cast<Index>(n));
   return bon::resampled_max_weights(rewards, n);
@@ -106,7 +108,8 @@ inline std::vector<double> best_of_n_weights(std::span<const double> rewards, do
 /// `count` indices drawn with given probabilities by one uniform and equal strides: an index of weight w comes
 /// up floor(count w) or ceil(count w) times. Ascending.
 /// @param weight  sums to 1
-inline std::vector<Index> systematic_draw(std::span<const double> weight, Index count, double uniform) {
+template <class = void>
+std::vector<Index> systematic_draw(std::span<const double> weight, Index count, double uniform) {
   std::vector<Index> chosen;
   double cumulative = 0;
   for (std::size_t i = 0; i < weight.size(); ++i) {
@@ -119,7 +122,8 @@ inline std::vector<Index> systematic_draw(std::span<const double> weight, Index 
 }
 
 /// `count` of `total` indices without repetition, ascending.
-inline std::vector<Index> uniform_draw(Index total, Index count, RngKey key) {
+template <class = void>
+std::vector<Index> uniform_draw(Index total, Index count, RngKey key) {
   std::vector<Index> order(static_cast<std::size_t>(total));
   std::iota(order.begin(), order.end(), Index{0});
   count = std::min(count, total);
@@ -133,7 +137,8 @@ inline std::vector<Index> uniform_draw(Index total, Index count, RngKey key) {
 
 /// `count` indices at random from the lowest and the highest quarter of the rewards, half of each: the
 /// responses that tell most about which way the reward points. Ascending; ties by index.
-inline std::vector<Index> outer_draw(std::span<const double> rewards, Index count, RngKey key) {
+template <class = void>
+std::vector<Index> outer_draw(std::span<const double> rewards, Index count, RngKey key) {
   const Index total = static_cast<Index>(rewards.size());
   std::vector<Index> order(rewards.size());
   std::iota(order.begin(), order.end(), Index{0});

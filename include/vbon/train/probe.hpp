@@ -51,7 +51,8 @@ RolloutBatch made_up_batch(std::uint64_t prompts, Index samples) {
 }
 /// Runs an objective once.
 /// @throws ConfigError with what it says
-inline void probe(const AnyObjective& objective, const Streams& streams) {
+template <class = void>
+void probe(const AnyObjective& objective, const Streams& streams) {
   StreamsResult result;
   try {
     result = objective.call(streams);

@@ -17,7 +17,8 @@
 
 namespace vbon::train {
 /// Seconds as "7 s", "3 min 05 s" or "2 h 10 min".
-inline std::string in_words(double seconds) {
+template <class = void>
+std::string in_words(double seconds) {
   const auto whole = static_cast<long long>(std::llround(std::max(0.0, seconds)));
   const auto two = [](long long v) { return (v < 10 ? "0" : "") + std::to_string(v); };
   if (whole < 60) return std::to_string(whole) + " s";
@@ -32,6 +33,7 @@ class Progress {
   /// A bar where `out` is a terminal, lines elsewhere.
   static Style style_for(std::FILE* out) { return ::isatty(::fileno(out)) != 0 ? Style::bar : Style::lines; }
 
+  template <class = void>
   Progress(std::FILE* out, Style style, std::string title, Index total, Index done = 0)
       : out_(out), style_(style), title_(std::move(title)), total_(std::max<Index>(total, 1)), first_(done), done_(done) {
     draw("");
@@ -41,6 +43,7 @@ class Progress {
   ~Progress() { finish(); }
 
   /// @param note  figures of the moment, "reward 0.41  KL 0.52"
+  template <class = void>
   void update(Index done, const std::string& note = "") {
     done_ = std::clamp<Index>(done, 0, total_);
     draw(note);
@@ -55,6 +58,7 @@ class Progress {
  private:
   using Clock = std::chrono::steady_clock;
 
+  template <class = void>
   void draw(const std::string& note) {
     if (style_ == Style::silent) return;
     const auto now = Clock::now();

@@ -34,6 +34,7 @@ class RunFolder {
   /// @param settings   what decides the result: one level of names and values
   /// @param overwrite  true: begin() removes an earlier run of this kind
   /// @throws ConfigError (finished, other settings, another command's or a foreign folder), RunError (in use, I/O)
+  template <class = void>
   RunFolder(std::filesystem::path path, RunKind kind, const io::Json& settings, bool overwrite)
       : path_(std::move(path)), kind_(std::move(kind)), settings_(settings) {
     require<ConfigError>(!path_.empty(), "--out is empty; name a folder");
@@ -61,6 +62,7 @@ class RunFolder {
 
   /// Call once all that the command needs was loaded: removes the earlier run that is to be replaced, and writes the
   /// settings. A command with a mistake in it ends before, and the earlier run stays.
+  template <class = void>
   void begin() {
     if (replaces_) clear();
     remove_unfinished_writes();
@@ -73,9 +75,13 @@ class RunFolder {
   bool resumed() const { return resumed_; }
   /// True when begin() removes an earlier run.
   bool replaces() const { return replaces_; }
-  void mark_finished() { save(true); }
+  template <class = void>
+  void mark_finished() {
+    save(true);
+  }
 
  private:
+  template <class = void>
   void lock() {
     lock_ = detail::open_file(path_ / "run.lock", O_RDWR | O_CREAT);
     require<RunError>(lock_.is_open(), "cannot open ", (path_ / "run.lock").string(), ": ", std::strerror(errno));
@@ -83,6 +89,7 @@ class RunFolder {
                       "; wait for it or choose another --out");
   }
   /// run.json, where this command wrote it.
+  template <class = void>
   io::Json own_run() const {
     const auto file = path_ / "run.json";
     io::Json held = io::read_json(file);
@@ -95,6 +102,7 @@ class RunFolder {
                          kind_.command, "'; choose another --out");
     return held;
   }
+  template <class = void>
   void compare(const io::Json& held) {
     const io::Json& before = held["settings"];
     // What both name comes first: a key that one of them lacks follows from another that differs.
@@ -120,6 +128,7 @@ class RunFolder {
     std::filesystem::remove(path_ / "run.json");
   }
   /// True when a file stands there beside the lock and the settings, whole or half written. Throws nothing.
+  template <class = void>
   static bool holds_results(const std::filesystem::path& folder) {
     std::error_code failure;
     std::filesystem::directory_iterator entry(folder, failure);
@@ -131,6 +140,7 @@ class RunFolder {
     return false;
   }
   /// Under the lock nobody else writes here, so every temporary file is one that a kill left behind.
+  template <class = void>
   void remove_unfinished_writes() const {
     std::vector<std::filesystem::path> found;
     for (const auto& entry :
@@ -139,6 +149,7 @@ class RunFolder {
     std::error_code ignored;
     for (const auto& path : found) std::filesystem::remove(path, ignored);
   }
+  template <class = void>
   void save(bool finished) const {
     const io::Json run = {{"command", kind_.command}, {"settings", settings_}, {"finished", finished}};
     io::write_file_atomically(path_ / "run.json", run.dump(2) + "\n");

@@ -15,6 +15,7 @@ struct Bert {
   static constexpr std::string_view prefix = "bert.";
   static constexpr std::string_view class_name = "Bert";  // "BertModel", "BertForSequenceClassification"
 
+  template <class = void>
   static EncoderShape shape(const ConfigReader& config) {
     const auto positions = config.text_or({"position_embedding_type"}, "absolute");
     if (positions != "absolute") config.unknown("position_embedding_type", positions, "absolute");
@@ -33,6 +34,7 @@ struct Bert {
             .pad_id = config.token_or({"pad_token_id"}, 0)};
   }
 
+  template <class = void>
   static std::string tensor_name(EncoderSlot slot, Index layer) {
     const std::string block = "encoder.layer." + std::to_string(layer) + '.';
     switch (slot) {

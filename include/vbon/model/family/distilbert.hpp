@@ -16,6 +16,7 @@ struct DistilBert {
   static constexpr std::string_view prefix = "distilbert.";
   static constexpr std::string_view class_name = "DistilBert";  // "DistilBertModel", "DistilBertForSequenceClassification"
 
+  template <class = void>
   static EncoderShape shape(const ConfigReader& config) {
     return {.vocabulary = config.integer({"vocab_size"}),
             .positions = config.integer({"max_position_embeddings"}),
@@ -30,6 +31,7 @@ struct DistilBert {
             .pad_id = config.token_or({"pad_token_id"}, 0)};
   }
 
+  template <class = void>
   static std::string tensor_name(EncoderSlot slot, Index layer) {
     const std::string block = "transformer.layer." + std::to_string(layer) + '.';
     switch (slot) {

@@ -16,6 +16,7 @@ struct Gemma : Llama {
   static constexpr bool scale_embedding = true;
   static constexpr bool norm_from_one = true;
 
+  template <class = void>
   static Shape shape(const ConfigReader& config) {
     Shape s = Llama::shape(config);
     s.head_dim = config.integer_or({"head_dim"}, 256);
@@ -30,6 +31,7 @@ struct Gemma : Llama {
     }
     return s;
   }
+  template <class = void>
   static Json config(const Shape& s) {
     Json c = config_as(s, name, "Gemma");
     c.erase("mlp_bias");

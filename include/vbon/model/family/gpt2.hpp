@@ -25,6 +25,7 @@ struct Gpt2 {
   static constexpr bool scale_embedding = false;
   static constexpr bool norm_from_one = false;
 
+  template <class = void>
   static Shape shape(const ConfigReader& config) {
     Shape s;
     s.vocab = config.integer({"vocab_size"});
@@ -49,6 +50,7 @@ struct Gpt2 {
     return s;
   }
 
+  template <class = void>
   static Json config(const Shape& s) {
     Json c = write_common(s, name, "GPT2");
     if (s.labels == 0) c["architectures"] = {"GPT2LMHeadModel"};
@@ -64,6 +66,7 @@ struct Gpt2 {
     return c;
   }
 
+  template <class = void>
   static std::string tensor_name(Slot slot, Index layer) {
     const std::string block = "transformer.h." + std::to_string(layer) + ".";
     switch (slot) {

@@ -25,6 +25,7 @@ struct GptNeox {
   static constexpr bool scale_embedding = false;
   static constexpr bool norm_from_one = false;
 
+  template <class = void>
   static Shape shape(const ConfigReader& config) {
     Shape s;
     s.vocab = config.integer({"vocab_size"});
@@ -48,6 +49,7 @@ struct GptNeox {
     return s;
   }
 
+  template <class = void>
   static Json config(const Shape& s) {
     Json c = write_common(s, name, "GPTNeoX");
     c["hidden_size"] = s.width;
@@ -65,6 +67,7 @@ struct GptNeox {
     return c;
   }
 
+  template <class = void>
   static std::string tensor_name(Slot slot, Index layer) {
     const std::string block = "gpt_neox.layers." + std::to_string(layer) + ".";
     switch (slot) {

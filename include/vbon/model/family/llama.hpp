@@ -26,6 +26,7 @@ struct Llama {
   static constexpr bool scale_embedding = false;
   static constexpr bool norm_from_one = false;
 
+  template <class = void>
   static Shape shape(const ConfigReader& config) {
     Shape s;
     s.vocab = config.integer({"vocab_size"});
@@ -49,9 +50,13 @@ struct Llama {
     return s;
   }
 
-  static Json config(const Shape& s) { return config_as(s, name, "Llama"); }
+  template <class = void>
+  static Json config(const Shape& s) {
+    return config_as(s, name, "Llama");
+  }
 
   /// The config of a member under another model type and class name.
+  template <class = void>
   static Json config_as(const Shape& s, std::string_view model_type, std::string_view class_prefix) {
     Json c = write_common(s, model_type, class_prefix);
     c["hidden_size"] = s.width;
@@ -69,6 +74,7 @@ struct Llama {
     return c;
   }
 
+  template <class = void>
   static std::string tensor_name(Slot slot, Index layer) {
     const std::string block = "model.layers." + std::to_string(layer) + ".";
     switch (slot) {

@@ -9,7 +9,8 @@
 namespace vbon::model {
 namespace detail {
 /// These families slide their attention window over nothing unless told; a window that cuts is refused.
-inline Shape qwen_shape(const ConfigReader& config) {
+template <class = void>
+Shape qwen_shape(const ConfigReader& config) {
   Shape s = Llama::shape(config);
   s.qkv_bias = s.attention_out_bias = s.mlp_bias = false;
   if (config.flag_or({"use_sliding_window"}, false)) {
@@ -27,11 +28,13 @@ struct Qwen2 : Llama {
   static constexpr bool gguf_rotary_pairs = false;
   static constexpr bool gguf_rope_freqs = false;
 
+  template <class = void>
   static Shape shape(const ConfigReader& config) {
     Shape s = detail::qwen_shape(config);
     s.qkv_bias = true;
     return s;
   }
+  template <class = void>
   static Json config(const Shape& s) {
     Json c = config_as(s, name, "Qwen2");
     c.erase("attention_bias");
@@ -48,6 +51,7 @@ struct Qwen3 : Llama {
   static constexpr bool gguf_rope_freqs = false;
   static constexpr bool gguf_attention_bias = false;
 
+  template <class = void>
   static Shape shape(const ConfigReader& config) {
     Shape s = detail::qwen_shape(config);
     s.head_dim = config.integer_or({"head_dim"}, 128);
@@ -56,6 +60,7 @@ struct Qwen3 : Llama {
     s.qk_norm = true;
     return s;
   }
+  template <class = void>
   static Json config(const Shape& s) {
     Json c = config_as(s, name, "Qwen3");
     c.erase("mlp_bias");

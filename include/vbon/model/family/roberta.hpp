@@ -15,6 +15,7 @@ struct Roberta {
   static constexpr std::string_view prefix = "roberta.";
   static constexpr std::string_view class_name = "Roberta";  // "RobertaModel", "RobertaForSequenceClassification"
 
+  template <class = void>
   static EncoderShape shape(const ConfigReader& config) {
     EncoderShape shape = Bert::shape(config);
     shape.pad_id = config.token_or({"pad_token_id"}, 1);
@@ -22,6 +23,7 @@ struct Roberta {
     return shape;
   }
 
+  template <class = void>
   static std::string tensor_name(EncoderSlot slot, Index layer) {
     if (slot == EncoderSlot::head_dense) return "classifier.dense";
     if (slot == EncoderSlot::head_output) return "classifier.out_proj";
