@@ -100,7 +100,7 @@ void print_memory(const InspectOptions& o, const model::Shape& shape, const mode
       .recorded_bytes = a.keep_sampled << 20};
   print_plan("memory to align", train::plan_alignment(model, alignment));
   alignment.lora_rank = a.lora.rank > 0 ? a.lora.rank : 8;
-  model::Parameters layout;  // names and sizes only
+  model::Parameters<> layout;  // names and sizes only
   const model::Network network = model::build_network(model::find_family(shape.family), shape, layout);
   alignment.adapted = policy::select_modules(model::lora_modules(layout, network), shape.family,
                                              policy::LoraTargets::parse(a.lora.targets), "--lora-targets");

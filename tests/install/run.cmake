@@ -43,7 +43,7 @@ if(WAY STREQUAL "cuda")
     message("skipped: there is no nvcc")
     return()
   endif()
-  # What nvcc compiles with the component cuda of an installed package; the test cuda.softmax runs it.
+  # What nvcc compiles with the component cuda of an installed package; the tests cuda.* run it.
   install_vbon()
   must(${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/../cuda -B ${WORK}/build ${common} -DVERSION=${VERSION}
     -DCMAKE_PREFIX_PATH=${prefix} -DCMAKE_CUDA_COMPILER=${NVCC} -DCMAKE_CUDA_HOST_COMPILER=${COMPILER}

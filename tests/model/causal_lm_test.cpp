@@ -52,11 +52,11 @@ TEST_CASE("a step over cached keys and values gives the bits of the whole sequen
   Forest prompts;
   for (const auto& row : rows) prompts.add(std::span(row).first(prefix));
   auto pool = model.make_pool();
-  std::vector<model::KvSequence> cached;
+  std::vector<model::KvSequence<>> cached;
   model.prefill(prompts, pool, cached);
   for (Index t = prefix; t < 30; ++t) {  // crosses several pages
     const std::vector<TokenId> token = {rows[0][static_cast<std::size_t>(t)], rows[1][static_cast<std::size_t>(t)]};
-    std::vector<model::KvSequence*> sequences = {&cached[0], &cached[1]};
+    std::vector<model::KvSequence<>*> sequences = {&cached[0], &cached[1]};
     const View<const float> step = model.step(token, sequences, pool);
     const std::vector<float> got(step.begin(), step.end());
     std::vector<float> want;
@@ -75,12 +75,12 @@ TEST_CASE("a copied cache goes its own way without touching the original", "[mod
   auto pool = model.make_pool();
   Forest prompt;
   prompt.add(random_tokens(4, 37, 1));
-  std::vector<model::KvSequence> cached;
+  std::vector<model::KvSequence<>> cached;
   model.prefill(prompt, pool, cached);
-  std::vector<model::KvSequence> both = {cached[0], cached[0]};
+  std::vector<model::KvSequence<>> both = {cached[0], cached[0]};
   cached.clear();
   const auto step = [&](std::vector<TokenId> tokens) {
-    std::vector<model::KvSequence*> sequences = {&both[0], &both[1]};
+    std::vector<model::KvSequence<>*> sequences = {&both[0], &both[1]};
     const View<const float> hidden = model.step(tokens, sequences, pool);
     return std::vector<float>(hidden.begin(), hidden.end());
   };

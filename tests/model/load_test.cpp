@@ -59,7 +59,7 @@ TEST_CASE("a loaded model samples without its plain linear weights and trains wi
     CHECK(model.parameters().is_complete() == transposed);
     CHECK(log_probs(model, one_response()) == log_probs(original, one_response()));
     auto pool = model.make_pool();
-    std::vector<model::KvSequence> cached;
+    std::vector<model::KvSequence<>> cached;
     model::Forest prompt;
     prompt.add(random_tokens(4, 37, 3));
     model.prefill(prompt, pool, cached);
@@ -135,7 +135,7 @@ TEST_CASE("a model keeps the bits of its file and computes as its clone does in 
 }
 
 TEST_CASE("tensors that are left for later are read once, when something asks for them", "[model][load]") {
-  Parameters parameters;
+  Parameters<> parameters;
   parameters.add("a", {2, 3});
   parameters.add("b", {4});
   parameters.add("c", {2, 2});

@@ -7,8 +7,8 @@ namespace {
 using model::Parameters;
 
 /// Three matrices, the second of which two maps share by halves.
-Parameters three() {
-  Parameters parameters;
+Parameters<> three() {
+  Parameters<> parameters;
   parameters.add("a", {3, 4});
   parameters.add("b", {6, 5});
   parameters.add("c", {7});
@@ -16,7 +16,7 @@ Parameters three() {
   return parameters;
 }
 /// Adds a number to a gradient as a product would: writes it where it may.
-bool add(Parameters& parameters, Index offset, Index rows, Index cols, float value) {
+bool add(Parameters<>& parameters, Index offset, Index rows, Index cols, float value) {
   bool added = false;
   parameters.add_to_gradient(offset, rows, cols, [&](View<float> place, bool accumulate) {
     added = accumulate;
@@ -27,7 +27,7 @@ bool add(Parameters& parameters, Index offset, Index rows, Index cols, float val
 }  // namespace
 
 TEST_CASE("zero gradients are written over by the first addition and read as zeros elsewhere", "[model][parameters]") {
-  Parameters parameters = three();
+  Parameters<> parameters = three();
   for (float& g : parameters.gradients()) g = 99;
   parameters.zero_gradients();
   CHECK_FALSE(add(parameters, 12, 3, 5, 2));  // the first half of b
@@ -41,7 +41,7 @@ TEST_CASE("zero gradients are written over by the first addition and read as zer
 
 TEST_CASE("gradients are what eager zeros would give, whatever is added and looked at", "[model][parameters][law]") {
   for (std::uint64_t seed = 1; seed <= 200; ++seed) {
-    Parameters lazy = three();
+    Parameters<> lazy = three();
     const Index size = lazy.size();
     std::vector<float> eager(static_cast<std::size_t>(size));
     const RngKey key{seed, 5};
@@ -60,7 +60,7 @@ TEST_CASE("gradients are what eager zeros would give, whatever is added and look
               std::equal(eager.begin() + begin, eager.begin() + begin + count, lazy.gradient_at(begin, 1, count).begin()));
           break;
         case 2: {
-          Parameters copy = lazy;
+          Parameters<> copy = lazy;
           REQUIRE(std::equal(eager.begin(), eager.end(), copy.gradients().begin()));
           break;
         }
@@ -74,7 +74,7 @@ TEST_CASE("gradients are what eager zeros would give, whatever is added and look
 }
 
 TEST_CASE("an addition that fails leaves the gradient zero", "[model][parameters][error]") {
-  Parameters parameters = three();
+  Parameters<> parameters = three();
   for (float& g : parameters.gradients()) g = 99;
   parameters.zero_gradients();
   const auto fail = [](View<float> place, bool) {
@@ -86,7 +86,7 @@ TEST_CASE("an addition that fails leaves the gradient zero", "[model][parameters
 }
 
 TEST_CASE("frozen values have no gradient to add to", "[model][parameters]") {
-  Parameters parameters = three();
+  Parameters<> parameters = three();
   parameters.zero_gradients();
   parameters.freeze_before(12);
   parameters.add_to_gradient(0, 3, 4, [](View<float> place, bool) { CHECK(place.empty()); });

@@ -42,8 +42,8 @@ model::Forest forest_of(const RolloutBatch& batch, Index first, Index count) {
   return forest;
 }
 bool recalls(CausalPolicy& policy, const model::Forest& forest) {
-  std::vector<model::BlockActivations> kept(static_cast<std::size_t>(policy.shape().layers));
-  model::Buffer stream;
+  std::vector<model::BlockActivations<>> kept(static_cast<std::size_t>(policy.shape().layers));
+  model::Buffer<> stream;
   return policy.model().recording().recall(forest, policy.model().version(), kept, stream);
 }
 void adapt(CausalPolicy& policy) {

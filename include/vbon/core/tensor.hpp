@@ -82,6 +82,8 @@ class View {
 /// Owns rows x cols values, zeroed, aligned to at least 64 bytes (one AVX-512 register, one cache line).
 template <class T, Device D = Cpu>
 class Tensor {
+  static_assert(std::same_as<D, Cpu>,
+                "Tensor on Cuda: this file is not compiled with VBON_WITH_CUDA, which vbon::cuda sets");
   static_assert(std::is_trivially_copyable_v<T>, "Tensor holds plain values, zero where all their bits are");
 
  public:
@@ -160,4 +162,13 @@ class Tensor {
   Index rows_ = 0;
   Index cols_ = 0;
 };
+
+/// Copies values that do not overlap from one place to another of the same size. core/cuda/tensor.cuh has the overloads in
+/// which a place is on a device.
+/// @throws ShapeError
+template <class T>
+void transfer(View<const T> from, View<T> to) {
+  require<ShapeError>(from.size() == to.size(), "transfer: ", from.size(), " values to a place of ", to.size());
+  std::copy_n(from.data(), from.size(), to.data());
+}
 }  // namespace vbon

@@ -5,30 +5,32 @@
 #pragma once
 #include <array>
 
-#include "vbon/core/tensor.hpp"
+#include "vbon/core/device.hpp"
 #include "vbon/kernel/token_log_prob.hpp"
 #include "vbon/model/shape.hpp"
 #include "vbon/model/workspace.hpp"
 
 namespace vbon::model {
 /// Statistics of a norm's rows; the mean is for layer norm only.
+template <Device D = Cpu>
 struct NormStatistics {
-  Buffer inv_std, mean;  // [T]
+  Buffer<D> inv_std, mean;  // [T]
 };
 
+template <Device D = Cpu>
 struct BlockActivations {
-  Buffer input;   // [T, C] residual stream before the block
-  Buffer middle;  // [T, C] between attention and MLP (sequential blocks)
-  NormStatistics attention_norm, mlp_norm;
-  Buffer q, k, v;       // [T, heads D], [T, kv_heads D]: normalised and rotated
-  Buffer q_raw, k_raw;  // before their norm, where there is one
-  NormStatistics q_norm, k_norm;
-  Buffer attended;     // [T, heads D]
-  Buffer log_sum_exp;  // [T, heads]
-  Buffer gate, up;     // [T, inner] before the activation
+  Buffer<D> input;   // [T, C] residual stream before the block
+  Buffer<D> middle;  // [T, C] between attention and MLP (sequential blocks)
+  NormStatistics<D> attention_norm, mlp_norm;
+  Buffer<D> q, k, v;       // [T, heads D], [T, kv_heads D]: normalised and rotated
+  Buffer<D> q_raw, k_raw;  // before their norm, where there is one
+  NormStatistics<D> q_norm, k_norm;
+  Buffer<D> attended;     // [T, heads D]
+  Buffer<D> log_sum_exp;  // [T, heads]
+  Buffer<D> gate, up;     // [T, inner] before the activation
 
   /// What the backward pass reads; the statistics of the block's own norms are made again there.
-  std::array<Buffer*, 15> read_backward() {
+  std::array<Buffer<D>*, 15> read_backward() {
     return {&input,       &middle,         &q,           &k,        &v,           &q_raw, &k_raw, &q_norm.inv_std,
             &q_norm.mean, &k_norm.inv_std, &k_norm.mean, &attended, &log_sum_exp, &gate,  &up};
   }
@@ -56,10 +58,11 @@ inline Index kept_bytes_per_row(const Shape& s, const MemoryOptions& memory) {
 }
 
 /// Buffers shared by all blocks of a pass.
+template <Device D = Cpu>
 struct Scratch {
-  Buffer normed;     // [T, C] input of the linear maps
-  Buffer activated;  // [T, inner]
-  Buffer d_inner, d_gate, d_up;
-  Buffer d_normed, d_residual, d_attended, dq, dk, dv;
+  Buffer<D> normed;     // [T, C] input of the linear maps
+  Buffer<D> activated;  // [T, inner]
+  Buffer<D> d_inner, d_gate, d_up;
+  Buffer<D> d_normed, d_residual, d_attended, dq, dk, dv;
 };
 }  // namespace vbon::model

@@ -17,10 +17,10 @@ namespace vbon::model {
 /// What all blocks of a model share during a pass.
 struct BlockContext {
   const Shape& shape;
-  const Parameters& parameters;
+  const Parameters<>& parameters;
   const kernel::Rotary& rotary;
   std::span<const Index> position;  // [T]
-  Scratch& scratch;
+  Scratch<>& scratch;
 };
 
 namespace detail {
@@ -39,8 +39,8 @@ void add(View<const float> from, View<float> to) {
 
 /// q or k: projected, normalised head by head where the family does so, rotated.
 template <class = void>
-View<float> project(const BlockContext& c, const Linear& linear, NormPlace place, View<const float> x, Buffer& raw,
-                    NormStatistics& statistics, Buffer& out) {
+View<float> project(const BlockContext& c, const Linear& linear, NormPlace place, View<const float> x, Buffer<>& raw,
+                    NormStatistics<>& statistics, Buffer<>& out) {
   const View<float> y = out.shaped(x.rows(), linear.outputs());
   if (place.weight < 0) {
     linear.forward(c.parameters, x, y);
@@ -56,7 +56,7 @@ View<float> project(const BlockContext& c, const Linear& linear, NormPlace place
 }
 
 template <class = void>
-void project_qkv(const BlockContext& c, const BlockPlaces& places, View<const float> x, BlockActivations& kept) {
+void project_qkv(const BlockContext& c, const BlockPlaces& places, View<const float> x, BlockActivations<>& kept) {
   const View<float> normed = c.scratch.normed.shaped(x.rows(), x.cols());
   norm_forward(c.shape, c.parameters, places.attention_norm, x, normed, kept.attention_norm);
   project(c, places.q, places.q_norm, normed, kept.q_raw, kept.q_norm, kept.q);
@@ -81,7 +81,7 @@ void with_activation(Activation activation, F&& f) {
 
 /// The MLP's hidden layer after its activation, from gate and up.
 template <class = void>
-View<float> activate(const BlockContext& c, BlockActivations& kept) {
+View<float> activate(const BlockContext& c, BlockActivations<>& kept) {
   const View<const float> up = kept.up.view();
   const View<float> out = c.scratch.activated.shaped(up.rows(), up.cols());
   const bool gated = c.shape.mlp == Mlp::gated;
@@ -97,7 +97,7 @@ View<float> activate(const BlockContext& c, BlockActivations& kept) {
 
 /// The hidden layer of the MLP before its activation: gate and up of norm(x).
 template <class = void>
-void mlp_hidden(const BlockContext& c, const BlockPlaces& places, View<const float> x, BlockActivations& kept) {
+void mlp_hidden(const BlockContext& c, const BlockPlaces& places, View<const float> x, BlockActivations<>& kept) {
   const View<float> normed = c.scratch.normed.shaped(x.rows(), x.cols());
   norm_forward(c.shape, c.parameters, places.mlp_norm, x, normed, kept.mlp_norm);
   if (places.gate.exists()) places.gate.forward(c.parameters, normed, kept.gate.shaped(x.rows(), places.gate.outputs()));
@@ -113,7 +113,7 @@ void mlp_hidden(const BlockContext& c, const BlockPlaces& places, View<const flo
 /// @param out     [T, C] residual stream after
 template <class Attend>
 void block_forward(const BlockContext& c, const BlockPlaces& places, View<const float> x, View<float> middle,
-                   BlockActivations& kept, Attend&& attend, View<float> out) {
+                   BlockActivations<>& kept, Attend&& attend, View<float> out) {
   detail::project_qkv(c, places, x, kept);
   kept.attended.shaped(x.rows(), places.q.outputs());
   attend(kept);

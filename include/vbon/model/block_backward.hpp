@@ -14,7 +14,7 @@ namespace vbon::model {
 namespace detail {
 /// d activated -> d gate, d up (d up only for a plain MLP).
 template <class = void>
-void activate_backward(const BlockContext& c, BlockActivations& kept, View<const float> d, View<float> dgate,
+void activate_backward(const BlockContext& c, BlockActivations<>& kept, View<const float> d, View<float> dgate,
                        View<float> dup) {
   const View<const float> up = kept.up.view();
   const bool gated = c.shape.mlp == Mlp::gated;
@@ -31,9 +31,9 @@ void activate_backward(const BlockContext& c, BlockActivations& kept, View<const
 
 /// dx += d mlp(norm(x)) for the MLP that read x; d is the gradient of its output and may be dx itself.
 template <class = void>
-void mlp_backward(const BlockContext& c, Parameters& parameters, const BlockPlaces& places, View<const float> x,
-                  BlockActivations& kept, View<const float> d, View<float> dx) {
-  Scratch& s = c.scratch;
+void mlp_backward(const BlockContext& c, Parameters<>& parameters, const BlockPlaces& places, View<const float> x,
+                  BlockActivations<>& kept, View<const float> d, View<float> dx) {
+  Scratch<>& s = c.scratch;
   const View<const float> activated = activate(c, kept);
   const View<float> dactivated = s.d_inner.shaped(activated.rows(), activated.cols());
   places.down.backward(parameters, d, activated, dactivated);
@@ -53,8 +53,8 @@ void mlp_backward(const BlockContext& c, Parameters& parameters, const BlockPlac
 
 /// The gradient of q or k after rotation and norm -> of the projection's output, in place.
 template <class = void>
-void project_backward(const BlockContext& c, Parameters& parameters, NormPlace place, Buffer& raw,
-                      const NormStatistics& statistics, View<float> d) {
+void project_backward(const BlockContext& c, Parameters<>& parameters, NormPlace place, Buffer<>& raw,
+                      const NormStatistics<>& statistics, View<float> d) {
   if (c.shape.position == Position::rotary) kernel::rotate(Cpu{}, c.rotary, d, c.position, true);
   if (place.weight < 0) return;
   const Index heads = d.size() / c.shape.head_dim;
@@ -66,10 +66,10 @@ void project_backward(const BlockContext& c, Parameters& parameters, NormPlace p
 
 /// dx += d attention(norm(x)); d is the gradient of its output and may be dx itself.
 template <class = void>
-void attention_block_backward(const BlockContext& c, Parameters& parameters, const BlockPlaces& places, Index layer,
-                              std::span<const kernel::Segment> segments, View<const float> x, BlockActivations& kept,
+void attention_block_backward(const BlockContext& c, Parameters<>& parameters, const BlockPlaces& places, Index layer,
+                              std::span<const kernel::Segment> segments, View<const float> x, BlockActivations<>& kept,
                               View<const float> d, View<float> dx) {
-  Scratch& s = c.scratch;
+  Scratch<>& s = c.scratch;
   const View<float> dattended = s.d_attended.shaped(x.rows(), places.q.outputs());
   places.attention_out.backward(parameters, d, kept.attended.view(), dattended);
   const View<float> dq = s.dq.shaped(x.rows(), places.q.outputs());
@@ -98,9 +98,9 @@ void attention_block_backward(const BlockContext& c, Parameters& parameters, con
 /// @param dx     [T, C] gradient of the block's output on entry, of its input on return
 /// @param spare  memory for a copy of dx
 template <class = void>
-void block_backward(const BlockContext& c, Parameters& parameters, const BlockPlaces& places, Index layer,
-                    std::span<const kernel::Segment> segments, View<const float> x, BlockActivations& kept, View<float> dx,
-                    Buffer& spare) {
+void block_backward(const BlockContext& c, Parameters<>& parameters, const BlockPlaces& places, Index layer,
+                    std::span<const kernel::Segment> segments, View<const float> x, BlockActivations<>& kept, View<float> dx,
+                    Buffer<>& spare) {
   if (c.shape.residual == Residual::sequential) {
     detail::mlp_backward(c, parameters, places, kept.middle.view(), kept, dx, dx);
     detail::attention_block_backward(c, parameters, places, layer, segments, x, kept, dx, dx);

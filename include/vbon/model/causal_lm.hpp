@@ -43,7 +43,7 @@ struct ForestAttention {
   kernel::HeadShape heads;
 
   template <class = void>
-  void operator()(BlockActivations& kept) const {
+  void operator()(BlockActivations<>& kept) const {
     kernel::attention(Cpu{}, kept.q.view(), kept.k.view(), kept.v.view(), segments, heads, kernel::Mask::causal,
                       kept.attended.view(), kept.log_sum_exp.shaped(kept.q.view().rows(), heads.heads));
   }
@@ -52,7 +52,7 @@ struct ForestAttention {
 /// What a model shares with its base: the numbers, and whether the packed copies of its linear maps are those of
 /// the numbers of now.
 struct SharedWeights {
-  Parameters parameters;
+  Parameters<> parameters;
   bool packed = false;
   bool blocks_packed = false;  // all linear maps, not the head alone
   std::uint64_t version = 0;   // counts what changes a result: new numbers, another precision
@@ -74,7 +74,7 @@ class CausalLm {
   }
   /// Takes what load_network() returned, and the config.json it was loaded with.
   template <class = void>
-  CausalLm(Shape shape, Parameters parameters, Network network, Json config)
+  CausalLm(Shape shape, Parameters<> parameters, Network network, Json config)
       : shape_(std::move(shape)),
         family_(find_family(shape_.family)),
         config_(std::move(config)),
@@ -137,10 +137,10 @@ class CausalLm {
   const Network& network() const { return network_; }
   /// The config.json of the model, with whatever entries it came with.
   const Json& config() const { return config_; }
-  Parameters& parameters() { return weights_->parameters; }
-  const Parameters& parameters() const { return weights_->parameters; }
+  Parameters<>& parameters() { return weights_->parameters; }
+  const Parameters<>& parameters() const { return weights_->parameters; }
   /// What training moves: the adapter's parameters, or all where there is none.
-  Parameters& trainable() { return adapter_ ? adapter_->parameters() : parameters(); }
+  Parameters<>& trainable() { return adapter_ ? adapter_->parameters() : parameters(); }
   MemoryOptions memory;
 
   /// What both factors of every product of the linear maps and the head are rounded to.
@@ -298,7 +298,7 @@ class CausalLm {
   }
 
   /// An empty pool of cache pages of this model's size.
-  KvPool make_pool() const { return KvPool(shape_.layers, shape_.kv_width()); }
+  KvPool<> make_pool() const { return {shape_.layers, shape_.kv_width()}; }
   /// What prefill() and step() record for the backward pass over the same tokens: open it before, close it after them.
   Recording& recording() { return recording_; }
   void open_recording(Index rows) { recording_.open(shape_.layers, rows, version()); }
@@ -308,12 +308,12 @@ class CausalLm {
   /// be whole sequences (no parents).
   /// @param record  [rows] where each row is recorded; empty: nothing is
   template <class = void>
-  View<const float> prefill(const Forest& forest, KvPool& pool, std::vector<KvSequence>& sequences,
+  View<const float> prefill(const Forest& forest, KvPool<>& pool, std::vector<KvSequence<>>& sequences,
                             std::span<const Index> record = {}) {
     check_forest(forest);
     if (!record.empty()) recording_.check_places(record, forest.rows());
     renew();
-    std::vector<std::shared_ptr<KvPage>> page;
+    std::vector<std::shared_ptr<KvPage<>>> page;
     for (const kernel::Segment& segment : forest.segment) {
       require<ShapeError>(segment.parent < 0, "CausalLm::prefill: segments without parents expected");
       page.push_back(pool.take(segment.length));
@@ -322,7 +322,7 @@ class CausalLm {
     const BlockContext context = this->context(forest.position);
     for (Index layer = 0; layer < shape_.layers; ++layer) {
       const auto attend = attend_over(forest, layer);
-      sampled_block(context, layer, x, record, [&](BlockActivations& kept) {
+      sampled_block(context, layer, x, record, [&](BlockActivations<>& kept) {
         attend(kept);
         for (std::size_t i = 0; i < page.size(); ++i) {
           const kernel::Segment& segment = forest.segment[i];
@@ -348,14 +348,14 @@ class CausalLm {
   /// @param record    [B] where each row is recorded; empty: nothing is
   /// @return          [B, C] hidden states after the final norm, valid until the next pass
   template <class = void>
-  View<const float> step(std::span<const TokenId> token, std::span<KvSequence* const> sequence, KvPool& pool,
+  View<const float> step(std::span<const TokenId> token, std::span<KvSequence<>* const> sequence, KvPool<>& pool,
                          std::span<const Index> record = {}) {
     require<ShapeError>(token.size() == sequence.size(), "CausalLm::step: ", token.size(), " tokens for ", sequence.size(),
                         " sequences");
     if (!record.empty()) recording_.check_places(record, static_cast<Index>(token.size()));
     renew();
     step_position_.clear();
-    for (KvSequence* s : sequence) {
+    for (KvSequence<>* s : sequence) {
       require<DomainError>(s->length() < shape_.context, "CausalLm::step: a sequence has reached the context of ",
                            shape_.context, " tokens");
       step_position_.push_back(s->length());
@@ -366,7 +366,7 @@ class CausalLm {
     if (!record.empty()) log_sum_exp = one_block_.log_sum_exp.shaped(x.rows(), shape_.heads);
     const BlockContext context = this->context(step_position_);
     for (Index layer = 0; layer < shape_.layers; ++layer)
-      sampled_block(context, layer, x, record, [&](BlockActivations& kept) {
+      sampled_block(context, layer, x, record, [&](BlockActivations<>& kept) {
         spans_.clear();
         span_offset_.assign(1, 0);
         for (std::size_t i = 0; i < sequence.size(); ++i) {
@@ -481,7 +481,7 @@ class CausalLm {
     return copy;
   }
   template <class = void>
-  static View<float> gather(View<const float> x, std::span<const Index> row, Buffer& into) {
+  static View<float> gather(View<const float> x, std::span<const Index> row, Buffer<>& into) {
     const View<float> out = into.shaped(static_cast<Index>(row.size()), x.cols());
     for (std::size_t i = 0; i < row.size(); ++i) {
       require<ShapeError>(row[i] >= 0 && row[i] < x.rows(), "CausalLm: row ", row[i], " of ", x.rows());
@@ -515,16 +515,16 @@ class CausalLm {
     const BlockContext context = this->context(forest.position);
     embed_into(forest.token, forest.position, kept_[0].input.shaped(rows, shape_.width));
     for (Index layer = 0; layer < layers; ++layer) {
-      BlockActivations& own = kept_[static_cast<std::size_t>(layer)];
-      Buffer& next = layer + 1 < layers ? kept_[static_cast<std::size_t>(layer) + 1].input : stream_;
+      BlockActivations<>& own = kept_[static_cast<std::size_t>(layer)];
+      Buffer<>& next = layer + 1 < layers ? kept_[static_cast<std::size_t>(layer) + 1].input : stream_;
       run_kept(context, layer, own.input.view(), memory.recompute ? one_block_ : own, attend_over(forest, layer),
                next.shaped(rows, shape_.width));
     }
     finish(stream_.view());
   }
   template <class Attend>
-  void run_kept(const BlockContext& context, Index layer, View<const float> x, BlockActivations& kept, const Attend& attend,
-                View<float> out) {
+  void run_kept(const BlockContext& context, Index layer, View<const float> x, BlockActivations<>& kept,
+                const Attend& attend, View<float> out) {
     const View<float> middle = shape_.residual == Residual::sequential ? kept.middle.shaped(x.rows(), x.cols()) : out;
     block_forward(context, block(layer), x, middle, kept, attend, out);
   }
@@ -541,7 +541,7 @@ class CausalLm {
     norm_backward(parameters(), network_.final_norm, dout, stream_.view(), final_statistics_, dx);
     const BlockContext context = this->context(forest.position);
     for (Index layer = shape_.layers - 1; layer >= 0; --layer) {
-      BlockActivations& own = kept_[static_cast<std::size_t>(layer)];
+      BlockActivations<>& own = kept_[static_cast<std::size_t>(layer)];
       if (memory.recompute)
         run_kept(context, layer, own.input.view(), one_block_, attend_over(forest, layer),
                  d_out_.shaped(rows, shape_.width));
@@ -564,11 +564,11 @@ class CausalLm {
   std::unique_ptr<LoraAdapter> adapter_;  // its branches stand beside the maps of network_
   kernel::Rotary rotary_;
 
-  Buffer stream_, hidden_, read_rows_, scores_, logits_, d_read_rows_, d_out_, d_stream_;
-  NormStatistics final_statistics_;
-  Scratch scratch_;
-  BlockActivations one_block_;          // of the block at work, where nothing is kept
-  std::vector<BlockActivations> kept_;  // [L]
+  Buffer<> stream_, hidden_, read_rows_, scores_, logits_, d_read_rows_, d_out_, d_stream_;
+  NormStatistics<> final_statistics_;
+  Scratch<> scratch_;
+  BlockActivations<> one_block_;          // of the block at work, where nothing is kept
+  std::vector<BlockActivations<>> kept_;  // [L]
   Recording recording_;
   std::vector<Index> step_position_, span_offset_;
   std::vector<TokenId> position_ids_;

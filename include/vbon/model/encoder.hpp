@@ -22,11 +22,11 @@ struct EncoderTape {
   std::vector<TokenId> position;          // [T]
   std::vector<kernel::Segment> segments;  // [B]
   EncoderNorm::Tape embedding_norm;
-  Buffer embedded;                        // [T, C] input of the first layer
+  Buffer<> embedded;                      // [T, C] input of the first layer
   std::vector<EncoderLayer::Tape> layer;  // [L] with Keep::all, otherwise two that take turns
-  Buffer first, dense, active, logits;    // [B, C], [B, C], [B, C], [B, K] of the classification head
+  Buffer<> first, dense, active, logits;  // [B, C], [B, C], [B, C], [B, K] of the classification head
   EncoderLayer::Scratch scratch;          // backward only
-  Buffer dhidden, dactive, ddense, dfirst;
+  Buffer<> dhidden, dactive, ddense, dfirst;
 
   /// Hidden states after `layers` blocks [T, C]; 0: the embeddings. All of them are there with Keep::all.
   View<const float> hidden(Index layers) const {
@@ -60,8 +60,8 @@ class Encoder {
 
   const EncoderShape& shape() const { return shape_; }
   const EncoderNames& names() const { return names_; }
-  Parameters& parameters() { return parameters_; }
-  const Parameters& parameters() const { return parameters_; }
+  Parameters<>& parameters() { return parameters_; }
+  const Parameters<>& parameters() const { return parameters_; }
 
   /// The first parameter behind the body (transformers' base_model, to which BERT's pooler belongs): of the head.
   /// @throws ConfigError when the model has no classification head
@@ -235,7 +235,7 @@ class Encoder {
 
   EncoderShape shape_;
   EncoderNames names_;
-  Parameters parameters_;
+  Parameters<> parameters_;
   Index word_table_ = 0, position_table_ = 0, type_table_ = 0;
   EncoderNorm embedding_norm_;
   std::vector<EncoderLayer> layers_;

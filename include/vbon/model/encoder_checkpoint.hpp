@@ -149,7 +149,7 @@ struct EncoderCheckpoint {
  private:
   template <class = void>
   void read(const io::ShardedSafetensors& file, const ConfigReader& described, const NewHead* new_head) {
-    Parameters& parameters = encoder.parameters();
+    Parameters<>& parameters = encoder.parameters();
     // All shapes are right before any memory is taken.
     const std::vector<std::string> stored = find_tensors(file, encoder, new_head != nullptr);
     parameters.values();

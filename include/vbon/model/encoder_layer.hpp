@@ -27,27 +27,27 @@ class EncoderNorm {
  public:
   /// What the backward pass needs.
   struct Tape {
-    Buffer sum;            // [T, C] its input
-    Buffer mean, inv_std;  // [T]
+    Buffer<> sum;            // [T, C] its input
+    Buffer<> mean, inv_std;  // [T]
   };
 
   EncoderNorm() = default;
   template <class = void>
-  EncoderNorm(Parameters& parameters, const std::string& name, Index width, double epsilon)
+  EncoderNorm(Parameters<>& parameters, const std::string& name, Index width, double epsilon)
       : weight_(parameters.add(name + ".weight", {width})),
         bias_(parameters.add(name + ".bias", {width})),
         epsilon_(static_cast<float>(epsilon)) {}
 
   /// y = LN(tape.sum)
   template <class = void>
-  void forward(const Parameters& parameters, Tape& tape, View<float> y) const {
+  void forward(const Parameters<>& parameters, Tape& tape, View<float> y) const {
     const View<float> x = tape.sum.view();
     kernel::layer_norm(Cpu{}, x, parameters.value(weight_), parameters.value(bias_), epsilon_, y,
                        tape.mean.shaped(1, x.rows()), tape.inv_std.shaped(1, x.rows()));
   }
   /// dx is overwritten; the gradients of weight and bias are added to.
   template <class = void>
-  void backward(Parameters& parameters, const Tape& tape, View<const float> dy, View<float> dx) const {
+  void backward(Parameters<>& parameters, const Tape& tape, View<const float> dy, View<float> dx) const {
     kernel::layer_norm_backward(Cpu{}, tape.sum.view(), parameters.value(weight_), tape.mean.view(), tape.inv_std.view(), dy,
                                 dx, parameters.gradient(weight_), parameters.gradient(bias_));
   }
@@ -62,22 +62,22 @@ class EncoderLayer {
  public:
   /// Activations of one forward pass; what backward needs, and the output.
   struct Tape {
-    Buffer query, key, value, context;  // [T, C]
-    Buffer log_sum_exp;                 // [T, heads]
+    Buffer<> query, key, value, context;  // [T, C]
+    Buffer<> log_sum_exp;                 // [T, heads]
     EncoderNorm::Tape attention_norm;
-    Buffer attended;    // [T, C] a
-    Buffer up, active;  // [T, intermediate] before and after the activation
+    Buffer<> attended;    // [T, C] a
+    Buffer<> up, active;  // [T, intermediate] before and after the activation
     EncoderNorm::Tape output_norm;
-    Buffer output;  // [T, C] y
+    Buffer<> output;  // [T, C] y
   };
   /// Memory of the backward pass, shared by all layers.
   struct Scratch {
-    Buffer narrow[4];  // [T, C]
-    Buffer wide[2];    // [T, intermediate]
+    Buffer<> narrow[4];  // [T, C]
+    Buffer<> wide[2];    // [T, intermediate]
   };
 
   template <class = void>
-  EncoderLayer(Parameters& parameters, const EncoderShape& shape, const EncoderNames& names, const std::string& prefix,
+  EncoderLayer(Parameters<>& parameters, const EncoderShape& shape, const EncoderNames& names, const std::string& prefix,
                Index layer)
       : heads_{shape.heads, shape.heads, shape.width / shape.heads,
                1 / std::sqrt(static_cast<float>(shape.width / shape.heads))},
@@ -109,7 +109,7 @@ class EncoderLayer {
   /// @param x  [T, C], must stay as it is until backward
   /// @return   y [T, C], in the tape
   template <class = void>
-  View<const float> forward(const Parameters& parameters, View<const float> x, std::span<const kernel::Segment> segments,
+  View<const float> forward(const Parameters<>& parameters, View<const float> x, std::span<const kernel::Segment> segments,
                             Tape& tape, Keep keep = Keep::all) const {
     const Index rows = x.rows(), c = x.cols();
     query_.forward(parameters, x, tape.query.shaped(rows, c));
@@ -135,7 +135,7 @@ class EncoderLayer {
 
   /// Turns dy into dx in place and adds to the gradients of the parameters.
   template <class = void>
-  void backward(Parameters& parameters, View<const float> x, std::span<const kernel::Segment> segments, const Tape& tape,
+  void backward(Parameters<>& parameters, View<const float> x, std::span<const kernel::Segment> segments, const Tape& tape,
                 Scratch& scratch, View<float> dy_then_dx) {
     const Index rows = x.rows(), c = x.cols(), wide = tape.up.view().cols();
     const View<float> dsum = scratch.narrow[0].shaped(rows, c);

@@ -10,11 +10,13 @@
 #include <mutex>
 #include <vector>
 
+#include "vbon/core/device.hpp"
 #include "vbon/core/tensor.hpp"
 #include "vbon/kernel/attention.hpp"
 
 namespace vbon::model {
 /// Keys and values of all layers for up to `capacity` consecutive positions.
+template <Device D = Cpu>
 class KvPage {
  public:
   KvPage(Index layers, Index capacity, Index width)
@@ -29,10 +31,11 @@ class KvPage {
 
   Index capacity_;
   Index width_;
-  Tensor<float> values_;  // [layers][key, value][capacity][width]
+  Tensor<float, D> values_;  // [layers][key, value][capacity][width]
 };
 
 /// Hands out pages and keeps the returned ones of the usual size for the next use.
+template <Device D = Cpu>
 class KvPool {
  public:
   static constexpr Index page_rows = 16;
@@ -40,9 +43,8 @@ class KvPool {
   KvPool(Index layers, Index width) : state_(std::make_shared<State>()), layers_(layers), width_(width) {}
 
   /// A page for exactly `rows` positions, or one of the usual size when rows = page_rows.
-  template <class = void>
-  std::shared_ptr<KvPage> take(Index rows = page_rows) {
-    std::unique_ptr<KvPage> page;
+  std::shared_ptr<KvPage<D>> take(Index rows = page_rows) {
+    std::unique_ptr<KvPage<D>> page;
     if (rows == page_rows) {
       const std::lock_guard lock(state_->mutex);
       if (!state_->free.empty()) {
@@ -50,9 +52,9 @@ class KvPool {
         state_->free.pop_back();
       }
     }
-    if (!page) page = std::make_unique<KvPage>(layers_, rows, width_);
-    return {page.release(), [state = std::weak_ptr<State>(state_)](KvPage* used) {
-              std::unique_ptr<KvPage> owned(used);
+    if (!page) page = std::make_unique<KvPage<D>>(layers_, rows, width_);
+    return {page.release(), [state = std::weak_ptr<State>(state_)](KvPage<D>* used) {
+              std::unique_ptr<KvPage<D>> owned(used);
               if (owned->capacity() != page_rows) return;
               if (const auto pool = state.lock()) {
                 const std::lock_guard lock(pool->mutex);
@@ -69,7 +71,7 @@ class KvPool {
  private:
   struct State {
     std::mutex mutex;
-    std::vector<std::unique_ptr<KvPage>> free;
+    std::vector<std::unique_ptr<KvPage<D>>> free;
   };
   std::shared_ptr<State> state_;
   Index layers_;
@@ -77,19 +79,18 @@ class KvPool {
 };
 
 /// One sequence's view of the cache: pages and how many rows of each it sees. A value; copies share pages.
+template <Device D = Cpu>
 class KvSequence {
  public:
   Index length() const { return length_; }
 
   /// Adds a full page of `rows` positions (a prefilled prompt).
-  template <class = void>
-  void append_page(std::shared_ptr<KvPage> page, Index rows) {
+  void append_page(std::shared_ptr<KvPage<D>> page, Index rows) {
     parts_.push_back({std::move(page), rows});
     length_ += rows;
   }
   /// Makes room for one more position; write its key and value through next_key and next_value.
-  template <class = void>
-  void append_row(KvPool& pool) {
+  void append_row(KvPool<D>& pool) {
     if (parts_.empty() || parts_.back().rows == parts_.back().page->capacity() || parts_.back().page.use_count() > 1)
       parts_.push_back({pool.take(), 0});
     ++parts_.back().rows;
@@ -99,14 +100,13 @@ class KvSequence {
   float* last_value(Index layer) { return parts_.back().page->value(layer, parts_.back().rows - 1); }
 
   /// Appends this sequence's rows of one layer, oldest first.
-  template <class = void>
   void spans(Index layer, std::vector<kernel::KvSpan>& out) const {
     for (const Part& part : parts_) out.push_back({part.page->key(layer, 0), part.page->value(layer, 0), part.rows});
   }
 
  private:
   struct Part {
-    std::shared_ptr<KvPage> page;
+    std::shared_ptr<KvPage<D>> page;
     Index rows;
   };
   std::vector<Part> parts_;

@@ -24,7 +24,7 @@ class Linear {
   Linear() = default;
   /// Adds NAME.weight [outputs, inputs] and NAME.bias [outputs] to the parameters.
   template <class = void>
-  Linear(Parameters& parameters, const std::string& name, Index outputs, Index inputs) : Linear(outputs, inputs, -1, -1) {
+  Linear(Parameters<>& parameters, const std::string& name, Index outputs, Index inputs) : Linear(outputs, inputs, -1, -1) {
     weight_ = parameters[parameters.add(name + ".weight", {outputs, inputs})].offset;
     bias_ = parameters[parameters.add(name + ".bias", {outputs})].offset;
   }
@@ -43,10 +43,10 @@ class Linear {
   /// Where the weight begins in the flat buffer.
   Index place() const { return weight_; }
   const kernel::PackedMatrix<float>& packed() const { return *packed_; }
-  View<const float> weight(const Parameters& parameters) const { return {parameters.at(weight_), outputs_, inputs_}; }
+  View<const float> weight(const Parameters<>& parameters) const { return {parameters.at(weight_), outputs_, inputs_}; }
   /// Parameters::add_to_gradient() of the weight.
   template <class Add>
-  void add_to_weight_gradient(Parameters& parameters, const Add& add) const {
+  void add_to_weight_gradient(Parameters<>& parameters, const Add& add) const {
     parameters.add_to_gradient(weight_, outputs_, inputs_, add);
   }
   /// Puts a branch beside the weight, or takes it away (null).
@@ -58,7 +58,7 @@ class Linear {
 
   /// Call after the parameters changed.
   template <class = void>
-  void pack(const Parameters& parameters) {
+  void pack(const Parameters<>& parameters) {
     kernel::pack(Cpu{}, weight(parameters), kernel::Transpose::no, *packed_);
   }
   /// The same from the weight's rows as a file has them (kernel::pack_from).
@@ -75,7 +75,7 @@ class Linear {
   void release() { packed_->clear(); }
   /// y = x w^T + b (+ y) + branch(x).   x [T, inputs], y [T, outputs]
   template <class = void>
-  void forward(const Parameters& parameters, View<const float> x, View<float> y, bool accumulate = false) const {
+  void forward(const Parameters<>& parameters, View<const float> x, View<float> y, bool accumulate = false) const {
     kernel::PackedMatrix<float> once;
     once.set_precision(precision());
     if (packed_->empty()) kernel::pack(Cpu{}, weight(parameters), kernel::Transpose::no, once);
@@ -86,7 +86,7 @@ class Linear {
   }
   /// Adds to the gradients of w and b, unless frozen, and of the branch; dx [T, inputs] is overwritten, or added to.
   template <class = void>
-  void backward(Parameters& parameters, View<const float> dy, View<const float> x, View<float> dx,
+  void backward(Parameters<>& parameters, View<const float> dy, View<const float> x, View<float> dx,
                 bool accumulate = false) const {
     if (!parameters.frozen_at(weight_)) {
       add_to_weight_gradient(

@@ -28,7 +28,7 @@ std::shared_ptr<const io::ShardedSafetensors> open_folder(const std::filesystem:
 template <class = void>
 CausalLm assemble(const TensorSource& source, const Shape& shape, Json config,
                   kernel::Precision precision = kernel::Precision::float32) {
-  Parameters parameters;
+  Parameters<> parameters;
   Network network = load_network(source, find_family(shape.family), shape, parameters, precision);
   return CausalLm(shape, std::move(parameters), std::move(network), std::move(config));
 }

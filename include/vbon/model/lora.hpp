@@ -49,7 +49,7 @@ struct LoraModule {
 
 /// The linear maps of a network's blocks, in the order of the checkpoint: all but the head.
 template <class = void>
-std::vector<LoraModule> lora_modules(const Parameters& parameters, const Network& network) {
+std::vector<LoraModule> lora_modules(const Parameters<>& parameters, const Network& network) {
   constexpr Slot linear[] = {Slot::q, Slot::k, Slot::v, Slot::qkv, Slot::attention_out, Slot::gate, Slot::up, Slot::down};
   constexpr std::string_view ending = ".weight";
   std::vector<LoraModule> modules;
@@ -108,8 +108,8 @@ class LoraAdapter {
   const LoraOptions& options() const { return options_; }
   std::span<const LoraModule> modules() const { return modules_; }
   /// A and B of one module after the other. B's rows are in the order of the base's matrix.
-  Parameters& parameters() { return *parameters_; }
-  const Parameters& parameters() const { return *parameters_; }
+  Parameters<>& parameters() { return *parameters_; }
+  const Parameters<>& parameters() const { return *parameters_; }
   /// Where A and B of module i stand in parameters().list().
   static Index number_of_a(std::size_t i) { return 2 * static_cast<Index>(i); }
   static Index number_of_b(std::size_t i) { return 2 * static_cast<Index>(i) + 1; }
@@ -162,7 +162,7 @@ class LoraAdapter {
     const LoraModule* module = find(weight);
     if (module == nullptr) return;
     const auto i = static_cast<std::size_t>(module - modules_.data());
-    const Parameters& values = *parameters_;
+    const Parameters<>& values = *parameters_;
     kernel::PackedMatrix<float> a;
     kernel::pack(Cpu{}, values.value(number_of_a(i)), kernel::Transpose::yes, a);
     Tensor<float> b(module->outputs, options_.rank);
@@ -174,7 +174,7 @@ class LoraAdapter {
   std::vector<LoraModule> modules_;
   LoraOptions options_;
   // Behind pointers: the branches know where they are, and the adapter may move.
-  std::unique_ptr<Parameters> parameters_ = std::make_unique<Parameters>();
+  std::unique_ptr<Parameters<>> parameters_ = std::make_unique<Parameters<>>();
   std::unique_ptr<LowRank::Scratch> scratch_ = std::make_unique<LowRank::Scratch>();
   std::vector<std::shared_ptr<LowRank>> branches_;
   std::uint64_t version_ = 0;

@@ -20,7 +20,7 @@ class LowRank {
  public:
   /// Memory that all branches of an adapter share.
   struct Scratch {
-    Buffer hidden, d_hidden;  // [T, r]
+    Buffer<> hidden, d_hidden;  // [T, r]
   };
   /// Places in the flat buffer of the adapter, which must outlive the branch: A [rank, inputs] from `a` on,
   /// B [outputs, rank] from `b` on. Branches may share an A.
@@ -30,7 +30,7 @@ class LowRank {
     float scale = 1;
   };
 
-  LowRank(Parameters& parameters, Scratch& scratch, Place place)
+  LowRank(Parameters<>& parameters, Scratch& scratch, Place place)
       : parameters_(&parameters), scratch_(&scratch), place_(place) {}
 
   /// Call after the parameters changed.
@@ -72,7 +72,7 @@ class LowRank {
     return h;
   }
 
-  Parameters* parameters_;
+  Parameters<>* parameters_;
   Scratch* scratch_;
   Place place_;
   kernel::PackedMatrix<float> packed_a_, packed_b_;

@@ -50,7 +50,7 @@ struct WeightSizes {
 template <class = void>
 WeightSizes weight_sizes(const Shape& shape, const TensorSource& source,
                          kernel::Precision precision = kernel::Precision::float32) {
-  Parameters parameters;  // laid out, never filled
+  Parameters<> parameters;  // laid out, never filled
   FoundTensors found = find_tensors(source, find_family(shape.family), shape, parameters);
   const auto later = read_by_linear_maps_alone(found.network, source.gguf);
   const auto compact = compact_rows(source, found, parameters, precision);
@@ -99,7 +99,7 @@ inline Index backward_bytes(const Shape& s, Index rows, Index reads, const Memor
 
 /// Keys and values of `sequences` responses of `tokens` tokens that grow together from `prompts` prompts.
 inline Index cache_bytes(const Shape& s, Index prompts, Index prompt_tokens, Index sequences, Index tokens) {
-  constexpr Index page = KvPool::page_rows;
+  constexpr Index page = KvPool<>::page_rows;
   const Index row = 2 * s.layers * s.kv_width() * detail::float_bytes;
   const Index grown = (std::max<Index>(0, tokens - 1) + page - 1) / page * page;  // the last token is never fed
   return row * (prompts * prompt_tokens + sequences * grown);

@@ -56,7 +56,7 @@ struct Network {
 namespace detail {
 class NetworkBuilder {
  public:
-  NetworkBuilder(const FamilyInfo& family, const Shape& shape, Parameters& parameters)
+  NetworkBuilder(const FamilyInfo& family, const Shape& shape, Parameters<>& parameters)
       : family_(family), s_(shape), parameters_(parameters) {}
 
   template <class = void>
@@ -151,7 +151,7 @@ class NetworkBuilder {
 
   const FamilyInfo& family_;
   const Shape& s_;
-  Parameters& parameters_;
+  Parameters<>& parameters_;
   Network network_;
 };
 }  // namespace detail
@@ -171,7 +171,7 @@ inline std::vector<bool> read_by_linear_maps_alone(const Network& network, bool 
 
 /// Lays out a network of this shape; adds its tensors to `parameters`, which must be empty.
 template <class = void>
-Network build_network(const FamilyInfo& family, const Shape& shape, Parameters& parameters) {
+Network build_network(const FamilyInfo& family, const Shape& shape, Parameters<>& parameters) {
   return detail::NetworkBuilder(family, shape, parameters).build();
 }
 }  // namespace vbon::model

@@ -13,7 +13,7 @@ namespace detail {
 class NormWeight {
  public:
   template <class = void>
-  NormWeight(const Parameters& parameters, NormPlace place, Index n) : stored_(parameters.at(place.weight), n) {
+  NormWeight(const Parameters<>& parameters, NormPlace place, Index n) : stored_(parameters.at(place.weight), n) {
     if (!place.from_one) return;
     sum_ = Tensor<float>(n);
     sum_.view().array() = stored_.array() + 1.0f;
@@ -28,8 +28,8 @@ class NormWeight {
 
 /// y = norm(x) over rows; keeps the statistics for the backward pass.   x, y [T, n]
 template <class = void>
-void norm_forward(const Shape& shape, const Parameters& parameters, NormPlace place, View<const float> x, View<float> y,
-                  NormStatistics& kept) {
+void norm_forward(const Shape& shape, const Parameters<>& parameters, NormPlace place, View<const float> x, View<float> y,
+                  NormStatistics<>& kept) {
   const detail::NormWeight held(parameters, place, x.cols());
   const View<const float> weight = held.view();
   const auto eps = static_cast<float>(shape.norm_eps);
@@ -41,8 +41,8 @@ void norm_forward(const Shape& shape, const Parameters& parameters, NormPlace pl
 
 /// dx is overwritten; gradients of weight and bias are added to, where they are not frozen.
 template <class = void>
-void norm_backward(Parameters& parameters, NormPlace place, View<const float> dy, View<const float> x,
-                   const NormStatistics& kept, View<float> dx) {
+void norm_backward(Parameters<>& parameters, NormPlace place, View<const float> dy, View<const float> x,
+                   const NormStatistics<>& kept, View<float> dx) {
   const detail::NormWeight held(parameters, place, x.cols());
   const View<const float> weight = held.view();
   const View<float> dweight = parameters.gradient_at(place.weight, 1, x.cols());

@@ -55,7 +55,7 @@ class Recording {
   /// @param made  with its input, and its middle where the blocks are sequential
   /// @param row   [T] place of each row
   template <class = void>
-  void put(Index layer, BlockActivations& made, std::span<const Index> row) {
+  void put(Index layer, BlockActivations<>& made, std::span<const Index> row) {
     auto from = made.read_backward();
     auto to = block_[static_cast<std::size_t>(layer)].read_backward();
     std::vector<std::pair<View<const float>, View<float>>> pair;
@@ -79,9 +79,9 @@ class Recording {
     const auto back = std::adjacent_find(row.begin(), row.end(), std::greater_equal<>{});
     require<ShapeError>(back == row.end(), "Recording::close: ascending places expected, got ",
                         back == row.end() ? 0 : *back, " before ", back == row.end() ? 0 : *(back + 1));
-    std::vector<Buffer*> buffers = {&stream_};
-    for (BlockActivations& block : block_)
-      for (Buffer* buffer : block.read_backward())
+    std::vector<Buffer<>*> buffers = {&stream_};
+    for (BlockActivations<>& block : block_)
+      for (Buffer<>* buffer : block.read_backward())
         if (!buffer->view().empty()) buffers.push_back(buffer);
     parallel_for(static_cast<Index>(buffers.size()), 1, [&](Index b, Index) {
       const View<float> all = buffers[static_cast<std::size_t>(b)]->view();
@@ -95,12 +95,12 @@ class Recording {
   /// Makes `kept` and `stream` the activations of a pass, if all of its rows were recorded at this version and closed: they
   /// look at the rows where these lie together, and hold copies where a prompt stands beside other responses than it did.
   template <class = void>
-  bool recall(const Forest& pass, Version version, std::vector<BlockActivations>& kept, Buffer& stream) {
+  bool recall(const Forest& pass, Version version, std::vector<BlockActivations<>>& kept, Buffer<>& stream) {
     std::vector<Index> row;
     if (!(version == version_) || forest_.segment.empty() || pass.rows() == 0 || !find(pass, row)) return false;
     bool together = true;
     for (std::size_t i = 0; i < row.size(); ++i) together = together && row[i] == row[0] + static_cast<Index>(i);
-    const auto take = [&](Buffer& from, Buffer& to) {
+    const auto take = [&](Buffer<>& from, Buffer<>& to) {
       const View<float> all = from.view();
       if (all.empty()) return;
       if (together)
@@ -118,12 +118,12 @@ class Recording {
 
  private:
   /// Values as rows, whatever shape a norm gives its statistics.
-  static View<const float> rows_of(const Buffer& made, std::span<const Index> row) {
+  static View<const float> rows_of(const Buffer<>& made, std::span<const Index> row) {
     const auto rows = static_cast<Index>(row.size());
     return made.view().reshaped(rows, made.view().size() / rows);
   }
   template <class = void>
-  View<float> room(Buffer& to, const Buffer& made, std::span<const Index> row) const {
+  View<float> room(Buffer<>& to, const Buffer<>& made, std::span<const Index> row) const {
     return to.shaped(rows_, rows_of(made, row).cols());
   }
   template <class = void>
@@ -166,8 +166,8 @@ class Recording {
   }
 
   Index rows_ = 0;                       // there is room for
-  std::vector<BlockActivations> block_;  // [L] of all rows
-  Buffer stream_;                        // [rows, C] after the last block
+  std::vector<BlockActivations<>> block_;  // [L] of all rows
+  Buffer<> stream_;                        // [rows, C] after the last block
   Forest forest_;                        // what the rows are; empty: nothing can be recalled
   Version version_;
 };

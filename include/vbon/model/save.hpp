@@ -25,7 +25,7 @@ namespace detail {
 /// their turn comes where they are merged with an adapter or rearranged.
 template <class ToWrite>
 void set_values(ToWrite& tensor, const CausalLm& model, std::size_t number, const Arrangement& form) {
-  const Parameters& parameters = model.parameters();
+  const Parameters<>& parameters = model.parameters();
   const View<const float> values = parameters.value(static_cast<Index>(number));
   const LoraAdapter* adapter = model.adapter();
   if (adapter && !adapter->find(static_cast<Index>(number))) adapter = nullptr;
@@ -55,7 +55,7 @@ void save_causal_lm(const CausalLm& model, const std::filesystem::path& folder, 
   require<ConfigError>(model.shape().position != Position::rotary || said.dim == model.shape().rope.dim,
                        "this model rotates ", model.shape().rope.dim, " of ", model.shape().head_dim,
                        " entries of a head, and config.json of its family has no entry for that; save it as a GGUF file");
-  const Parameters& parameters = model.parameters();
+  const Parameters<>& parameters = model.parameters();
   std::vector<io::TensorToWrite> tensors;
   for (std::size_t i = 0; i < parameters.list().size(); ++i) {
     const Parameter& p = parameters.list()[i];

@@ -174,7 +174,8 @@ struct FoundTensors {
 /// Lays the network of a shape out and looks its tensors up, without reading any.
 /// @throws FormatError naming the tensor that is missing, has another shape, or contradicts the config
 template <class = void>
-FoundTensors find_tensors(const TensorSource& source, const FamilyInfo& family, const Shape& shape, Parameters& parameters) {
+FoundTensors find_tensors(const TensorSource& source, const FamilyInfo& family, const Shape& shape,
+                          Parameters<>& parameters) {
   // A layer has tensors of its own: more layers than tensors is refused before anything is laid out.
   require<FormatError>(shape.layers <= source.tensors, source.path, ": ", shape.layers, " layers in the config, but only ",
                        source.tensors, " tensors");
@@ -202,7 +203,7 @@ FoundTensors find_tensors(const TensorSource& source, const FamilyInfo& family, 
 /// products in bfloat16 rows are pairs of those whatever the file has, so that a model and its reference compute the same.
 template <class = void>
 std::vector<std::optional<StoredRows>> compact_rows(const TensorSource& source, const FoundTensors& found,
-                                                    const Parameters& parameters, kernel::Precision precision) {
+                                                    const Parameters<>& parameters, kernel::Precision precision) {
   std::vector<std::optional<StoredRows>> rows(found.names.size());
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const StoredTensor& stored = found.network.stored[i];
@@ -221,7 +222,7 @@ std::vector<std::optional<StoredRows>> compact_rows(const TensorSource& source, 
 /// @param precision  of the linear maps
 /// @throws FormatError naming the tensor that is missing, has another shape, or contradicts the config
 template <class = void>
-Network load_network(const TensorSource& source, const FamilyInfo& family, const Shape& shape, Parameters& parameters,
+Network load_network(const TensorSource& source, const FamilyInfo& family, const Shape& shape, Parameters<>& parameters,
                      kernel::Precision precision = kernel::Precision::float32) {
   FoundTensors found = find_tensors(source, family, shape, parameters);
   detail::refuse_other_head(source, family, shape);

@@ -64,7 +64,7 @@ class Session {
     for (std::size_t p = 0; p < record_.size(); ++p)
       for (std::size_t i = 0; i < prompts_[p].tokens.size(); ++i)
         recorded_row.push_back(record_[p].prompt + static_cast<Index>(i));
-    std::vector<model::KvSequence> cached;
+    std::vector<model::KvSequence<>> cached;
     const View<const float> hidden = model_->prefill(forest, pool_, cached, recorded_row);
     const View<float> last = hidden_.shaped(static_cast<Index>(prompts_.size()), hidden.cols());
     next_sample_.assign(prompts_.size(), first_sample + samples);
@@ -178,7 +178,7 @@ class Session {
 
  private:
   struct State {
-    model::KvSequence cache;
+    model::KvSequence<> cache;
     Index hidden_row;  // row of hidden_ that predicts its next token
     bool behind;       // its last token has not been through the model yet
   };
@@ -204,7 +204,7 @@ class Session {
   void catch_up(std::span<const Index> numbers) {
     if (numbers.empty() || !state(numbers[0]).behind) return;  // they move in step
     std::vector<TokenId> token;
-    std::vector<model::KvSequence*> sequence;
+    std::vector<model::KvSequence<>*> sequence;
     std::vector<Index> row;
     for (const Index number : numbers) {
       const Draft& d = draft(number);
@@ -299,11 +299,11 @@ class Session {
   model::CausalLm* model_;
   Sampler sampler_;
   std::vector<Prompt> prompts_;
-  model::KvPool pool_;
+  model::KvPool<> pool_;
   std::vector<Draft> draft_;
   std::vector<State> state_;
   std::vector<RecordedPlace> record_;  // [P] or empty
   std::vector<Index> next_sample_;     // [P] first unused sample number
-  model::Buffer hidden_, rows_, logits_;
+  model::Buffer<> hidden_, rows_, logits_;
 };
 }  // namespace vbon::policy

@@ -101,7 +101,7 @@ class SentenceEncoder {
     Tensor<float> out(static_cast<Index>(texts.size()), c * static_cast<Index>(which_layers.size()));
     struct Memory {
       model::EncoderTape tape;
-      model::Buffer pooled;
+      model::Buffer<> pooled;
     };
     text_.for_each_batch<Memory>(texts, [&](const auto& input, const std::vector<std::size_t>& which, Memory& memory) {
       const View<float> pooled = memory.pooled.shaped(input.sequences(), c);

@@ -79,7 +79,7 @@ Index label_to_train(const io::Json& config, Index labels, const std::filesystem
 }
 /// Biases and norms, from which transformers' trainer keeps weight decay away.
 template <class = void>
-std::vector<optim::ParameterRange> undecayed(const model::Parameters& parameters) {
+std::vector<optim::ParameterRange> undecayed(const model::Parameters<>& parameters) {
   std::vector<optim::ParameterRange> ranges;
   Index begin = 0;  // of the parameter among those that are trained
   for (const model::Parameter& p : parameters.list()) {
@@ -308,7 +308,7 @@ class TrainableCausalLm {
   CausalScorer scorer_;
   Index label_;
   bool new_head_;
-  model::Buffer logits_;
+  model::Buffer<> logits_;
   View<const float> states_;  // of the last head_logits()
 };
 static_assert(TrainableClassifier<TrainableEncoder> && TrainableClassifier<TrainableCausalLm>);

@@ -79,26 +79,44 @@ class Tensor<T, Cuda> {
   Index cols_ = 0;
 };
 
+namespace cuda {
+template <class T, Device From, Device To>
+void copy(View<const T, From> from, View<T, To> to, cudaMemcpyKind kind) {
+  require<ShapeError>(from.size() == to.size(), "transfer: ", from.size(), " values to a place of ", to.size());
+  if (to.empty()) return;
+  check(cudaMemcpy(to.data(), from.data(), static_cast<std::size_t>(to.size()) * sizeof(T), kind), "transfer");
+}
+}  // namespace cuda
+
+/// transfer() to, from and within the current device. From it: waits for the kernels before.
+/// @throws ShapeError; RunError cuda, also for what one of those kernels did wrong
+template <class T>
+void transfer(View<const T> from, View<T, Cuda> to) {
+  cuda::copy(from, to, cudaMemcpyHostToDevice);
+}
+template <class T>
+void transfer(View<const T, Cuda> from, View<T> to) {
+  cuda::copy(from, to, cudaMemcpyDeviceToHost);
+}
+template <class T>
+void transfer(View<const T, Cuda> from, View<T, Cuda> to) {
+  cuda::copy(from, to, cudaMemcpyDeviceToDevice);
+}
+
 /// The values on the current device, in the same shape.
 /// @throws RunError cuda
 template <class T>
 Tensor<T, Cuda> to_device(const Tensor<T>& host) {
   Tensor<T, Cuda> device(host.rows(), host.cols());
-  if (!host.empty())
-    cuda::check(cudaMemcpy(device.data(), host.data(), static_cast<std::size_t>(host.size()) * sizeof(T),
-                           cudaMemcpyHostToDevice),
-                "to_device");
+  transfer(host.view(), device.view());
   return device;
 }
-/// Waits for the kernels before it.
+/// The same back, after the kernels before it.
 /// @throws RunError cuda, also for what one of them did wrong
 template <class T>
 Tensor<T> to_host(const Tensor<T, Cuda>& device) {
   Tensor<T> host(device.rows(), device.cols());
-  if (!host.empty())
-    cuda::check(cudaMemcpy(host.data(), device.data(), static_cast<std::size_t>(host.size()) * sizeof(T),
-                           cudaMemcpyDeviceToHost),
-                "to_host");
+  transfer(device.view(), host.view());
   return host;
 }
 }  // namespace vbon
