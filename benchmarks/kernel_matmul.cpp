@@ -106,6 +106,7 @@ BENCHMARK(forward)->Apply(forward_sizes);
 BENCHMARK_CAPTURE(forward_compact, bf16, BlockType::bf16)->Apply(compact_sizes);
 BENCHMARK_CAPTURE(forward_compact, f16, BlockType::f16)->Apply(compact_sizes);
 BENCHMARK_CAPTURE(forward_compact, q8_0, BlockType::q8_0)->Apply(compact_sizes);
+BENCHMARK_CAPTURE(forward_compact, q4_0, BlockType::q4_0)->Apply(compact_sizes);
 BENCHMARK_CAPTURE(forward_compact, q4_1, BlockType::q4_1)->Apply(compact_sizes);
 BENCHMARK(forward_bfloat16)->Apply(forward_sizes);
 BENCHMARK(grad_input<>)->Name("grad_input")->Apply(backward_sizes);

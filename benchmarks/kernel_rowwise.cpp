@@ -2,11 +2,14 @@
 #include <cmath>
 
 #include "kernel_support.hpp"
+#include "vbon/kernel/dequantize.hpp"
 #include "vbon/kernel/embedding.hpp"
 #include "vbon/kernel/gelu.hpp"
 #include "vbon/kernel/layer_norm.hpp"
+#include "vbon/kernel/matmul.hpp"
 #include "vbon/kernel/rms_norm.hpp"
 #include "vbon/kernel/rotary.hpp"
+#include "vbon/kernel/set_zero.hpp"
 #include "vbon/kernel/swiglu.hpp"
 
 using namespace vbon;
@@ -35,6 +38,13 @@ void layer_norm(benchmark::State& state) {
   for (auto _ : state) kernel::layer_norm(Cpu{}, x, w, w, 1e-5f, y);
   set_bytes(state, 2 * narrow_bytes);
 }
+void layer_norm_backward(benchmark::State& state) {
+  const auto x = random_tensor(rows, cols, 1), w = random_tensor(1, cols, 2), dy = random_tensor(rows, cols, 3);
+  Tensor<float> y(rows, cols), mean(1, rows), inv(1, rows), dw(1, cols), db(1, cols);
+  kernel::layer_norm(Cpu{}, x, w, w, 1e-5f, y, mean, inv);
+  for (auto _ : state) kernel::layer_norm_backward(Cpu{}, x, w, mean, inv, dy, y, dw, db);
+  set_bytes(state, 3 * narrow_bytes);
+}
 void swiglu(benchmark::State& state) {
   const auto gate = random_tensor(rows, wide, 1), up = random_tensor(rows, wide, 2);
   Tensor<float> out(rows, wide);
@@ -54,6 +64,33 @@ void activation(benchmark::State& state) {
   for (auto _ : state) kernel::activate<Activation>(Cpu{}, x, y);
   set_bytes(state, 2 * wide_bytes);
 }
+template <class Activation>
+void activation_backward(benchmark::State& state) {
+  const auto x = random_tensor(rows, wide, 1), dy = random_tensor(rows, wide, 2);
+  Tensor<float> dx(rows, wide);
+  for (auto _ : state) kernel::activate_backward<Activation>(Cpu{}, x, dy, dx);
+  set_bytes(state, 3 * wide_bytes);
+}
+void bias_grad(benchmark::State& state) {
+  const auto dy = random_tensor(rows, wide, 1);
+  Tensor<float> db(1, wide);
+  for (auto _ : state) kernel::bias_grad(Cpu{}, dy, db);
+  set_bytes(state, wide_bytes);
+}
+void set_zero(benchmark::State& state) {
+  Tensor<float> values(49152, cols);
+  for (auto _ : state) kernel::set_zero(Cpu{}, values.view());
+  set_bytes(state, 4.0 * 49152 * cols);
+}
+/// Blocks of a GGUF file to floats.
+void dequantize(benchmark::State& state, BlockType type) {
+  const BlockFormat& format = block_format(type);
+  Tensor<float> out(rows, wide);
+  std::vector<std::byte> from(static_cast<std::size_t>(out.size()) / format.elements * format.bytes);
+  for (std::size_t i = 0; i < from.size(); ++i) from[i] = static_cast<std::byte>(RngKey{2, 2}.below(i, 60));  // small scales
+  for (auto _ : state) kernel::dequantize(Cpu{}, type, from, out);
+  set_bytes(state, wide_bytes + static_cast<double>(from.size()));
+}
 void rotary(benchmark::State& state) {
   kernel::Rotary rotary{.head_dim = 64, .rotary_dim = 64, .inv_freq = {}};
   for (int i = 0; i < 32; ++i) rotary.inv_freq.push_back(std::pow(1e4f, -static_cast<float>(i) / 32));
@@ -64,11 +101,22 @@ void rotary(benchmark::State& state) {
   for (auto _ : state) kernel::rotate(Cpu{}, rotary, x, position);
   set_bytes(state, 2 * narrow_bytes);
 }
+std::vector<TokenId> random_tokens() {
+  std::vector<TokenId> token(rows);
+  for (std::size_t t = 0; t < token.size(); ++t) token[t] = static_cast<TokenId>(RngKey{1, 1}.below(t, 49152));
+  return token;
+}
+void embedding(benchmark::State& state) {
+  const auto table = random_tensor(49152, cols, 1);
+  Tensor<float> out(rows, cols);
+  const auto token = random_tokens();
+  for (auto _ : state) kernel::embedding(Cpu{}, table, token, out);
+  set_bytes(state, 2 * narrow_bytes);
+}
 void embedding_backward(benchmark::State& state) {
   const auto dout = random_tensor(rows, cols, 1);
   Tensor<float> dtable(49152, cols);
-  std::vector<TokenId> token(rows);
-  for (std::size_t t = 0; t < token.size(); ++t) token[t] = static_cast<TokenId>(RngKey{1, 1}.below(t, 49152));
+  const auto token = random_tokens();
   for (auto _ : state) kernel::embedding_backward(Cpu{}, token, dout, dtable);
   set_bytes(state, 3 * narrow_bytes);
 }
@@ -77,11 +125,24 @@ void embedding_backward(benchmark::State& state) {
 BENCHMARK(rms_norm)->UseRealTime();
 BENCHMARK(rms_norm_backward)->UseRealTime();
 BENCHMARK(layer_norm)->UseRealTime();
+BENCHMARK(layer_norm_backward)->UseRealTime();
 BENCHMARK(swiglu)->UseRealTime();
 BENCHMARK(swiglu_backward)->UseRealTime();
 BENCHMARK_TEMPLATE(activation, kernel::GeluTanh)->UseRealTime();
 BENCHMARK_TEMPLATE(activation, kernel::GeluExact)->UseRealTime();
 BENCHMARK_TEMPLATE(activation, kernel::Silu)->UseRealTime();
 BENCHMARK_TEMPLATE(activation, kernel::Tanh)->UseRealTime();
+BENCHMARK_TEMPLATE(activation_backward, kernel::GeluTanh)->UseRealTime();
+BENCHMARK_TEMPLATE(activation_backward, kernel::GeluExact)->UseRealTime();
+BENCHMARK_TEMPLATE(activation_backward, kernel::Silu)->UseRealTime();
+BENCHMARK_TEMPLATE(activation_backward, kernel::Tanh)->UseRealTime();
+BENCHMARK(bias_grad)->UseRealTime();
+BENCHMARK(set_zero)->UseRealTime();
+BENCHMARK_CAPTURE(dequantize, bf16, BlockType::bf16)->UseRealTime();
+BENCHMARK_CAPTURE(dequantize, q8_0, BlockType::q8_0)->UseRealTime();
+BENCHMARK_CAPTURE(dequantize, q4_0, BlockType::q4_0)->UseRealTime();
+BENCHMARK_CAPTURE(dequantize, q4_1, BlockType::q4_1)->UseRealTime();
+BENCHMARK_CAPTURE(dequantize, q6_k, BlockType::q6_k)->UseRealTime();
 BENCHMARK(rotary)->UseRealTime();
+BENCHMARK(embedding)->UseRealTime();
 BENCHMARK(embedding_backward)->UseRealTime();
