@@ -4,9 +4,9 @@
     PYTHON benchmarks/peers.py build/release   # with a Python that has what peers.sh installs
 
 Each phase runs in rounds, vbon and its peers in turn; the table has the median (and the least) of each and the ratio of the
-medians, in which more than 1 means that vbon is faster. What is compared is checked: log-probabilities of the same tokens
-and the law of sampled first tokens (by chi-square) before anything is timed, what the whole job did before its row is
-printed. Nothing else may run meanwhile. The phases stand in peers_torch.py, the whole job in peers_job.py.
+medians, in which more than 1 means that vbon is faster. What is compared is checked: log-probabilities of the same tokens in
+every storage and precision that is timed, rewards of the same texts and the law of sampled first tokens (by chi-square)
+before anything is timed, what the whole job did before its row is printed. Nothing else may run meanwhile. The phases stand in peers_torch.py, the whole job in peers_job.py.
 """
 import argparse, copy, dataclasses, functools, json, math, os, pathlib, re, shutil, statistics, subprocess, sys, tempfile, time
 
@@ -20,7 +20,7 @@ arguments.add_argument("build", type=pathlib.Path, help="build folder with examp
 arguments.add_argument("--rounds", type=int, default=3, help="of each phase (3)")
 arguments.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of the peers, and of vbon in the whole job (all)")
 arguments.add_argument("--only", default="", help="phases whose names hold this")
-arguments.add_argument("--job-rounds", type=int, default=1, help="of the whole job (1)")
+arguments.add_argument("--job-rounds", type=int, default=3, help="of the whole job (3)")
 arguments.add_argument("--job-prompts", type=int, default=64, help="prompts of the whole job, with 32 references each (64)")
 arguments.add_argument("--job-steps", type=int, default=20, help="steps of the whole job (20)")
 options = arguments.parse_args()
@@ -147,23 +147,30 @@ class Scoring:
         self.encoder(self.texts)
 
 
-class OneStream:
-    """llama.cpp, one response at a time."""
+class LlamaCpp:
+    """llama.cpp, as many responses at once as asked for."""
 
-    def __init__(self, file):
+    def __init__(self, file, sequences):
         import xllamacpp
 
         params = xllamacpp.CommonParams()
-        params.model.path, params.n_ctx, params.n_parallel, params.n_gpu_layers = str(file), 256, 1, 0
+        params.model.path, params.n_gpu_layers, params.n_parallel = str(file), 0, sequences
+        params.n_ctx = max(256, 64 * sequences)
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads
-        self.server = xllamacpp.Server(params)
+        self.server, group = xllamacpp.Server(params), min(sequences, 32)
+        self.prompts = [start for start in starts[: sequences // group] for _ in range(group)]
+
+    def complete(self, **more):
+        answer = self.server.handle_completions({"prompt": self.prompts, "max_tokens": new_tokens, "temperature": 1.0,
+                                                 "top_k": 0, "top_p": 1.0, "min_p": 0.0, "ignore_eos": True,
+                                                 "cache_prompt": False} | more)
+        return (json.loads(answer) if isinstance(answer, str) else answer)["choices"]
 
     def __call__(self):
-        answer = self.server.handle_completions({"prompt": starts[0], "max_tokens": new_tokens, "temperature": 1.0, "top_k": 0,
-                                                 "top_p": 1.0, "min_p": 0.0, "ignore_eos": True, "cache_prompt": False})
-        answer = json.loads(answer) if isinstance(answer, str) else answer
-        if answer["usage"]["completion_tokens"] != new_tokens:
-            sys.exit(f"llama.cpp wrote {answer['usage']['completion_tokens']} tokens, {new_tokens} expected")
+        choices = self.complete()
+        if (len(choices), {one["finish_reason"] for one in choices}) != (len(self.prompts), {"length"}):
+            sys.exit(f"llama.cpp: {len(self.prompts)} responses of {new_tokens} tokens expected, got {len(choices)}, ended by "
+                     f"{[one['finish_reason'] for one in choices]}")
 
 
 class LogBon:
@@ -195,22 +202,75 @@ class PublishedLogBon(LogBon):
         return total
 
 
-def check_log_probs():
-    """Sampled by vbon, judged by PyTorch."""
-    rows = vbon("sample", "--model", place, *sum((["--prompt", start] for start in starts), []), "--samples", 4,
-                "--max-new-tokens", new_tokens, "--json", "--quiet")
-    most, judged = 0.0, 0
-    for row in rows:
-        prompt, response = tokenizer(row["prompt"])["input_ids"], tokenizer(row["text"])["input_ids"]
-        if len(response) != row["tokens"]:
-            continue  # a text has many spellings in tokens, and another one was drawn
+def judge(network, pairs):
+    """Log-probs of responses: of (prompt, response) in tokens."""
+    out = []
+    for prompt, response in pairs:
         with torch.no_grad():
-            law = model(torch.tensor([prompt + response])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
-        most = max(most, abs(law.gather(1, torch.tensor(response)[:, None]).sum().item() - row["log_prob"]))
-        judged += 1
-    print(f"log-probs of {judged} sampled responses: largest difference {most:.1e} nats", flush=True)
-    if not (most < 5e-3 and judged > len(rows) / 2):
-        sys.exit("vbon and PyTorch do not compute the same")
+            law = network(torch.tensor([prompt + response])).logits[0, len(prompt) - 1 : -1].float().log_softmax(-1)
+        out.append(law.gather(1, torch.tensor(response)[:, None]).sum().item())
+    return out
+
+
+def sampled(model, *words):
+    """Responses of vbon in tokens, and their log-probs."""
+    rows = vbon("sample", "--model", model, *sum((["--prompt", start] for start in starts), []), "--samples", 4,
+                "--max-new-tokens", new_tokens, "--json", "--quiet", *words)
+    read = [((tokenizer(row["prompt"])["input_ids"], tokenizer(row["text"])["input_ids"]), row) for row in rows]
+    kept = [(pair, row["log_prob"]) for pair, row in read if len(pair[1]) == row["tokens"]]
+    if len(kept) <= len(rows) / 2:  # a text has many spellings in tokens, and some were drawn otherwise
+        sys.exit(f"of {len(rows)} responses {len(kept)} are spelled as their tokens were")
+    return zip(*kept)
+
+
+def by_gguf(file):
+    """The network of a GGUF file, as transformers reads it, in fp32."""
+    return transformers.AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32).eval()
+
+
+def check_log_probs():
+    """Sampled by vbon and by llama.cpp, judged by PyTorch in fp32."""
+    folder_of = pathlib.Path(folder.name)
+    networks = {"Q8_0": (folder_of / "q8_0.gguf", by_gguf(folder_of / "q8_0.gguf"), 5),
+                "Q4_1": (fetched, by_gguf(fetched), 5), "F32": (folder_of / "f32.gguf", model, 0.05)}
+    for name, (file, network, tolerance) in networks.items():
+        pairs, ours = sampled(file)
+        most = max(abs(a - b) for a, b in zip(ours, judge(network, pairs)))
+        note(f"log-probs of {len(pairs)} responses by vbon from {name}, judged by PyTorch in fp32: within {most:.1e} nats")
+        if not most < 5e-3:
+            sys.exit("vbon and PyTorch do not compute the same")
+        peer = LlamaCpp(file, 1)
+        tokens = [peer.complete(prompt=start, logprobs=1)[0]["logprobs"]["content"] for start in starts]
+        pairs = [(tokenizer(start)["input_ids"], [one["id"] for one in row]) for start, row in zip(starts, tokens)]
+        theirs = [sum(one["logprob"] for one in row) for row in tokens]
+        most = max(abs(a - b) for a, b in zip(theirs, judge(network, pairs)))
+        note(f"log-probs of {len(pairs)} responses by llama.cpp from {name}, judged so: within {most:.1e} nats")
+        if not most < tolerance:  # it rounds keys and values to 16 bits, and with quantised weights inputs to 8
+            sys.exit("llama.cpp and PyTorch do not compute the same")
+    if bf16:
+        pairs, ours = sampled(folder_of / "f32.gguf", "--bf16")
+        exact, theirs = judge(model, pairs), judge(half(), pairs)
+        off = [math.sqrt(statistics.mean((a - b) ** 2 for a, b in zip(some, exact))) for some in (ours, theirs)]
+        note(f"log-probs of {len(pairs)} responses in bf16 against fp32, root mean square: vbon {off[0]:.3f} nats, PyTorch "
+             f"{off[1]:.3f}")
+        if not off[0] < max(0.05, 1.5 * off[1]):
+            sys.exit("vbon in bf16 is less exact than PyTorch in bf16")
+
+
+def check_scores():
+    """Rewards of the same texts, through the head of the whole job."""
+    head, texts = job_settings(steps=1).reward, Scoring().texts
+    file = pathlib.Path(folder.name) / "texts.jsonl"
+    file.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts + list(starts)))
+    exact = peers_job.Reward(head)(texts + list(starts)).tolist()
+    spread = statistics.stdev(exact)
+    for low in (False, True)[: 1 + bf16]:
+        rows = vbon("score", "--reward", f"encoder_head:{head}", "--input", file, "--quiet", *["--reward-bf16"] * low)
+        most = max(abs(row["reward"] - value) for row, value in zip(rows, exact, strict=True))
+        note(f"rewards of {len(exact)} texts by vbon in {'bf16' if low else 'fp32'} and by PyTorch in fp32: within {most:.1e}; "
+             f"their standard deviation is {spread:.2f}")
+        if not most < (0.1 * spread if low else 1e-4):
+            sys.exit("vbon and PyTorch do not score the same")
 
 
 def check_log_bon():
@@ -287,14 +347,15 @@ def phases():
     f32, q8_0 = (lambda: pathlib.Path(folder.name) / "f32.gguf"), (lambda: pathlib.Path(folder.name) / "q8_0.gguf")
     yield ("sampling, 128 sequences", ("benchmark.model", "sample/sequences:128/real_time", 1, f32),
            {"PyTorch, hand-written loop": lambda: (lambda: sampling(model, 128)),
-            "transformers, generate": lambda: (lambda: generate(128))})
+            "transformers, generate": lambda: (lambda: generate(128)),
+            "llama.cpp, F32": lambda: LlamaCpp(f32(), 128)})
     yield ("sampling, one stream", ("benchmark.model", "sample/sequences:1/real_time", 1, f32),
            {"PyTorch, hand-written loop": lambda: (lambda: sampling(model, 1)),
-            "llama.cpp, F32": lambda: OneStream(f32())})
+            "llama.cpp, F32": lambda: LlamaCpp(f32(), 1)})
     yield ("sampling, one stream, Q8_0 weights", ("benchmark.model", "sample/sequences:1/real_time", 1, q8_0),
-           {"llama.cpp, Q8_0": lambda: OneStream(q8_0())})
+           {"llama.cpp, Q8_0": lambda: LlamaCpp(q8_0(), 1)})
     yield ("sampling, one stream, Q4_1 weights", ("benchmark.model", "sample/sequences:1/real_time", 1, lambda: fetched),
-           {"llama.cpp, Q4_1": lambda: OneStream(fetched)})
+           {"llama.cpp, Q4_1": lambda: LlamaCpp(fetched, 1)})
     yield ("scoring, 512 texts", ("benchmark.model", "score/real_time"),
            {"PyTorch": Scoring})
     yield ("log-probs, 64 responses", ("benchmark.model", "log_prob/real_time", 1, f32),
@@ -352,22 +413,26 @@ def row(name, peer, ours, theirs):
 
 
 def whole_job(name, low):
-    """Peak memory, and where the time went, go into lines of their own below the table. vbon does it a second time in little
-    memory."""
+    """Peak memory, and where the time went, go into lines of their own below the table. In the lowest precision that this
+    processor has vbon does it a second time in little memory."""
     settings, ours, lean, theirs = job_settings(steps=options.job_steps, bf16=low), [], [], []
+    lowest = low == bf16
     for number in range(options.job_rounds):
         place = pathlib.Path(folder.name) / f"job{number}{'_bf16' * low}"
         ours.append(peers_job.by_vbon(program, settings, place))
         theirs.append(peers_job.by_other("by_torch", settings))
-        lean.append(peers_job.by_vbon(program, dataclasses.replace(settings, lean=True), f"{place}_lean"))
-        shutil.rmtree(f"{place}_lean")
-        note(f"{name}: {peers_job.check_same_work(settings, ours[-1], theirs[-1])}")
-        note(f"{name}, lean: {peers_job.check_same_work(settings, lean[-1], theirs[-1])}")
+        note(f"{name}: {ours[-1].seconds:.0f} s, {theirs[-1].seconds:.0f} s by PyTorch; "
+             f"{peers_job.check_same_work(settings, ours[-1], theirs[-1])}")
+        if lowest:
+            lean.append(peers_job.by_vbon(program, dataclasses.replace(settings, lean=True), f"{place}_lean"))
+            shutil.rmtree(f"{place}_lean")
+            note(f"{name}, lean: {lean[-1].seconds:.0f} s; {peers_job.check_same_work(settings, lean[-1], theirs[-1])}")
         note(f"{name}: {peers_job.check_rewards(settings, place)}")
     row(name, "PyTorch, hand-written", [done.seconds for done in ours], [done.seconds for done in theirs])
-    row(f"{name}, --keep-sampled 0 --micro-batch 8", "PyTorch, hand-written", [done.seconds for done in lean],
-        [done.seconds for done in theirs])
-    for who, done in (("vbon", ours[-1]), ("vbon in little memory", lean[-1]), ("PyTorch", theirs[-1])):
+    if lowest:
+        row(f"{name}, --keep-sampled 0 --micro-batch 8", "PyTorch, hand-written", [done.seconds for done in lean],
+            [done.seconds for done in theirs])
+    for who, done in (("vbon", ours[-1]), *([("vbon in little memory", lean[-1])] if lowest else []), ("PyTorch", theirs[-1])):
         note(f"{name} by {who}: {done.gigabytes:.2f} GB at most; references {done.references:.0f} s, a step "
              f"{statistics.median(done.steps):.2f} s; mean reward of the first and last five steps "
              f"{statistics.mean(done.step_mean[:5]):.2f} and {statistics.mean(done.step_mean[-5:]):.2f}")
@@ -387,6 +452,7 @@ def whole_step():
 
 
 check_log_probs()
+check_scores()
 check_law()
 check_log_bon()
 if not bf16:
