@@ -2,15 +2,24 @@
 // nvcc; without a device it ends with 77.
 #include <algorithm>
 #include <cstdio>
+#include <span>
+#include <type_traits>
 #include <vector>
 
-#include "vbon/core/tensor.hpp"
+#include "vbon/core/cuda/tensor.cuh"
+#include "vbon/kernel/packed_matrix.hpp"
+#include "vbon/model/activations.hpp"
 #include "vbon/model/kv_cache.hpp"
 #include "vbon/model/parameters.hpp"
-#include "vbon/model/workspace.hpp"
 
 namespace {
 using namespace vbon;
+
+// Memory of a device does not pass for memory of the host, nor the other way round.
+static_assert(!std::is_convertible_v<View<float, Cuda>, View<float>> &&
+              !std::is_convertible_v<View<float>, View<float, Cuda>>);
+static_assert(!std::is_constructible_v<View<float, Cuda>, std::span<float>>);
+static_assert(!std::is_convertible_v<View<float, Cuda>, std::span<float>>);
 
 bool is(const char* what, const Tensor<float>& got, const std::vector<float>& expected) {
   const bool same = std::equal(got.view().begin(), got.view().end(), expected.begin(), expected.end());
@@ -64,10 +73,17 @@ int main() {
     good = is("gradients of one tensor", host(there.gradients()), {0, 0, 0, 0, 5, 6, 7}) && good;
     there.freeze_before(there[1].offset);
     good = is("what is trained", host(there.trained_values()), {5, 6, 7}) && good;
+    model::Parameters<Cuda> other = there;
+    kernel::set_zero(Cuda{}, there.values());
+    good = is("a copy of its own", host(other.values()), {1, 2, 3, 4, 5, 6, 7}) && good;
   }
 
-  model::Buffer<Cuda> buffer;
-  good = is("activations", host(buffer.shaped(2, 3)), std::vector<float>(6)) && good;
+  model::BlockActivations<Cuda> kept;
+  good = is("activations", host(kept.q.shaped(2, 3)), std::vector<float>(6)) && good;
+  model::Scratch<Cuda> scratch;
+  good = is("scratch", host(scratch.activated.shaped(1, 2)), std::vector<float>(2)) && good;
+  kernel::PackedMatrix<float, Cuda> packed(3, 2);
+  good = is("a packed weight", host({packed.panel(0), 1, packed.panel_size()}), std::vector<float>(64)) && good;
   model::KvPool<Cuda> pool(2, 4);
   model::KvSequence<Cuda> sequence;
   sequence.append_row(pool);
@@ -80,5 +96,11 @@ int main() {
   std::vector<kernel::KvSpan> spans;
   sequence.spans(1, spans);
   good = is("a cached key", host({spans.at(0).key, 1, 4}), {0, 1, 2, 3}) && good;
+  const float* page = spans.at(0).key;
+  sequence = {};
+  sequence.append_row(pool);  // the page that came back
+  spans.clear();
+  sequence.spans(1, spans);
+  good = spans.at(0).key == page && good;
   return good ? 0 : 1;
 }

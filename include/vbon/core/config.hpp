@@ -12,9 +12,3 @@
 #ifndef VBON_WITH_CUDA
 #define VBON_WITH_CUDA 0
 #endif
-#ifndef VBON_WITH_MPI
-#define VBON_WITH_MPI 0
-#endif
-#ifndef VBON_WITH_BLAS
-#define VBON_WITH_BLAS 0
-#endif

@@ -33,7 +33,7 @@ class View {
   constexpr View(T* data, Index rows, Index cols) : data_(data), rows_(rows), cols_(cols) {}
   constexpr View(T* data, Index size) : View(data, 1, size) {}
   constexpr View(std::span<T> values)  // NOLINT(google-explicit-constructor): a span is a vector
-      : View(values.data(), static_cast<Index>(values.size())) {}
+      requires std::same_as<D, Cpu> : View(values.data(), static_cast<Index>(values.size())) {}
   constexpr operator View<const T, D>() const  // NOLINT(google-explicit-constructor)
       requires(!std::is_const_v<T>) {
     return {data_, rows_, cols_};
@@ -57,11 +57,12 @@ class View {
   /// Values [begin, begin + count) of the flat storage.
   constexpr View slice(Index begin, Index count) const { return {data_ + begin, 1, count}; }
 
-  constexpr T& operator[](Index i) const { return data_[i]; }
-  constexpr T& operator()(Index row, Index col) const { return data_[row * cols_ + col]; }
-  constexpr T* begin() const { return data_; }
-  constexpr T* end() const { return data_ + size(); }
-  constexpr std::span<T> span() const { return {data_, static_cast<std::size_t>(size())}; }
+  // What reads the values or hands them out as memory of the host: on the CPU only.
+  constexpr T& operator[](Index i) const requires std::same_as<D, Cpu> { return data_[i]; }
+  constexpr T& operator()(Index row, Index col) const requires std::same_as<D, Cpu> { return data_[row * cols_ + col]; }
+  constexpr T* begin() const requires std::same_as<D, Cpu> { return data_; }
+  constexpr T* end() const requires std::same_as<D, Cpu> { return data_ + size(); }
+  constexpr std::span<T> span() const requires std::same_as<D, Cpu> { return {data_, static_cast<std::size_t>(size())}; }
 
   /// The values as an Eigen matrix or array expression (CPU only).
   auto matrix() const requires std::same_as<D, Cpu> {
@@ -82,8 +83,7 @@ class View {
 /// Owns rows x cols values, zeroed, aligned to at least 64 bytes (one AVX-512 register, one cache line).
 template <class T, Device D = Cpu>
 class Tensor {
-  static_assert(std::same_as<D, Cpu>,
-                "Tensor on Cuda: this file is not compiled with VBON_WITH_CUDA, which vbon::cuda sets");
+  static_assert(std::same_as<D, Cpu>, "Tensor on Cuda: include vbon/core/cuda/tensor.cuh, in a file that nvcc compiles");
   static_assert(std::is_trivially_copyable_v<T>, "Tensor holds plain values, zero where all their bits are");
 
  public:

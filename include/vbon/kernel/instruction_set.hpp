@@ -11,9 +11,10 @@
 #define VBON_COMPILED_FOR(macro) (VBON_TEXT(macro)[0] == '1')
 
 namespace vbon::kernel {
-/// The first instruction set that this file was compiled for and this processor (or its system) lacks; nullptr: none is
-/// missing. Safe to call before anything else runs, on any x86-64 processor.
-[[gnu::noinline, gnu::target("no-avx,no-bmi,no-bmi2,no-lzcnt,no-popcnt,no-sse4,no-sse3")]] inline const char*
+/// The first instruction set of these that this file was compiled for and this processor (or its system) lacks; nullptr:
+/// none is missing. Safe to call before anything else runs, on any x86-64 processor. Each file has its own: another one of
+/// the program may be compiled for another processor.
+[[maybe_unused, gnu::noinline, gnu::target("no-avx,no-bmi,no-bmi2,no-lzcnt,no-popcnt,no-sse4,no-sse3")]] static const char*
 missing_instruction_set() {
   __builtin_cpu_init();
   if (VBON_COMPILED_FOR(__SSE4_2__) && !__builtin_cpu_supports("sse4.2")) return "SSE4.2";
@@ -38,12 +39,25 @@ missing_instruction_set() {
   if (VBON_COMPILED_FOR(__AVX512BITALG__) && !__builtin_cpu_supports("avx512bitalg")) return "AVX512-BITALG";
   if (VBON_COMPILED_FOR(__AVX512VPOPCNTDQ__) && !__builtin_cpu_supports("avx512vpopcntdq")) return "AVX512-VPOPCNTDQ";
   if (VBON_COMPILED_FOR(__AVX512BF16__) && !__builtin_cpu_supports("avx512bf16")) return "AVX512-BF16";
-  // Not known by name to every compiler: bits of CPUID.
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  if (VBON_COMPILED_FOR(__F16C__) && !(__get_cpuid(1, &a, &b, &c, &d) && (c >> 29 & 1))) return "F16C";
-  if (VBON_COMPILED_FOR(__LZCNT__) && !(__get_cpuid(0x80000001, &a, &b, &c, &d) && (c >> 5 & 1))) return "LZCNT";
-  if (VBON_COMPILED_FOR(__AVX512FP16__) && !(__get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 23 & 1))) return "AVX512-FP16";
-  if (VBON_COMPILED_FOR(__AVXVNNI__) && !(__get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1))) return "AVX-VNNI";
+  if (VBON_COMPILED_FOR(__FMA4__) && !__builtin_cpu_supports("fma4")) return "FMA4";
+  if (VBON_COMPILED_FOR(__XOP__) && !__builtin_cpu_supports("xop")) return "XOP";
+  // Not known by name to every compiler: bits of CPUID, which has no leaf 7 on the oldest.
+  unsigned a = 0, b = 0, c = 0, d = 0, leaves = 0;
+  __cpuid(0, leaves, b, c, d);
+  __cpuid(1, a, b, c, d);
+  if (VBON_COMPILED_FOR(__F16C__) && (c >> 29 & 1) == 0) return "F16C";
+  if (VBON_COMPILED_FOR(__MOVBE__) && (c >> 22 & 1) == 0) return "MOVBE";
+  __cpuid(0x80000001, a, b, c, d);
+  if (VBON_COMPILED_FOR(__LZCNT__) && (c >> 5 & 1) == 0) return "LZCNT";
+  c = d = a = 0;
+  if (leaves >= 7) __cpuid_count(7, 0, a, b, c, d);
+  if (VBON_COMPILED_FOR(__GFNI__) && (c >> 8 & 1) == 0) return "GFNI";
+  if (VBON_COMPILED_FOR(__AVX512FP16__) && (d >> 23 & 1) == 0) return "AVX512-FP16";
+  if (a >= 1)
+    __cpuid_count(7, 1, a, b, c, d);
+  else
+    a = 0;
+  if (VBON_COMPILED_FOR(__AVXVNNI__) && (a >> 4 & 1) == 0) return "AVX-VNNI";
   return nullptr;
 }
 }  // namespace vbon::kernel

@@ -54,6 +54,12 @@ inline Index kept_tiles(const char* name, View<const float> x, const PackedMatri
                       ", got ", kept, " values");
   return values / tile;
 }
+// These name memory. Declared here, since nvcc 13 dies of a first mention inside a lambda.
+struct HeadLogits;
+struct HeadGradient;
+struct KlLogitsP;
+struct KlLogitsQ;
+
 inline constexpr Index head_rows = 112;  // rows of a block: its logits and inputs fit the second-level cache
 
 /// sum e^d d over one tile, d = z - max: what the entropy needs.
@@ -74,7 +80,7 @@ template <class Arch, class Low, class Extra>
 void head_sums(const LeftRows& x, const PackedMatrix<float>& head, float scale, TileSum* out, const Extra& extra,
                float* keep = nullptr, Index kept = 0) {
   parallel_for(vocabulary_tiles(head.rows()), 1, [&](Index tile, Index) {
-    for_logits<Arch, Low, struct HeadLogits>(
+    for_logits<Arch, Low, HeadLogits>(
         x, head, tile, head_rows,
         [&](Index row, Index rows, const float* logit, Index width) {
           for (Index r = 0; r < rows; ++r) {
@@ -244,7 +250,7 @@ void head_backward(View<const float> x, const PackedMatrix<float>& head, View<co
                                    0, left_tiles.count(), 0, panels, accumulate || slice > 0 || row > 0);
         };
         if (tile >= tiles_kept) {
-          for_logits<Arch, Low, struct HeadGradient>(operand_part, head, tile, backward_rows, use);
+          for_logits<Arch, Low, HeadGradient>(operand_part, head, tile, backward_rows, use);
         } else {
           for (Index row = 0; row < part.rows(); row += backward_rows)
             use(row, std::min(backward_rows, part.rows() - row),
@@ -339,9 +345,9 @@ void token_kl(Cpu, View<const float> xp, const PackedMatrix<float>& head_p, View
   parallel_for(tiles, 1, [&](Index tile, Index) {
     for (Index row = 0; row < rows; row += head_rows) {
       const Index block = std::min(head_rows, rows - row);
-      for_logits<Arch, Low, struct KlLogitsP>(
+      for_logits<Arch, Low, KlLogitsP>(
           left_p.middle_rows(row, block), head_p, tile, head_rows, [&](Index, Index, const float* p, Index width) {
-            for_logits<Arch, Low, struct KlLogitsQ>(
+            for_logits<Arch, Low, KlLogitsQ>(
                 left_q.middle_rows(row, block), head_q, tile, head_rows, [&](Index, Index, const float* q, Index) {
                   for (Index r = 0; r < block; ++r) {
                     Sums& s = sums[tile * rows + row + r];

@@ -1,7 +1,7 @@
 // vbon/core/cuda/tensor.cuh
 //
-// Tensors in the memory of a CUDA device, and the two copies between it and the host. Views of them have no operators: what
-// they point to cannot be read by the host.
+// Tensors in the memory of a CUDA device, and copies between it and the host. What their views point to cannot be read by the
+// host, so these have no operators.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -38,8 +38,10 @@ class Tensor<T, Cuda> {
 
   Tensor() = default;
   /// @throws ShapeError; RunError cuda
-  Tensor(Index rows, Index cols) : rows_(rows), cols_(cols) {
+  Tensor(Index rows, Index cols) : Tensor() {  // from here on the destructor frees
     require<ShapeError>(rows >= 0 && cols >= 0, "Tensor: sizes >= 0 expected, got ", rows, " x ", cols);
+    rows_ = rows;
+    cols_ = cols;
     if (size() == 0) return;
     cuda::check(cudaMalloc(reinterpret_cast<void**>(&values_), bytes()), "Tensor on CUDA: cudaMalloc");
     cuda::check(cudaMemset(values_, 0, bytes()), "Tensor on CUDA: cudaMemset");
@@ -54,7 +56,9 @@ class Tensor<T, Cuda> {
     swap(other);
     return *this;
   }
-  ~Tensor() { cudaFree(values_); }
+  ~Tensor() {
+    if (values_ != nullptr) cudaFree(values_);
+  }
 
   T* data() { return values_; }
   const T* data() const { return values_; }
