@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <fstream>
+#include <string>
 #include <vector>
 
 #include "vbon/bon/estimator.hpp"
@@ -85,6 +87,27 @@ BENCHMARK_CAPTURE(time_rival, scalar, scalar)->Apply(every_kind);
 BENCHMARK_CAPTURE(time_rival, binomial_sum, binomial_sum)
     ->ArgNames({"kind", "N"})
     ->ArgsProduct({{token, mix}, {4, 16, 64, 256, 1024}});
+
+/// Responses that another program has too: lines "log_ref log_cdf" of the file that VBON_BENCHMARK_RESPONSES names, with
+/// tau = ref. What comes of them goes to FILE.log_bon.
+void given_responses(benchmark::State& state) {
+  const char* file = std::getenv("VBON_BENCHMARK_RESPONSES");
+  if (file == nullptr) return state.SkipWithError("VBON_BENCHMARK_RESPONSES names no file of responses");
+  Responses all;
+  std::ifstream in(file);
+  for (double log_ref, log_cdf; in >> log_ref >> log_cdf;) all.log_ref.push_back(log_ref), all.log_cdf.push_back(log_cdf);
+  all.log_tie = all.log_ref;
+  std::vector<double> out(all.log_ref.size());
+  for (auto _ : state) {
+    vector_registers(all, static_cast<double>(state.range(0)), out);
+    benchmark::DoNotOptimize(out.data());
+    benchmark::ClobberMemory();
+  }
+  std::ofstream written(std::string(file) + ".log_bon");
+  written.precision(17);
+  for (const double value : out) written << value << '\n';
+}
+BENCHMARK(given_responses)->ArgName("N")->Arg(64)->Arg(1024);
 
 /// K, E and log F, log F<=, log tau of one reward in a cache of M.
 void cdf_lookup(benchmark::State& state) {

@@ -71,14 +71,35 @@ void grad_weight(benchmark::State& state) {
   for (auto _ : state) kernel::matmul_grad_weight(Cpu{}, dy, x, dw, precision);
   set_flops(state, flops(state));
 }
-template <kernel::Precision precision = kernel::Precision::float32>
+/// With bias, added to what is there.
+void forward_added(benchmark::State& state) {
+  const auto x = random_tensor(state.range(0), state.range(2), 1), w = random_tensor(state.range(1), state.range(2), 2);
+  const auto bias = random_tensor(1, state.range(1), 3);
+  kernel::PackedMatrix<float> panels;
+  kernel::pack(Cpu{}, w, kernel::Transpose::no, panels);
+  Tensor<float> y(state.range(0), state.range(1));
+  for (auto _ : state) kernel::matmul(Cpu{}, x, panels, y, bias, true);
+  set_flops(state, flops(state));
+}
+template <kernel::Precision precision = kernel::Precision::float32, kernel::Transpose transpose = kernel::Transpose::no>
 void pack_weight(benchmark::State& state) {
+  const Index n = state.range(0), k = state.range(1);
+  const auto w = random_tensor(transpose == kernel::Transpose::no ? n : k, transpose == kernel::Transpose::no ? k : n, 1);
+  kernel::PackedMatrix<float> panels;
+  panels.set_precision(precision);
+  for (auto _ : state) kernel::pack(Cpu{}, w, transpose, panels);
+  set_bytes(state, (precision == kernel::Precision::float32 ? 8 : 6) * static_cast<double>(n * k));
+}
+/// From rows that are read for it.
+void pack_weight_read(benchmark::State& state) {
   const Index n = state.range(0), k = state.range(1);
   const auto w = random_tensor(n, k, 1);
   kernel::PackedMatrix<float> panels;
-  panels.set_precision(precision);
-  for (auto _ : state) kernel::pack(Cpu{}, w, kernel::Transpose::no, panels);
-  set_bytes(state, (precision == kernel::Precision::float32 ? 8 : 6) * static_cast<double>(n * k));
+  for (auto _ : state)
+    kernel::pack_from(
+        Cpu{}, n, k, [&](Index first, Index count, float* out) { std::copy_n(w.data() + first * k, count * k, out); },
+        panels);
+  set_bytes(state, 8 * static_cast<double>(n * k));
 }
 
 void forward_sizes(benchmark::internal::Benchmark* b) {
@@ -103,6 +124,7 @@ void pack_sizes(benchmark::internal::Benchmark* b) {
 }  // namespace
 
 BENCHMARK(forward)->Apply(forward_sizes);
+BENCHMARK(forward_added)->ArgNames({"M", "N", "K"})->UseRealTime()->Args({512, 1536, 576});
 BENCHMARK_CAPTURE(forward_compact, bf16, BlockType::bf16)->Apply(compact_sizes);
 BENCHMARK_CAPTURE(forward_compact, f16, BlockType::f16)->Apply(compact_sizes);
 BENCHMARK_CAPTURE(forward_compact, q8_0, BlockType::q8_0)->Apply(compact_sizes);
@@ -115,3 +137,7 @@ BENCHMARK(grad_weight<>)->Name("grad_weight")->Apply(backward_sizes);
 BENCHMARK(grad_weight<kernel::Precision::bfloat16>)->Name("grad_weight_bfloat16")->Apply(backward_sizes);
 BENCHMARK(pack_weight<>)->Name("pack_weight")->Apply(pack_sizes);
 BENCHMARK(pack_weight<kernel::Precision::bfloat16>)->Name("pack_weight_bfloat16")->Apply(pack_sizes);
+BENCHMARK_TEMPLATE(pack_weight, kernel::Precision::float32, kernel::Transpose::yes)
+    ->Name("pack_weight_transposed")
+    ->Apply(pack_sizes);
+BENCHMARK(pack_weight_read)->Apply(pack_sizes);

@@ -139,6 +139,7 @@ BENCHMARK_TEMPLATE(activation_backward, kernel::Tanh)->UseRealTime();
 BENCHMARK(bias_grad)->UseRealTime();
 BENCHMARK(set_zero)->UseRealTime();
 BENCHMARK_CAPTURE(dequantize, bf16, BlockType::bf16)->UseRealTime();
+BENCHMARK_CAPTURE(dequantize, f16, BlockType::f16)->UseRealTime();
 BENCHMARK_CAPTURE(dequantize, q8_0, BlockType::q8_0)->UseRealTime();
 BENCHMARK_CAPTURE(dequantize, q4_0, BlockType::q4_0)->UseRealTime();
 BENCHMARK_CAPTURE(dequantize, q4_1, BlockType::q4_1)->UseRealTime();

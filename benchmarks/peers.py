@@ -1,4 +1,4 @@
-"""The main job and its phases by vbon and by PyTorch, transformers, TRL and llama.cpp, in turn on the same weights and texts.
+"""The main job and its phases by vbon and by PyTorch, transformers, TRL and llama.cpp, in turn, on the same weights.
 
     sh benchmarks/peers.sh                     # installs the peers into a folder of their own and runs this
     PYTHON benchmarks/peers.py build/release   # with a Python that has what peers.sh installs
@@ -13,7 +13,7 @@ import argparse, copy, dataclasses, functools, json, math, os, pathlib, re, shut
 import numpy, tokenizers, torch, transformers
 
 import peers_job
-from peers_torch import SentenceEncoder, padded, response_log_probs, sample
+from peers_torch import SentenceEncoder, draw, padded, response_log_probs, sample
 
 arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 arguments.add_argument("build", type=pathlib.Path, help="build folder with examples/vbon and benchmarks/benchmark.model")
@@ -59,16 +59,21 @@ def by_vbon(program, case, share=1, model=None, low=False):
     words = [options.build / "benchmarks" / program, f"--benchmark_filter=^{case}$", "--benchmark_format=json",
              "--benchmark_min_time=2"]
     named = os.environ | ({"VBON_BENCHMARK_MODEL": str(model())} if model else {}) | ({"VBON_BENCHMARK_BF16": "1"} if low else {})
-    case = json.loads(subprocess.run(words, check=True, capture_output=True, text=True, env=named).stdout)["benchmarks"][0]
+    some = sorted(os.sched_getaffinity(0))[: options.threads]  # vbon takes as many threads as processors are left to it
+    case = json.loads(subprocess.run(words, check=True, capture_output=True, text=True, env=named,
+                                     preexec_fn=lambda: os.sched_setaffinity(0, some)).stdout)["benchmarks"][0]
     if case.get("error_occurred"):
         sys.exit(f"{words[0]}: {case['error_message']}")
     return share * case["real_time"] * {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1}[case["time_unit"]]
 
 
 def seconds(work):
-    begin = time.perf_counter()
-    work()
-    return time.perf_counter() - begin
+    """Of one call, the mean of two seconds of calls, as Google Benchmark takes it for vbon."""
+    begin, calls = time.perf_counter(), 0
+    while calls == 0 or time.perf_counter() - begin < 2:
+        work()
+        calls += 1
+    return (time.perf_counter() - begin) / calls
 
 
 folder = tempfile.TemporaryDirectory()
@@ -96,6 +101,7 @@ def generate(sequences):
                        min_new_tokens=new_tokens, pad_token_id=tokenizer.pad_token_id)
 
 
+@functools.cache
 def step_batch():
     """16 prompts with four responses of 24 tokens each."""
     torch.manual_seed(1)
@@ -116,7 +122,7 @@ class Training:
         self.optimizer = torch.optim.AdamW(network.parameters(), lr=0.0, weight_decay=0.0, fused=True)
 
     def __call__(self):
-        self.optimizer.zero_grad(set_to_none=False)
+        self.optimizer.zero_grad()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.bf16):
             loss = response_log_probs(self.network, self.batch()).mean().neg()
         loss.backward()
@@ -148,29 +154,67 @@ class Scoring:
 
 
 class LlamaCpp:
-    """llama.cpp, as many responses at once as asked for."""
+    """llama.cpp by a hand-written loop, which draws as that of PyTorch does: prompts are computed once and shared."""
 
     def __init__(self, file, sequences):
-        import xllamacpp
+        import llama_cpp
 
-        params = xllamacpp.CommonParams()
-        params.model.path, params.n_gpu_layers, params.n_parallel = str(file), 0, sequences
-        params.n_ctx = max(256, 64 * sequences)
-        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = options.threads
-        self.server, group = xllamacpp.Server(params), min(sequences, 32)
-        self.prompts = [start for start in starts[: sequences // group] for _ in range(group)]
+        self.api, self.sequences = llama_cpp, sequences
+        if not built_for_this_processor(llama_cpp.llama_print_system_info().decode()):
+            sys.exit("llama.cpp was not compiled for this processor; benchmarks/peers.sh does so")
+        self.quiet = llama_cpp.llama_log_callback(lambda *_: None)
+        llama_cpp.llama_log_set(self.quiet, None)
+        self.model = llama_cpp.llama_model_load_from_file(str(file).encode(), llama_cpp.llama_model_default_params())
+        wanted = llama_cpp.llama_context_default_params()
+        wanted.n_ctx, wanted.n_seq_max, wanted.no_perf = 256 * sequences, sequences, True
+        wanted.n_threads = wanted.n_threads_batch = options.threads
+        self.context = llama_cpp.llama_init_from_model(self.model, wanted)
+        self.memory = llama_cpp.llama_get_memory(self.context)
+        self.batch = llama_cpp.llama_batch_init(512, 0, 1)
 
-    def complete(self, **more):
-        answer = self.server.handle_completions({"prompt": self.prompts, "max_tokens": new_tokens, "temperature": 1.0,
-                                                 "top_k": 0, "top_p": 1.0, "min_p": 0.0, "ignore_eos": True,
-                                                 "cache_prompt": False} | more)
-        return (json.loads(answer) if isinstance(answer, str) else answer)["choices"]
+    def __del__(self):
+        self.api.llama_batch_free(self.batch)
+        self.api.llama_free(self.context)
+        self.api.llama_model_free(self.model)
 
-    def __call__(self):
-        choices = self.complete()
-        if (len(choices), {one["finish_reason"] for one in choices}) != (len(self.prompts), {"length"}):
-            sys.exit(f"llama.cpp: {len(self.prompts)} responses of {new_tokens} tokens expected, got {len(choices)}, ended by "
-                     f"{[one['finish_reason'] for one in choices]}")
+    def decode(self, rows):
+        """Logits of those of the rows (token, position, sequence, wanted) that are wanted."""
+        batch = self.batch
+        batch.n_tokens = len(rows)
+        for i, (token, position, sequence, wanted) in enumerate(rows):
+            batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.logits[i] = token, position, 1, wanted
+            batch.seq_id[i][0] = sequence
+        if self.api.llama_decode(self.context, batch):
+            sys.exit("llama.cpp: llama_decode failed")
+        shape = (sum(row[3] for row in rows), vocabulary)
+        return torch.from_numpy(numpy.ctypeslib.as_array(self.api.llama_get_logits(self.context), shape))
+
+    def __call__(self, judged=False):
+        """Tokens of `sequences` responses of the starts, and their log-probs where these are judged."""
+        self.api.llama_memory_clear(self.memory, True)
+        group = min(self.sequences, 32)
+        ids = [tokenizer(start)["input_ids"] for start in starts[: self.sequences // group]]
+        logits = self.decode([(token, i, p * group, i + 1 == len(prompt)) for p, prompt in enumerate(ids)
+                              for i, token in enumerate(prompt)]).repeat_interleave(group, 0)
+        for other in range(self.sequences):
+            if other % group:
+                self.api.llama_memory_seq_cp(self.memory, other // group * group, other, -1, -1)
+        drawn, log_probs = [], torch.zeros(self.sequences)
+        for step in range(new_tokens):
+            token = draw(logits)
+            drawn.append(token)
+            if judged:
+                log_probs += logits.log_softmax(-1).gather(1, token)[:, 0]
+            if step + 1 < new_tokens:
+                logits = self.decode([(token, len(ids[s // group]) + step, s, True) for s, token in enumerate(token[:, 0].tolist())])
+        return torch.cat(drawn, 1).tolist(), log_probs.tolist(), [ids[s // group] for s in range(self.sequences)]
+
+
+def built_for_this_processor(said):
+    """Whether llama.cpp uses the vectors that are here: wheels are compiled for any processor."""
+    here = pathlib.Path("/proc/cpuinfo").read_text()
+    return all(f"{name} = 1" in said for flag, name in (("avx2", "AVX2"), ("avx512f", "AVX512"), ("avx512_bf16", "AVX512_BF16"))
+               if re.search(rf"\b{flag}\b", here))
 
 
 class LogBon:
@@ -182,7 +226,8 @@ class LogBon:
         self.log_choose = numpy.array([math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) for k in count])
         self.count, self.n = count, n
         draw = numpy.random.default_rng(1)
-        self.log_ref, self.log_cdf = -30 * draw.random(128), numpy.log(draw.random(128))
+        self.log_ref = -30 * draw.random(128)
+        self.log_cdf = numpy.log(draw.random(128) * -numpy.expm1(self.log_ref))  # F + p is at most 1
 
     def __call__(self):
         terms = self.log_choose + self.count * self.log_ref[:, None] + (self.n - self.count) * self.log_cdf[:, None]
@@ -231,22 +276,22 @@ def by_gguf(file):
 def check_log_probs():
     """Sampled by vbon and by llama.cpp, judged by PyTorch in fp32."""
     folder_of = pathlib.Path(folder.name)
-    networks = {"Q8_0": (folder_of / "q8_0.gguf", by_gguf(folder_of / "q8_0.gguf"), 5),
-                "Q4_1": (fetched, by_gguf(fetched), 5), "F32": (folder_of / "f32.gguf", model, 0.05)}
+    networks = {"Q8_0": (folder_of / "q8_0.gguf", by_gguf(folder_of / "q8_0.gguf"), 2),
+                "Q4_1": (fetched, by_gguf(fetched), 2), "F32": (folder_of / "f32.gguf", model, 0.1)}
     for name, (file, network, tolerance) in networks.items():
         pairs, ours = sampled(file)
         most = max(abs(a - b) for a, b in zip(ours, judge(network, pairs)))
         note(f"log-probs of {len(pairs)} responses by vbon from {name}, judged by PyTorch in fp32: within {most:.1e} nats")
         if not most < 5e-3:
             sys.exit("vbon and PyTorch do not compute the same")
-        peer = LlamaCpp(file, 1)
-        tokens = [peer.complete(prompt=start, logprobs=1)[0]["logprobs"]["content"] for start in starts]
-        pairs = [(tokenizer(start)["input_ids"], [one["id"] for one in row]) for start, row in zip(starts, tokens)]
-        theirs = [sum(one["logprob"] for one in row) for row in tokens]
-        most = max(abs(a - b) for a, b in zip(theirs, judge(network, pairs)))
-        note(f"log-probs of {len(pairs)} responses by llama.cpp from {name}, judged so: within {most:.1e} nats")
-        if not most < tolerance:  # it rounds keys and values to 16 bits, and with quantised weights inputs to 8
-            sys.exit("llama.cpp and PyTorch do not compute the same")
+        for sequences in (1, 128):
+            responses, theirs, prompts = LlamaCpp(file, sequences)(judged=True)
+            pairs = list(zip(prompts, responses))[:: max(1, sequences // 16)]
+            off = [a - b for a, b in zip(theirs[:: max(1, sequences // 16)], judge(network, pairs), strict=True)]
+            note(f"log-probs of {len(pairs)} of {sequences} responses by llama.cpp from {name}, judged so: within "
+                 f"{max(map(abs, off)):.1e} nats")
+            if not max(map(abs, off)) < tolerance:  # keys and values in 16 bits, and with quantised weights inputs in 8
+                sys.exit("llama.cpp and PyTorch do not compute the same")
     if bf16:
         pairs, ours = sampled(folder_of / "f32.gguf", "--bf16")
         exact, theirs = judge(model, pairs), judge(half(), pairs)
@@ -273,30 +318,53 @@ def check_scores():
             sys.exit("vbon and PyTorch do not score the same")
 
 
+def log_bon_inputs():
+    """Where benchmark.bon_log_prob reads the responses of LogBon, and writes what it makes of them."""
+    file = pathlib.Path(folder.name) / "responses.txt"
+    some = LogBon(1)
+    file.write_text("".join(f"{ref!r} {cdf!r}\n" for ref, cdf in zip(some.log_ref.tolist(), some.log_cdf.tolist())))
+    os.environ["VBON_BENCHMARK_RESPONSES"] = str(file)
+    return file
+
+
 def check_log_bon():
-    """Both sums in numpy against the closed form log((F + p)^N - F^N), with which vbon's tests hold vbon."""
+    """vbon and both sums in numpy against the closed form log((F + p)^N - F^N)."""
+    file = log_bon_inputs()
     for n in (64, 1024):
+        by_vbon("benchmark.bon_log_prob", f"given_responses/N:{n}")
+        ours = numpy.array([float(line) for line in pathlib.Path(f"{file}.log_bon").read_text().split()])
         sums = [LogBon(n), PublishedLogBon(n)]
         grown = n * numpy.log1p(numpy.exp(sums[0].log_ref - sums[0].log_cdf))
         closed = n * sums[0].log_cdf + grown + numpy.log(-numpy.expm1(-grown))
-        most = max(float((numpy.abs(one() - closed) / (1 + numpy.abs(closed))).max()) for one in sums)
+        most = max(float((numpy.abs(one - closed) / (1 + numpy.abs(closed))).max()) for one in (ours, sums[0](), sums[1]()))
         if not most < 1e-9:
-            sys.exit(f"log pi_bon for N = {n}: a sum and the closed form differ by {most:.1e} nats a nat")
+            sys.exit(f"log pi_bon for N = {n}: vbon or a sum differs from the closed form by {most:.1e} nats a nat")
+    note("log pi_bon of 128 responses by vbon, by both sums and by the closed form: within 1e-9 of it")
 
 
 def check_law():
-    """First tokens by vbon against PyTorch's law of them: chi-square over the likely tokens and all others together."""
-    rows = vbon("sample", "--model", place, "--prompt", starts[0], "--samples", 4000, "--max-new-tokens", 1, "--json", "--quiet")
+    """First tokens by vbon, by PyTorch's loop and by llama.cpp's against PyTorch's law of them in fp32: chi-square over the
+    likely tokens and all others together."""
+    prompt = tokenizer(starts[0])["input_ids"]
     with torch.no_grad():
-        law = model(torch.tensor([tokenizer(starts[0])["input_ids"]])).logits[0, -1].double().softmax(-1).numpy()
-    likely = numpy.flatnonzero(law * len(rows) >= 8)
-    place_of = {tokenizer.decode([number]): at for at, number in enumerate(likely)}
-    drawn = numpy.bincount([place_of.get(row["text"], len(likely)) for row in rows], minlength=len(likely) + 1)
-    expected = numpy.append(law[likely], 1 - law[likely].sum()) * len(rows)
-    statistic, freedom = float(((drawn - expected) ** 2 / expected).sum()), len(likely)
-    print(f"first tokens of {len(rows)} responses: chi-square {statistic:.1f} with {freedom} degrees of freedom", flush=True)
-    if statistic > freedom + 5 * math.sqrt(2 * freedom):
-        sys.exit("vbon and PyTorch do not sample the same law")
+        law = model(torch.tensor([prompt])).logits[0, -1].double().softmax(-1).numpy()
+    count = 4000
+    likely = numpy.flatnonzero(law * count >= 8)
+    place_of = {number: at for at, number in enumerate(likely.tolist())}
+    by_text = {tokenizer.decode([number]): number for number in likely}
+    words = lambda *more: [by_text.get(row["text"], -1) for row in vbon(
+        "sample", "--model", place, "--prompt", starts[0], "--samples", count, "--max-new-tokens", 1, "--json", "--quiet", *more)]
+    loop = LlamaCpp(pathlib.Path(folder.name) / "f32.gguf", 1)
+    logits = loop.decode([(token, i, 0, i + 1 == len(prompt)) for i, token in enumerate(prompt)]).clone()
+    drawn = {"vbon": words(), "PyTorch's loop": sample(model, [prompt], count, 1)[:, 0].tolist(),
+             "llama.cpp's": draw(logits.repeat(count, 1))[:, 0].tolist()} | ({"vbon in bf16": words("--bf16")} if bf16 else {})
+    for who, tokens in drawn.items():
+        seen = numpy.bincount([place_of.get(token, len(likely)) for token in tokens], minlength=len(likely) + 1)
+        expected = numpy.append(law[likely], 1 - law[likely].sum()) * count
+        statistic, freedom = float(((seen - expected) ** 2 / expected).sum()), len(likely)
+        note(f"first tokens of {count} responses by {who}: chi-square {statistic:.1f} with {freedom} degrees of freedom")
+        if statistic > freedom + 5 * math.sqrt(2 * freedom):
+            sys.exit(f"{who} does not sample PyTorch's law")
 
 
 @functools.cache
@@ -332,6 +400,7 @@ def gpt2():
     return place, network
 
 
+@functools.cache
 def sequences():
     """4 x 64 tokens, all but the first of each learnt."""
     rows = torch.randint(0, gpt2()[1].config.vocab_size, (4, 64)).tolist()
@@ -382,7 +451,7 @@ def phases():
     yield ("AdamW, 134.5 million parameters", ("benchmark.model", "adamw/parameters:134515008/real_time"),
            {"PyTorch, fused": Optimizer})
     for n in (64, 1024):
-        yield (f"log pi_bon, 128 responses, N = {n}", ("benchmark.bon_log_prob", f"time_rival/vector_registers/kind:3/N:{n}", 128 / 4096),
+        yield (f"log pi_bon, 128 responses, N = {n}", ("benchmark.bon_log_prob", f"given_responses/N:{n}"),
                {"numpy, the sum at once": lambda n=n: LogBon(n), "numpy, as published": lambda n=n: PublishedLogBon(n)})
 
 

@@ -9,7 +9,9 @@ cd "$(dirname "$0")/.."
 peers=${VBON_PEERS:-${XDG_CACHE_HOME:-$HOME/.cache}/vbon-peers}
 [ -x "$peers/bin/python" ] || python3 -m venv "$peers"
 # What is there already is neither fetched nor changed.
-"$peers/bin/pip" install --quiet numpy torch transformers xllamacpp gguf trl datasets accelerate
+"$peers/bin/pip" install --quiet numpy torch transformers gguf trl datasets accelerate
+# Wheels of llama.cpp leave AVX-512 out; compiled here it has what this processor has.
+"$peers/bin/pip" install --quiet --no-binary llama-cpp-python llama-cpp-python
 VBON_CACHE=$(sh examples/setup/fetch_data.sh)
 export VBON_CACHE
 exec "$peers/bin/python" benchmarks/peers.py build/release "$@"

@@ -40,7 +40,21 @@ class Result:
     reference_mean: list  # reward of the references of each prompt
     step_mean: list      # reward of the responses of each step
     losses: list
+    moved: float = 0      # root mean square of what the steps changed of all weights
     gigabytes: float = 0  # held at most
+
+
+def moved(before, after):
+    """Root mean square of the difference of two folders' weights, or of a folder's and those of a network."""
+    import pathlib, safetensors.torch
+
+    read = lambda folder: {name: value for file in pathlib.Path(folder).glob("*.safetensors")
+                           for name, value in safetensors.torch.load_file(file).items()}
+    old, new = read(before), read(after) if isinstance(after, (str, pathlib.Path)) else dict(after.named_parameters())
+    shared = [(old[name], new[name].detach()) for name in old if name in new]
+    if not shared:
+        sys.exit(f"no weight of {before} is found again by its name")
+    return math.sqrt(sum((a.double() - b.double()).square().sum().item() for a, b in shared) / sum(a.numel() for a, _ in shared))
 
 
 def run_alone(words):
@@ -82,7 +96,8 @@ def by_vbon(program, settings, folder):
                   tokens=sum(len(one) for row in rows for one in row["tokens"]) + sum(int(m["sampled_tokens"]) for m in metrics),
                   rewards=sum(len(row["rewards"]) for row in rows) + sum(int(m["reward_calls"]) for m in metrics),
                   reference_mean=[statistics.mean({row["prompt"]: row for row in rows}[text]["rewards"]) for text in s.prompts],
-                  step_mean=[m["reward"] for m in metrics], losses=[m["loss"] for m in metrics], gigabytes=gigabytes)
+                  step_mean=[m["reward"] for m in metrics], losses=[m["loss"] for m in metrics],
+                  moved=moved(s.model, out / "model"), gigabytes=gigabytes)
 
 
 def by_other(kind, settings):
@@ -100,13 +115,16 @@ def check_same_work(settings, ours, theirs):
                      f"{done.tokens} tokens")
         if len(done.losses) != settings.steps or not all(map(math.isfinite, done.losses)):
             sys.exit(f"{who}: {settings.steps} finite losses expected, got {done.losses}")
+    # The same schedule of AdamW moves the weights as far: by the rate where gradients agree from step to step, less by noise.
+    if not (theirs.moved > 0 and 0.8 < ours.moved / theirs.moved < 1.25):
+        sys.exit(f"the weights moved by {ours.moved:.2e} with vbon and by {theirs.moved:.2e} with PyTorch, root mean square")
     difference = [a - b for a, b in zip(ours.reference_mean, theirs.reference_mean)]
     mean, error = statistics.mean(difference), statistics.stdev(difference) / math.sqrt(len(difference))
     if abs(mean) > 4 * error:
         sys.exit(f"mean reward of the references: vbon and PyTorch differ by {mean:.3f}, standard error {error:.3f}")
     return (f"mean reward of the references: vbon {statistics.mean(ours.reference_mean):.3f}, PyTorch "
             f"{statistics.mean(theirs.reference_mean):.3f}, difference {mean / error:.1f} standard errors; loss of the first step "
-            f"{ours.losses[0]:.2f} and {theirs.losses[0]:.2f}")
+            f"{ours.losses[0]:.2f} and {theirs.losses[0]:.2f}; weights moved by {ours.moved:.2e} and {theirs.moved:.2e}")
 
 
 class Reward:
@@ -203,7 +221,7 @@ def by_torch(s):
         means.append(rewards.mean().item())
         seconds.append(time.perf_counter() - step)
     return Result(seconds=time.perf_counter() - begin, references=references, steps=seconds, **counted,
-                  reference_mean=known.mean(1).tolist(), step_mean=means, losses=losses)
+                  reference_mean=known.mean(1).tolist(), step_mean=means, losses=losses, moved=moved(s.model, policy))
 
 
 def by_trl(s):

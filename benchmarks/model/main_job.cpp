@@ -9,7 +9,10 @@
 #include "vbon/io/cache_folder.hpp"
 #include "vbon/objective/vbon.hpp"
 #include "vbon/optim/adamw.hpp"
+#include "vbon/optim/clip.hpp"
+#include "vbon/optim/sgd.hpp"
 #include "vbon/policy/load.hpp"
+#include "vbon/policy/lora.hpp"
 #include "vbon/reward/sentence_encoder.hpp"
 
 using namespace vbon;
@@ -86,6 +89,56 @@ void train_on(benchmark::State& state, Policy& policy, const RolloutBatch& batch
 void train(benchmark::State& state) {
   if (Policy* policy = shared_policy(state)) train_on(state, *policy, step_batch(*policy));
 }
+/// The gradient of responses that were sampled for it: their activations are kept, so there is no forward pass. Sampling
+/// them is not timed.
+void backward_of_samples(benchmark::State& state) {
+  Policy* policy = shared_policy(state);
+  if (policy == nullptr) return;
+  std::uint64_t seed = 0;
+  Index tokens = 0;
+  for (auto _ : state) {
+    state.PauseTiming();
+    const auto batch = policy->sample_for_backward(prompts(16), 4, RngKey{++seed, 0});
+    const Array slope = Array::Constant(batch.tokens(), 1.0 / static_cast<double>(batch.tokens()));
+    policy->zero_gradients();
+    tokens = batch.tokens();
+    state.ResumeTiming();
+    policy->backward(batch, slope);
+  }
+  set_tokens(state, tokens);
+}
+/// Exact KL of every next-token law, with the reference's log-probs.
+void kl(benchmark::State& state) {
+  Policy* policy = shared_policy(state);
+  if (policy == nullptr) return;
+  auto reference = policy->reference();
+  const auto batch = step_batch(*policy);
+  Array log_prob;
+  for (auto _ : state) benchmark::DoNotOptimize(policy->kl(batch, reference, &log_prob).data());
+  set_tokens(state, batch.tokens());
+}
+/// Forward and backward where activations are computed again instead of kept.
+void recompute(benchmark::State& state) {
+  Policy* policy = shared_policy(state);
+  if (policy == nullptr) return;
+  const auto batch = step_batch(*policy);
+  const Array slope = Array::Constant(batch.tokens(), 1.0 / static_cast<double>(batch.tokens()));
+  policy->model().memory.recompute = true;
+  for (auto _ : state) {
+    policy->zero_gradients();
+    policy->backward(batch, slope);
+  }
+  policy->model().memory.recompute = false;
+  set_tokens(state, batch.tokens());
+}
+/// Forward, backward and AdamW of an adapter beside all linear maps.
+void train_adapter(benchmark::State& state) {
+  Policy* policy = shared_policy(state);
+  if (policy == nullptr) return;
+  Policy adapted = policy->clone();
+  policy::add_adapter(adapted.model(), {}, {.rank = state.range(0)}, RngKey{1, 5});
+  train_on(state, adapted, step_batch(adapted));
+}
 /// Whole sequences, as language models are pre-trained: every token but the first is learnt.
 void train_sequences(benchmark::State& state) {
   Policy* policy = shared_policy(state);
@@ -113,6 +166,18 @@ void adamw(benchmark::State& state) {
   optimizer.step(parameters, gradients);  // the moments come into being
   for (auto _ : state) optimizer.step(parameters, gradients);
   state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations()) * count * 7 * 4);
+}
+void sgd(benchmark::State& state) {
+  const Index count = state.range(0);
+  Tensor<float> parameters(count), gradients(count);
+  optim::Sgd optimizer{.rate = 1e-5};
+  for (auto _ : state) optimizer.step(parameters, gradients);
+  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations()) * count * 3 * 4);
+}
+void gradient_norm(benchmark::State& state) {
+  Tensor<float> gradients(state.range(0));
+  for (auto _ : state) benchmark::DoNotOptimize(optim::global_norm(gradients));
+  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations()) * state.range(0) * 4);
 }
 void score(benchmark::State& state) {
   const auto path = from_cache("VBON_BENCHMARK_ENCODER", "minilm");
@@ -155,7 +220,13 @@ void objective_gradient(benchmark::State& state) {
 BENCHMARK(sample)->ArgName("sequences")->Arg(1)->Arg(32)->Arg(128)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(log_prob)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(train)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(backward_of_samples)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(kl)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(recompute)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(train_adapter)->ArgName("rank")->Arg(16)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(train_sequences)->ArgNames({"sequences", "length"})->Args({4, 64})->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(adamw)->ArgName("parameters")->Arg(134'515'008)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(sgd)->ArgName("parameters")->Arg(134'515'008)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(gradient_norm)->ArgName("parameters")->Arg(134'515'008)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(score)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(objective_gradient)->ArgName("prompts")->Arg(16)->Arg(1024)->Unit(benchmark::kMicrosecond);
