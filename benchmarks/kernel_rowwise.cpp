@@ -1,4 +1,5 @@
-// Row-wise and pointwise kernels at T = 2048 rows of SmolLM2-135M, in bytes read and written.
+// Row-wise and pointwise kernels at T = 2048 rows of SmolLM2-135M, in bytes read and written; and what reading memory
+// gives at most.
 #include <cmath>
 
 #include "kernel_support.hpp"
@@ -19,6 +20,21 @@ namespace {
 constexpr Index rows = 2048, cols = 576, wide = 1536;
 const double narrow_bytes = 4.0 * rows * cols, wide_bytes = 4.0 * rows * wide;
 
+/// Half a gigabyte, by all threads: the limit of whatever reads all weights for a token.
+void read_memory(benchmark::State& state) {
+  Tensor<float> values(Index{1} << 27);
+  for (Index i = 0; i < values.size(); ++i) values[i] = 1;
+  const Index part = Index{1} << 20;
+  std::vector<float> sum(static_cast<std::size_t>(values.size() / part));
+  for (auto _ : state) {
+    parallel_for(values.size(), part, [&](Index begin, Index end) {
+      sum[static_cast<std::size_t>(begin / part)] =
+          Eigen::Map<const Eigen::ArrayXf, Eigen::Aligned64>(values.data() + begin, end - begin).sum();
+    });
+    benchmark::DoNotOptimize(sum.data());
+  }
+  set_bytes(state, 4.0 * static_cast<double>(values.size()));
+}
 void rms_norm(benchmark::State& state) {
   const auto x = random_tensor(rows, cols, 1), w = random_tensor(1, cols, 2);
   Tensor<float> y(rows, cols), inv(1, rows);
@@ -122,6 +138,7 @@ void embedding_backward(benchmark::State& state) {
 }
 }  // namespace
 
+BENCHMARK(read_memory)->UseRealTime();
 BENCHMARK(rms_norm)->UseRealTime();
 BENCHMARK(rms_norm_backward)->UseRealTime();
 BENCHMARK(layer_norm)->UseRealTime();

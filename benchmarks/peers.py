@@ -535,13 +535,20 @@ for name, case, peers in phases():
     made = {peer: make() for peer, make in peers.items()}
     for work in made.values():
         work()  # memory is taken, and code compiled, at the first call
-    ours, theirs = [], {peer: [] for peer in made}
+    ours, theirs, memory = [], {peer: [] for peer in made}, []
+    file = case[3]() if "sequences:1/" in case[1] else None
     for _ in range(options.rounds):
         ours.append(by_vbon(*case))
+        if file:
+            memory.append(2**29 / by_vbon("benchmark.kernel_rowwise", "read_memory/real_time"))
         for peer, work in made.items():
             theirs[peer].append(seconds(work))
     for peer, times in theirs.items():
         row(name, peer, ours, times)
+    if file:
+        read, size = statistics.median(memory), file.stat().st_size / (2 if "bf16" in name else 1)
+        note(f"{name}: memory is read at {read / 1e9:.0f} GB/s ({min(memory) / 1e9:.0f} to {max(memory) / 1e9:.0f}); the "
+             f"{size / 1e6:.0f} MB of weights, once for each of {new_tokens} tokens, take {new_tokens * size / read:.3f} s")
 if options.only in step:
     whole_step()
 for name, low in ((job, False), *([(job + ", bf16", True)] if bf16 else [])):
