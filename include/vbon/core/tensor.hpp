@@ -3,10 +3,6 @@
 // Tensor owns memory on a device, View looks at it. Both are row-major matrices [rows, cols]; a vector
 // is one row. On the CPU a view turns into an Eigen::Map, so all of Eigen works on it in place.
 #pragma once
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
-
 #include <Eigen/Core>
 #include <algorithm>
 #include <cstddef>
@@ -19,6 +15,7 @@
 
 #include "vbon/core/device.hpp"
 #include "vbon/core/error.hpp"
+#include "vbon/core/shared_pages.hpp"
 #include "vbon/core/types.hpp"
 
 namespace vbon {
@@ -80,6 +77,10 @@ class View {
   Index cols_ = 0;
 };
 
+/// Where a tensor's memory comes from: of its own, or from huge pages that it shares with others. Shared ones are for what
+/// lives long and is read whole; they go back to the system together (shared_pages.hpp).
+enum class Pages { own, shared };
+
 /// Owns rows x cols values, zeroed, aligned to at least 64 bytes (one AVX-512 register, one cache line).
 template <class T, Device D = Cpu>
 class Tensor {
@@ -95,7 +96,10 @@ class Tensor {
     require<ShapeError>(rows >= 0 && cols >= 0, "Tensor: sizes >= 0 expected, got ", rows, " x ", cols);
     values_ = allocate(static_cast<std::size_t>(rows) * static_cast<std::size_t>(cols));
   }
-  explicit Tensor(Index size) : Tensor(1, size) {}
+  explicit Tensor(Index size, Pages pages = Pages::own) : rows_(1), cols_(size) {
+    require<ShapeError>(size >= 0, "Tensor: sizes >= 0 expected, got 1 x ", size);
+    values_ = allocate(static_cast<std::size_t>(size), pages);
+  }
 
   Tensor(const Tensor& other) : Tensor(other.rows_, other.cols_) {
     if (other.size() > 0) std::copy_n(other.data(), static_cast<std::size_t>(other.size()), data());
@@ -135,27 +139,32 @@ class Tensor {
  private:
   // Large arrays ask for huge pages: a weight read column by column would otherwise miss the page table
   // at every row.
-  static constexpr std::size_t huge_page = std::size_t{2} << 20;
+  static constexpr std::size_t huge_page = detail::huge_page;
   struct Free {
-    void* memory = nullptr;  // the values begin at its first aligned byte
+    void* memory = nullptr;        // the values begin at its first aligned byte
+    std::shared_ptr<void> shared;  // or they are a part of this
     void operator()(T*) const { std::free(memory); }
   };
   using Values = std::unique_ptr<T[], Free>;
   /// Fresh pages come zeroed from the system, and calloc leaves them untouched: whoever writes first takes them, many
   /// threads at once where many fill an array.
-  static Values allocate(std::size_t count) {
+  static Values allocate(std::size_t count, Pages pages = Pages::own) {
     if (count == 0) return nullptr;
     const std::size_t bytes = count * sizeof(T), alignment = bytes >= 2 * huge_page ? huge_page : 64;
+    using Shared = detail::SharedPages;
+    if (pages == Pages::shared && bytes >= Shared::smallest && bytes < Shared::largest) {
+      std::shared_ptr<void> part = Shared::take(bytes);
+      T* values = static_cast<T*>(part.get());
+      return Values(values, Free{nullptr, std::move(part)});
+    }
     std::size_t room = bytes + alignment;
     void* memory = std::calloc(room, 1);
     if (memory == nullptr) throw std::bad_alloc();
     void* first = memory;
     std::align(alignment, bytes, first, room);
-#if defined(__linux__)
-    // A wish; refusal changes nothing. Below two pages the part page behind an array would cost more than it saves.
-    if (alignment == huge_page) ::madvise(first, bytes, MADV_HUGEPAGE);
-#endif
-    return Values(static_cast<T*>(first), Free{memory});
+    // Below two pages the part page behind an array would cost more than it saves.
+    if (alignment == huge_page) detail::wish_huge_pages(first, bytes);
+    return Values(static_cast<T*>(first), Free{memory, nullptr});
   }
 
   Values values_;

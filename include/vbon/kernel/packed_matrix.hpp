@@ -63,7 +63,7 @@ class PackedMatrix {
     cols_ = cols;
     format_ = format;
     const Index count = panels() * panel_size();
-    if (values_.size() != count) values_ = Tensor<T, D>(count);
+    if (values_.size() != count) values_ = Tensor<T, D>(count, Pages::shared);
   }
 
  private:

@@ -46,7 +46,7 @@ class Tensor<T, Cuda> {
     cuda::check(cudaMalloc(reinterpret_cast<void**>(&values_), bytes()), "Tensor on CUDA: cudaMalloc");
     cuda::check(cudaMemset(values_, 0, bytes()), "Tensor on CUDA: cudaMemset");
   }
-  explicit Tensor(Index size) : Tensor(1, size) {}
+  explicit Tensor(Index size, Pages = Pages::own) : Tensor(1, size) {}
   Tensor(const Tensor& other) : Tensor(other.rows_, other.cols_) {
     if (size() > 0)
       cuda::check(cudaMemcpy(values_, other.values_, bytes(), cudaMemcpyDeviceToDevice), "Tensor on CUDA: cudaMemcpy");
