@@ -50,45 +50,48 @@ struct Rows {
 
 template <kernel::Precision precision>
 void log_prob(benchmark::State& state) {
+  const Head& h = head<precision>();  // packed before the clock runs
   Rows r(state.range(0));
-  for (auto _ : state) kernel::token_log_prob(Cpu{}, r.x, head<precision>().packed, r.target, {}, r.log_prob, r.log_sum_exp);
+  for (auto _ : state) kernel::token_log_prob(Cpu{}, r.x, h.packed, r.target, {}, r.log_prob, r.log_sum_exp);
   set_flops(state, product(state.range(0)));
 }
 template <kernel::Precision precision>
 void log_prob_entropy(benchmark::State& state) {
+  const Head& h = head<precision>();  // packed before the clock runs
   Rows r(state.range(0));
-  for (auto _ : state)
-    kernel::token_log_prob(Cpu{}, r.x, head<precision>().packed, r.target, {}, r.log_prob, r.log_sum_exp, r.entropy);
+  for (auto _ : state) kernel::token_log_prob(Cpu{}, r.x, h.packed, r.target, {}, r.log_prob, r.log_sum_exp, r.entropy);
   set_flops(state, product(state.range(0)));
 }
 template <kernel::Precision precision>
 void log_prob_backward(benchmark::State& state) {
+  const Head& h = head<precision>();  // packed before the clock runs
   Rows r(state.range(0));
   Tensor<float> dx(state.range(0), cols), dweight(vocabulary, cols);
-  kernel::token_log_prob(Cpu{}, r.x, head<precision>().packed, r.target, {}, r.log_prob, r.log_sum_exp);
+  kernel::token_log_prob(Cpu{}, r.x, h.packed, r.target, {}, r.log_prob, r.log_sum_exp);
   for (auto _ : state)
-    kernel::token_log_prob_backward(Cpu{}, r.x, head<precision>().packed, head<precision>().weight, r.target, {},
-                                    r.log_sum_exp, r.gradient, dx, dweight);
+    kernel::token_log_prob_backward(Cpu{}, r.x, h.packed, h.weight, r.target, {}, r.log_sum_exp, r.gradient, dx, dweight);
   set_flops(state, 3 * product(state.range(0)));
 }
 /// Both passes where the first keeps its logits for the second, and where it does not.
 template <kernel::Precision precision, bool keep>
 void log_prob_both(benchmark::State& state) {
+  const Head& h = head<precision>();
   Rows r(state.range(0));
   Tensor<float> dx(state.range(0), cols), dweight(vocabulary, cols);
   const Index values = keep ? kernel::kept_logits(state.range(0), vocabulary, std::numeric_limits<Index>::max()) : 0;
   std::vector<float> kept(static_cast<std::size_t>(values));
   for (auto _ : state) {
-    kernel::token_log_prob(Cpu{}, r.x, head<precision>().packed, r.target, {}, r.log_prob, r.log_sum_exp, {}, kept);
-    kernel::token_log_prob_backward(Cpu{}, r.x, head<precision>().packed, head<precision>().weight, r.target, {},
-                                    r.log_sum_exp, r.gradient, dx, dweight, kept);
+    kernel::token_log_prob(Cpu{}, r.x, h.packed, r.target, {}, r.log_prob, r.log_sum_exp, {}, kept);
+    kernel::token_log_prob_backward(Cpu{}, r.x, h.packed, h.weight, r.target, {}, r.log_sum_exp, r.gradient, dx, dweight,
+                                    kept);
   }
   set_flops(state, (keep ? 3 : 4) * product(state.range(0)));
 }
 template <kernel::Precision precision>
 void kl(benchmark::State& state) {
+  const Head& h = head<precision>();  // packed before the clock runs
   Rows r(state.range(0));
-  for (auto _ : state) kernel::token_kl(Cpu{}, r.x, head<precision>().packed, r.x, head<precision>().packed, {}, r.log_prob);
+  for (auto _ : state) kernel::token_kl(Cpu{}, r.x, h.packed, r.x, h.packed, {}, r.log_prob);
   set_flops(state, 2 * product(state.range(0)));
 }
 /// Whole rows of log-probs, probabilities, or their norm alone.
@@ -118,9 +121,10 @@ void draw_from_logits(benchmark::State& state) {
 }
 template <kernel::Precision precision>
 void draw_from_head(benchmark::State& state) {
+  const Head& h = head<precision>();  // packed before the clock runs
   Rows r(state.range(0));
   std::vector<kernel::TokenDraw> draw(r.target.size());
-  for (auto _ : state) kernel::sample_from_head(Cpu{}, r.x, head<precision>().packed, {}, r.uniform, draw);
+  for (auto _ : state) kernel::sample_from_head(Cpu{}, r.x, h.packed, {}, r.uniform, draw);
   set_flops(state, product(state.range(0)));
 }
 

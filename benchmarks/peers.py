@@ -6,7 +6,8 @@
 Each phase runs in rounds, vbon and its peers in turn; the table has the median (and the least) of each and the ratio of the
 medians, in which more than 1 means that vbon is faster. What is compared is checked: log-probabilities of the same tokens in
 every storage and precision that is timed, rewards of the same texts and the law of sampled first tokens (by chi-square)
-before anything is timed, what the whole job did before its row is printed. Nothing else may run meanwhile. The phases stand in peers_torch.py, the whole job in peers_job.py.
+before anything is timed, what the whole job did before its row is printed. Nothing else may run meanwhile. The phases stand
+in peers_torch.py, the whole job in peers_job.py.
 """
 import argparse, copy, dataclasses, functools, json, math, os, pathlib, re, shutil, statistics, subprocess, sys, tempfile, time
 

@@ -46,7 +46,7 @@ class Result:
 
 def moved(before, after):
     """Root mean square of the difference of two folders' weights, or of a folder's and those of a network."""
-    import pathlib, safetensors.torch
+    import safetensors.torch
 
     read = lambda folder: {name: value for file in pathlib.Path(folder).glob("*.safetensors")
                            for name, value in safetensors.torch.load_file(file).items()}

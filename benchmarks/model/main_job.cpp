@@ -96,18 +96,23 @@ void train(benchmark::State& state) {
 void backward_of_samples(benchmark::State& state) {
   Policy* policy = shared_policy(state);
   if (policy == nullptr) return;
+  RolloutBatch batch;
+  Array slope;
   std::uint64_t seed = 0;
-  Index tokens = 0;
+  const auto draw = [&] {
+    batch = policy->sample_for_backward(prompts(16), 4, RngKey{++seed, 0});
+    slope = Array::Constant(batch.tokens(), 1.0 / static_cast<double>(batch.tokens()));
+    policy->zero_gradients();
+  };
+  draw();
+  policy->backward(batch, slope);  // memory is taken at the first call
   for (auto _ : state) {
     state.PauseTiming();
-    const auto batch = policy->sample_for_backward(prompts(16), 4, RngKey{++seed, 0});
-    const Array slope = Array::Constant(batch.tokens(), 1.0 / static_cast<double>(batch.tokens()));
-    policy->zero_gradients();
-    tokens = batch.tokens();
+    draw();
     state.ResumeTiming();
     policy->backward(batch, slope);
   }
-  set_tokens(state, tokens);
+  set_tokens(state, batch.tokens());
 }
 /// Exact KL of every next-token law, with the reference's log-probs.
 void kl(benchmark::State& state) {
@@ -116,6 +121,7 @@ void kl(benchmark::State& state) {
   auto reference = policy->reference();
   const auto batch = step_batch(*policy);
   Array log_prob;
+  policy->kl(batch, reference, &log_prob);
   for (auto _ : state) benchmark::DoNotOptimize(policy->kl(batch, reference, &log_prob).data());
   set_tokens(state, batch.tokens());
 }
@@ -126,10 +132,12 @@ void recompute(benchmark::State& state) {
   const auto batch = step_batch(*policy);
   const Array slope = Array::Constant(batch.tokens(), 1.0 / static_cast<double>(batch.tokens()));
   policy->model().memory.recompute = true;
-  for (auto _ : state) {
+  const auto step = [&] {
     policy->zero_gradients();
     policy->backward(batch, slope);
-  }
+  };
+  step();
+  for (auto _ : state) step();
   policy->model().memory.recompute = false;
   set_tokens(state, batch.tokens());
 }
