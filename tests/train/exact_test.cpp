@@ -1,4 +1,5 @@
 #include "vbon/train/exact.hpp"
+#include <Eigen/Eigenvalues>
 #include <algorithm>
 #include <map>
 
@@ -35,6 +36,25 @@ TEST_CASE("multisets are tuples without their order", "[train]") {
     CHECK(total == Approx(1));
     for (const auto& [tuple, probability] : sets) CHECK(probability == Approx(tuples.at(tuple)));
   }
+}
+
+TEST_CASE("a symmetric matrix is turned into its eigenvalues", "[train]") {
+  const auto n = static_cast<Index>(GENERATE(1, 2, 5, 12));
+  const bool singular = GENERATE(false, true);
+  CAPTURE(n, singular);
+  Eigen::MatrixXd matrix(n, n);
+  for (Index i = 0; i < n; ++i)
+    for (Index j = 0; j < n; ++j) matrix(i, j) = std::sin(static_cast<double>(3 * i * i + 7 * j + i * j));
+  matrix = (matrix + matrix.transpose()).eval();
+  if (singular) matrix = (matrix.col(0) * matrix.col(0).transpose()).eval();  // rank 1: all eigenvalues but one are rounding
+  Eigen::MatrixXd left = matrix, axes;
+  train::detail::diagonalize(left, axes);
+  const double rounding = 1e-14 * static_cast<double>(n) * matrix.norm();
+  CHECK((axes.transpose() * axes - Eigen::MatrixXd::Identity(n, n)).norm() < 1e-13);
+  CHECK((axes * left.diagonal().asDiagonal() * axes.transpose() - matrix).norm() <= rounding);
+  Eigen::VectorXd values = left.diagonal();
+  std::sort(values.begin(), values.end());
+  CHECK((values - Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd>(matrix).eigenvalues()).norm() <= rounding);
 }
 
 TEST_CASE("the exact gradient is the slope of the exact loss", "[train]") {

@@ -39,7 +39,7 @@ void pool(View<const float> hidden, std::span<const Index> offset, PoolingMode m
       if (mode == PoolingMode::mean)
         row += hidden.row(t).array();
       else
-        row = row.max(hidden.row(t).array());
+        for (Index j = 0; j < out.cols(); ++j) out(i, j) = std::max(out(i, j), hidden(t, j));
     }
     if (mode == PoolingMode::mean) row /= static_cast<float>(length);
   }
@@ -63,7 +63,7 @@ void normalize_rows_backward(View<const float> y, View<const float> norm, View<f
   for (Index i = 0; i < y.rows(); ++i) {
     double dot = 0;
     for (Index j = 0; j < y.cols(); ++j) dot += static_cast<double>(y(i, j)) * static_cast<double>(dy(i, j));
-    dy.row(i).array() = (dy.row(i).array() - y.row(i).array() * static_cast<float>(dot)) / norm[i];
+    for (Index j = 0; j < y.cols(); ++j) dy(i, j) = (dy(i, j) - y(i, j) * static_cast<float>(dot)) / norm[i];
   }
 }
 

@@ -14,6 +14,7 @@
 
 #include "vbon/data/rollout_batch.hpp"
 #include "vbon/model/causal_lm.hpp"
+#include "vbon/model/encoder_pooling.hpp"
 #include "vbon/policy/concept.hpp"
 #include "vbon/policy/sampler.hpp"
 #include "vbon/policy/session.hpp"
@@ -163,9 +164,9 @@ class CausalLmPolicy {
     Tensor<float> values(batch.tokens(), shape().width);
     for_each_pass(batch, passes.forward_rows, [&](const model::Forest& forest, Index begin) {
       const View<const float> states = model_.read_states(forest);
-      const View<float> out = values.view().middle_rows(begin, states.rows());
-      out.matrix() = states.matrix().rowwise().normalized();
+      std::copy(states.begin(), states.end(), values.view().middle_rows(begin, states.rows()).begin());
     });
+    model::normalize_rows(values.view());
     return values;
   }
 

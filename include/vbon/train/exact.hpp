@@ -4,10 +4,11 @@
 // that can be enumerated. The gradient of an objective is its mean over every group of responses it could have seen, each
 // with its probability, so what is left between the law it ends at and its optimum is no noise but the method's own.
 #pragma once
-#include <Eigen/Eigenvalues>
+#include <Eigen/Jacobi>
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <span>
 #include <utility>
 #include <vector>
@@ -309,6 +310,28 @@ struct ExactOutcome {
 };
 
 namespace detail {
+/// Turns a symmetric matrix until it is diagonal, but for rounding (Jacobi's method, quick for so few rows); `axes` gets
+/// the turns, its columns are the eigenvectors. The headers of Eigen's own solver are a fortieth of what all of vbon costs
+/// the file that includes it.
+template <class Matrix>
+void diagonalize(Matrix& matrix, Matrix& axes) {
+  const Index size = matrix.rows();
+  axes.setIdentity(size, size);
+  const auto rounding = std::numeric_limits<typename Matrix::Scalar>::epsilon() * matrix.cwiseAbs().maxCoeff();
+  for (int sweep = 0, turned = 1; sweep < 60 && turned > 0; ++sweep) {
+    turned = 0;
+    for (Index p = 0; p < size; ++p)
+      for (Index q = p + 1; q < size; ++q) {
+        Eigen::JacobiRotation<typename Matrix::Scalar> turn;
+        if (!(std::abs(matrix(p, q)) > rounding) || !turn.makeJacobi(matrix, p, q)) continue;
+        matrix.applyOnTheLeft(p, q, turn.adjoint());
+        matrix.applyOnTheRight(p, q, turn);
+        axes.applyOnTheRight(p, q, turn);
+        ++turned;
+      }
+  }
+}
+
 /// One step of Newton's method that goes downhill whatever the curvature: along each axis of the Hessian by
 /// -slope/|curvature|. Returns the longest move of a logit.
 template <class Scalar = double>
@@ -335,11 +358,13 @@ Scalar descend(ExactProblem& problem, const AnyObjective& objective, const Exact
   hessian = (0.5 * (hessian + hessian.transpose())).eval();
   // A common shift of the logits changes nothing: give that axis some curvature, it has no slope.
   hessian.array() += hessian.cwiseAbs().maxCoeff() / static_cast<double>(size);
-  const Eigen::SelfAdjointEigenSolver<Matrix> axes(hessian);
-  const double least = 1e-13 * axes.eigenvalues().cwiseAbs().maxCoeff();
-  Vector along = axes.eigenvectors().transpose() * slope;
-  for (Index k = 0; k < size; ++k) along[k] /= std::max(std::abs(axes.eigenvalues()[k]), least);
-  Vector step = axes.eigenvectors() * along;
+  Matrix axes;
+  diagonalize(hessian, axes);
+  const Vector curvature = hessian.diagonal().cwiseAbs();
+  const double least = 1e-13 * curvature.maxCoeff();
+  Vector along = axes.transpose() * slope;
+  for (Index k = 0; k < size; ++k) along[k] /= std::max(curvature[k], least);
+  Vector step = axes * along;
   double longest = step.cwiseAbs().maxCoeff();
   if (longest > options.stride) step *= options.stride / longest, longest = options.stride;
   std::vector<double> next = start;
