@@ -55,20 +55,21 @@ void forward_bfloat16(benchmark::State& state) {
     kernel::pack(Cpu{}, w, kernel::Transpose::no, copy);
   });
 }
-template <kernel::Precision precision = kernel::Precision::float32>
+template <kernel::Precision precision = kernel::Precision::float32, bool accumulate = false>
 void grad_input(benchmark::State& state) {
   const Index m = state.range(0), n = state.range(1), k = state.range(2);
   const auto dy = random_tensor(m, n, 1), w = random_tensor(n, k, 2);
   Tensor<float> dx(m, k);
-  for (auto _ : state) kernel::matmul_grad_input(Cpu{}, dy, w, dx, false, precision);
+  for (auto _ : state) kernel::matmul_grad_input(Cpu{}, dy, w, dx, accumulate, precision);
   set_flops(state, flops(state));
 }
-template <kernel::Precision precision = kernel::Precision::float32>
+/// Added to what is there, or written: the first gradient of a step.
+template <kernel::Precision precision = kernel::Precision::float32, bool accumulate = true>
 void grad_weight(benchmark::State& state) {
   const Index m = state.range(0), n = state.range(1), k = state.range(2);
   const auto dy = random_tensor(m, n, 1), x = random_tensor(m, k, 2);
   Tensor<float> dw(n, k);
-  for (auto _ : state) kernel::matmul_grad_weight(Cpu{}, dy, x, dw, precision);
+  for (auto _ : state) kernel::matmul_grad_weight(Cpu{}, dy, x, dw, precision, accumulate);
   set_flops(state, flops(state));
 }
 /// With bias, added to what is there.
@@ -100,6 +101,19 @@ void pack_weight_read(benchmark::State& state) {
         Cpu{}, n, k, [&](Index first, Index count, float* out) { std::copy_n(w.data() + first * k, count * k, out); },
         panels);
   set_bytes(state, 8 * static_cast<double>(n * k));
+}
+/// In the bits of a checkpoint.
+void pack_weight_stored(benchmark::State& state) {
+  const Index n = state.range(0), k = state.range(1);
+  const BlockFormat& stored = block_format(BlockType::q8_0);
+  const Index row = k / static_cast<Index>(stored.elements) * static_cast<Index>(stored.bytes);
+  const std::vector<std::byte> bytes(static_cast<std::size_t>(n * row));
+  const kernel::PackedFormat& format = *kernel::find_packed_format(BlockType::q8_0, k);
+  kernel::PackedMatrix<float> panels;
+  for (auto _ : state)
+    kernel::pack_stored(
+        Cpu{}, n, k, format, [&](Index i) { return bytes.data() + i * row; }, panels);
+  set_bytes(state, 2 * static_cast<double>(bytes.size()));
 }
 
 void forward_sizes(benchmark::internal::Benchmark* b) {
@@ -135,9 +149,20 @@ BENCHMARK(grad_input<>)->Name("grad_input")->Apply(backward_sizes);
 BENCHMARK(grad_input<kernel::Precision::bfloat16>)->Name("grad_input_bfloat16")->Apply(backward_sizes);
 BENCHMARK(grad_weight<>)->Name("grad_weight")->Apply(backward_sizes);
 BENCHMARK(grad_weight<kernel::Precision::bfloat16>)->Name("grad_weight_bfloat16")->Apply(backward_sizes);
+BENCHMARK(grad_input<kernel::Precision::float32, true>)
+    ->Name("grad_input_added")
+    ->ArgNames({"M", "N", "K"})
+    ->UseRealTime()
+    ->Args({512, 1536, 576});
+BENCHMARK(grad_weight<kernel::Precision::float32, false>)
+    ->Name("grad_weight_written")
+    ->ArgNames({"M", "N", "K"})
+    ->UseRealTime()
+    ->Args({512, 1536, 576});
 BENCHMARK(pack_weight<>)->Name("pack_weight")->Apply(pack_sizes);
 BENCHMARK(pack_weight<kernel::Precision::bfloat16>)->Name("pack_weight_bfloat16")->Apply(pack_sizes);
 BENCHMARK_TEMPLATE(pack_weight, kernel::Precision::float32, kernel::Transpose::yes)
     ->Name("pack_weight_transposed")
     ->Apply(pack_sizes);
 BENCHMARK(pack_weight_read)->Apply(pack_sizes);
+BENCHMARK(pack_weight_stored)->Apply(pack_sizes);

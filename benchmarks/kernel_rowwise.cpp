@@ -35,6 +35,30 @@ void read_memory(benchmark::State& state) {
   }
   set_bytes(state, 4.0 * static_cast<double>(values.size()));
 }
+/// What an optimiser's pass does to memory, with hardly any arithmetic: four arrays read, three of them written.
+void update_memory(benchmark::State& state) {
+  const Index size = state.range(0), part = Index{1} << 16;
+  Tensor<float> w(size), m(size), v(size), g(size);
+  for (Index i = 0; i < size; ++i) w[i] = m[i] = v[i] = g[i] = 1;
+  const auto update = [&] {
+    parallel_for(size, part, [&](Index begin, Index end) {
+      float *pw = w.data(), *pm = m.data(), *pv = v.data();
+      const float* pg = g.data();
+#pragma GCC ivdep
+      for (Index i = begin; i < end; ++i) {
+        pm[i] += pg[i];
+        pv[i] += pg[i];
+        pw[i] += pm[i] - pv[i];
+      }
+    });
+  };
+  update();
+  for (auto _ : state) {
+    update();
+    benchmark::DoNotOptimize(w.data());
+  }
+  set_bytes(state, 7 * 4.0 * static_cast<double>(size));
+}
 void rms_norm(benchmark::State& state) {
   const auto x = random_tensor(rows, cols, 1), w = random_tensor(1, cols, 2);
   Tensor<float> y(rows, cols), inv(1, rows);
@@ -107,14 +131,14 @@ void dequantize(benchmark::State& state, BlockType type) {
   for (auto _ : state) kernel::dequantize(Cpu{}, type, from, out);
   set_bytes(state, wide_bytes + static_cast<double>(from.size()));
 }
-void rotary(benchmark::State& state) {
+void rotary(benchmark::State& state, bool inverse) {
   kernel::Rotary rotary{.head_dim = 64, .rotary_dim = 64, .inv_freq = {}};
   for (int i = 0; i < 32; ++i) rotary.inv_freq.push_back(std::pow(1e4f, -static_cast<float>(i) / 32));
   rotary.reserve(2048);
   auto x = random_tensor(rows, cols, 1);
   std::vector<Index> position(rows);
   for (std::size_t t = 0; t < position.size(); ++t) position[t] = static_cast<Index>(t % 64);
-  for (auto _ : state) kernel::rotate(Cpu{}, rotary, x, position);
+  for (auto _ : state) kernel::rotate(Cpu{}, rotary, x, position, inverse);
   set_bytes(state, 2 * narrow_bytes);
 }
 std::vector<TokenId> random_tokens() {
@@ -122,12 +146,12 @@ std::vector<TokenId> random_tokens() {
   for (std::size_t t = 0; t < token.size(); ++t) token[t] = static_cast<TokenId>(RngKey{1, 1}.below(t, 49152));
   return token;
 }
-void embedding(benchmark::State& state) {
+void embedding(benchmark::State& state, bool accumulate) {
   const auto table = random_tensor(49152, cols, 1);
   Tensor<float> out(rows, cols);
   const auto token = random_tokens();
-  for (auto _ : state) kernel::embedding(Cpu{}, table, token, out);
-  set_bytes(state, 2 * narrow_bytes);
+  for (auto _ : state) kernel::embedding(Cpu{}, table, token, out, accumulate);
+  set_bytes(state, (accumulate ? 3 : 2) * narrow_bytes);
 }
 void embedding_backward(benchmark::State& state) {
   const auto dout = random_tensor(rows, cols, 1);
@@ -139,6 +163,7 @@ void embedding_backward(benchmark::State& state) {
 }  // namespace
 
 BENCHMARK(read_memory)->UseRealTime();
+BENCHMARK(update_memory)->ArgName("parameters")->Arg(134'515'008)->UseRealTime();
 BENCHMARK(rms_norm)->UseRealTime();
 BENCHMARK(rms_norm_backward)->UseRealTime();
 BENCHMARK(layer_norm)->UseRealTime();
@@ -149,10 +174,14 @@ BENCHMARK_TEMPLATE(activation, kernel::GeluTanh)->UseRealTime();
 BENCHMARK_TEMPLATE(activation, kernel::GeluExact)->UseRealTime();
 BENCHMARK_TEMPLATE(activation, kernel::Silu)->UseRealTime();
 BENCHMARK_TEMPLATE(activation, kernel::Tanh)->UseRealTime();
+BENCHMARK_TEMPLATE(activation, kernel::Sigmoid)->UseRealTime();
+BENCHMARK_TEMPLATE(activation, kernel::Relu)->UseRealTime();
 BENCHMARK_TEMPLATE(activation_backward, kernel::GeluTanh)->UseRealTime();
 BENCHMARK_TEMPLATE(activation_backward, kernel::GeluExact)->UseRealTime();
 BENCHMARK_TEMPLATE(activation_backward, kernel::Silu)->UseRealTime();
 BENCHMARK_TEMPLATE(activation_backward, kernel::Tanh)->UseRealTime();
+BENCHMARK_TEMPLATE(activation_backward, kernel::Sigmoid)->UseRealTime();
+BENCHMARK_TEMPLATE(activation_backward, kernel::Relu)->UseRealTime();
 BENCHMARK(bias_grad)->UseRealTime();
 BENCHMARK(set_zero)->UseRealTime();
 BENCHMARK_CAPTURE(dequantize, bf16, BlockType::bf16)->UseRealTime();
@@ -160,7 +189,15 @@ BENCHMARK_CAPTURE(dequantize, f16, BlockType::f16)->UseRealTime();
 BENCHMARK_CAPTURE(dequantize, q8_0, BlockType::q8_0)->UseRealTime();
 BENCHMARK_CAPTURE(dequantize, q4_0, BlockType::q4_0)->UseRealTime();
 BENCHMARK_CAPTURE(dequantize, q4_1, BlockType::q4_1)->UseRealTime();
+BENCHMARK_CAPTURE(dequantize, q5_0, BlockType::q5_0)->UseRealTime();
+BENCHMARK_CAPTURE(dequantize, q5_1, BlockType::q5_1)->UseRealTime();
+BENCHMARK_CAPTURE(dequantize, q2_k, BlockType::q2_k)->UseRealTime();
+BENCHMARK_CAPTURE(dequantize, q3_k, BlockType::q3_k)->UseRealTime();
+BENCHMARK_CAPTURE(dequantize, q4_k, BlockType::q4_k)->UseRealTime();
+BENCHMARK_CAPTURE(dequantize, q5_k, BlockType::q5_k)->UseRealTime();
 BENCHMARK_CAPTURE(dequantize, q6_k, BlockType::q6_k)->UseRealTime();
-BENCHMARK(rotary)->UseRealTime();
-BENCHMARK(embedding)->UseRealTime();
+BENCHMARK_CAPTURE(rotary, forward, false)->UseRealTime();
+BENCHMARK_CAPTURE(rotary, inverse, true)->UseRealTime();
+BENCHMARK_CAPTURE(embedding, written, false)->UseRealTime();
+BENCHMARK_CAPTURE(embedding, added, true)->UseRealTime();
 BENCHMARK(embedding_backward)->UseRealTime();

@@ -6,10 +6,11 @@
 Each phase runs in rounds, vbon and its peers in turn; the table has the median (and the least) of each and the ratio of the
 medians, in which more than 1 means that vbon is faster. What is compared is checked: log-probabilities of the same tokens in
 every storage and precision that is timed, rewards of the same texts and the law of sampled first tokens (by chi-square)
-before anything is timed, what the whole job did before its row is printed. Nothing else may run meanwhile. The phases stand
-in peers_torch.py, the whole job in peers_job.py.
+before anything is timed, loss and gradient of the batch of a training step before the step is, what the whole job did before
+its row is printed. Nothing else may run meanwhile. The phases stand in peers_torch.py, the whole job in peers_job.py.
 """
-import argparse, copy, dataclasses, functools, json, math, os, pathlib, re, shutil, statistics, subprocess, sys, tempfile, time
+import argparse, copy, dataclasses, functools, importlib.metadata, json, math, os, pathlib, re, shutil, statistics, subprocess, sys
+import tempfile, time
 
 import numpy, tokenizers, torch, transformers
 
@@ -24,8 +25,16 @@ arguments.add_argument("--only", default="", help="phases whose names hold this"
 arguments.add_argument("--job-rounds", type=int, default=3, help="of the whole job (3)")
 arguments.add_argument("--job-prompts", type=int, default=64, help="prompts of the whole job, with 32 references each (64)")
 arguments.add_argument("--job-steps", type=int, default=20, help="steps of the whole job (20)")
+arguments.add_argument("--keep-memory", action="store_true",
+                       help="the C library keeps memory that the peers give back, and asks for huge pages; it does not by itself")
 options = arguments.parse_args()
 torch.set_num_threads(options.threads)
+keeping = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=8589934592:glibc.malloc.trim_threshold=17179869184"
+if options.keep_memory and os.environ.get("GLIBC_TUNABLES") != keeping:  # which is read when a process starts
+    os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"GLIBC_TUNABLES": keeping})
+print(", ".join(f"{name} {importlib.metadata.version(name)}" for name in (
+    "torch", "transformers", "trl", "numpy", "llama-cpp-python")) + (f"; GLIBC_TUNABLES={keeping}" if options.keep_memory else ""),
+    flush=True)
 
 chosen = os.environ.get("VBON_CACHE")
 cache = pathlib.Path(chosen) if chosen else pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "vbon"
@@ -48,18 +57,19 @@ def note(text):
 
 
 def vbon(*words):
-    done = subprocess.run([program, *map(str, words)], capture_output=True, text=True)
+    done = subprocess.run([program, *map(str, words)], capture_output=True, text=True, env=peers_job.plain_environment())
     if done.returncode:
         sys.exit(f"vbon {' '.join(map(str, words))} ended with {done.returncode}:\n{done.stderr}")
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
-def by_vbon(program, case, share=1, model=None, low=False):
+def by_vbon(program, case, share=1, model=None, low=False, batch=None):
     """Seconds of one iteration of a case of Google Benchmark, or of a share of it; low: in bf16, as by --bf16 and
     --reward-bf16."""
     words = [options.build / "benchmarks" / program, f"--benchmark_filter=^{case}$", "--benchmark_format=json",
              "--benchmark_min_time=2"]
-    named = os.environ | ({"VBON_BENCHMARK_MODEL": str(model())} if model else {}) | ({"VBON_BENCHMARK_BF16": "1"} if low else {})
+    named = peers_job.plain_environment() | ({"VBON_BENCHMARK_MODEL": str(model())} if model else {}) | (
+        {"VBON_BENCHMARK_BF16": "1"} if low else {}) | ({"VBON_BENCHMARK_BATCH": str(batch.file)} if batch else {})
     some = sorted(os.sched_getaffinity(0))[: options.threads]  # vbon takes as many threads as processors are left to it
     case = json.loads(subprocess.run(words, check=True, capture_output=True, text=True, env=named,
                                      preexec_fn=lambda: os.sched_setaffinity(0, some)).stdout)["benchmarks"][0]
@@ -93,13 +103,32 @@ def sampling(network, sequences):
     sample(network, [tokenizer(start)["input_ids"] for start in starts[: sequences // group]], group, new_tokens)
 
 
+def generated(texts, group, count):
+    """Tokens by transformers' generate(): the texts and `count` tokens of each of their `group` responses."""
+    tokenizer.padding_side, tokenizer.pad_token = "left", tokenizer.eos_token
+    batch = tokenizer(texts, return_tensors="pt", padding=True)
+    with torch.no_grad():  # min_new_tokens would forbid the end token
+        return model.generate(**batch, do_sample=True, top_k=0, top_p=1.0, num_return_sequences=group, max_new_tokens=count,
+                              min_new_tokens=count if count > 1 else None, pad_token_id=tokenizer.pad_token_id)
+
+
 def generate(sequences):
     group = min(sequences, 32)
-    tokenizer.padding_side, tokenizer.pad_token = "left", tokenizer.eos_token
-    batch = tokenizer(starts[: sequences // group], return_tensors="pt", padding=True)
-    with torch.no_grad():
-        model.generate(**batch, do_sample=True, top_k=0, top_p=1.0, num_return_sequences=group, max_new_tokens=new_tokens,
-                       min_new_tokens=new_tokens, pad_token_id=tokenizer.pad_token_id)
+    generated(starts[: sequences // group], group, new_tokens)
+
+
+class Batch:
+    """Prompts and responses in tokens, as PyTorch takes them, and as a file for the benchmarks of vbon, which write loss and
+    norm of the gradient beside it."""
+
+    def __init__(self, name, prompts, responses):
+        self.file = pathlib.Path(folder.name) / name
+        self.file.write_text("".join(f"{' '.join(map(str, prompt))} | {' '.join(map(str, response))}\n"
+                                     for prompt, response in zip(prompts, responses)))
+        self.padded = padded(prompts, responses)
+
+    def result(self):
+        return [float(word) for word in pathlib.Path(f"{self.file}.result").read_text().split()]
 
 
 @functools.cache
@@ -107,12 +136,19 @@ def step_batch():
     """16 prompts with four responses of 24 tokens each."""
     torch.manual_seed(1)
     prompts = [tokenizer(starts[number % 4])["input_ids"] for number in range(16) for _ in range(4)]
-    return padded(prompts, torch.randint(0, vocabulary, (len(prompts), new_tokens)).tolist())
+    return Batch("step.txt", prompts, torch.randint(0, vocabulary, (len(prompts), new_tokens)).tolist())
 
 
-@torch.no_grad()
-def log_prob(network):
-    response_log_probs(network, step_batch())
+class LogProb:
+    def __init__(self, network):
+        self.network, self.bf16 = network, next(network.parameters()).dtype != torch.float32
+
+    @torch.no_grad()
+    def __call__(self):
+        return response_log_probs(self.network, step_batch().padded)
+
+    def result(self):
+        return [-self().mean().item(), math.nan]
 
 
 class Training:
@@ -122,12 +158,31 @@ class Training:
         self.network, self.batch, self.bf16 = network, batch, bf16
         self.optimizer = torch.optim.AdamW(network.parameters(), lr=0.0, weight_decay=0.0, fused=True)
 
-    def __call__(self):
+    def loss(self):
         self.optimizer.zero_grad()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.bf16):
-            loss = response_log_probs(self.network, self.batch()).mean().neg()
+            loss = response_log_probs(self.network, self.batch().padded).mean().neg()
         loss.backward()
+        return loss.item()
+
+    def __call__(self):
+        self.loss()
         self.optimizer.step()
+
+    def result(self):
+        loss = self.loss()
+        squares = [one.grad.double().square().sum() for one in self.network.parameters() if one.grad is not None]
+        return [loss, math.sqrt(sum(squares))]
+
+
+def check_result(name, batch, work):
+    """Loss and norm of the gradient of the same tokens by both."""
+    ours, theirs = batch.result(), work.result()
+    off = [abs(a - b) / abs(b) for a, b in zip(ours, theirs) if not math.isnan(b)]
+    words = [f"{what} {a:.6g} and {b:.6g}" for what, a, b in zip(("loss", "norm of the gradient"), ours, theirs) if not math.isnan(b)]
+    note(f"{name}: by vbon and by PyTorch {', '.join(words)}")
+    if not all(some < most for some, most in zip(off, (5e-3, 5e-2) if work.bf16 else (1e-5, 1e-3))):
+        sys.exit("vbon and PyTorch do not compute the same")
 
 
 class Optimizer:
@@ -174,9 +229,9 @@ class LlamaCpp:
         self.batch = llama_cpp.llama_batch_init(512, 0, 1)
 
     def __del__(self):
-        self.api.llama_batch_free(self.batch)
-        self.api.llama_free(self.context)
-        self.api.llama_model_free(self.model)
+        for name, free in (("batch", "llama_batch_free"), ("context", "llama_free"), ("model", "llama_model_free")):
+            if hasattr(self, name):  # what __init__ came to
+                getattr(self.api, free)(getattr(self, name))
 
     def decode(self, rows):
         """Logits of those of the rows (token, position, sequence, wanted) that are wanted."""
@@ -317,6 +372,9 @@ def check_scores():
              f"their standard deviation is {spread:.2f}")
         if not most < (0.1 * spread if low else 1e-4):
             sys.exit("vbon and PyTorch do not score the same")
+    if bf16:
+        theirs = peers_job.Reward(head, bf16=True)(texts + list(starts)).tolist()
+        note(f"the same by PyTorch in bf16: within {max(abs(a - b) for a, b in zip(theirs, exact)):.1e}")
 
 
 def log_bon_inputs():
@@ -344,14 +402,13 @@ def check_log_bon():
 
 
 def check_law():
-    """First tokens by vbon, by PyTorch's loop and by llama.cpp's against PyTorch's law of them in fp32: chi-square over the
-    likely tokens and all others together."""
+    """First tokens by vbon, by PyTorch's loop, by generate() and by llama.cpp's loop against PyTorch's law of them in fp32:
+    chi-square over the likely tokens and all others together."""
     prompt = tokenizer(starts[0])["input_ids"]
     with torch.no_grad():
         law = model(torch.tensor([prompt])).logits[0, -1].double().softmax(-1).numpy()
     count = 4000
     likely = numpy.flatnonzero(law * count >= 8)
-    place_of = {number: at for at, number in enumerate(likely.tolist())}
     by_text = {tokenizer.decode([number]): number for number in likely}
     words = lambda *more: [by_text.get(row["text"], -1) for row in vbon(
         "sample", "--model", place, "--prompt", starts[0], "--samples", count, "--max-new-tokens", 1, "--json", "--quiet", *more)]
@@ -359,7 +416,11 @@ def check_law():
     logits = loop.decode([(token, i, 0, i + 1 == len(prompt)) for i, token in enumerate(prompt)]).clone()
     drawn = {"vbon": words(), "PyTorch's loop": sample(model, [prompt], count, 1)[:, 0].tolist(),
              "llama.cpp's": draw(logits.repeat(count, 1))[:, 0].tolist()} | ({"vbon in bf16": words("--bf16")} if bf16 else {})
+    drawn["generate()"] = generated([starts[0]], 1000, 1)[:, -1].tolist()
     for who, tokens in drawn.items():
+        count = len(tokens)
+        likely = numpy.flatnonzero(law * count >= 8)
+        place_of = {number: at for at, number in enumerate(likely.tolist())}
         seen = numpy.bincount([place_of.get(token, len(likely)) for token in tokens], minlength=len(likely) + 1)
         expected = numpy.append(law[likely], 1 - law[likely].sum()) * count
         statistic, freedom = float(((seen - expected) ** 2 / expected).sum()), len(likely)
@@ -405,7 +466,7 @@ def gpt2():
 def sequences():
     """4 x 64 tokens, all but the first of each learnt."""
     rows = torch.randint(0, gpt2()[1].config.vocab_size, (4, 64)).tolist()
-    return padded([row[:1] for row in rows], [row[1:] for row in rows])
+    return Batch("sequences.txt", [row[:1] for row in rows], [row[1:] for row in rows])
 
 
 bf16 = bool(re.search(r"avx512_bf16|amx_bf16|\bbf16\b", pathlib.Path("/proc/cpuinfo").read_text()))
@@ -428,12 +489,12 @@ def phases():
            {"llama.cpp, Q4_1": lambda: LlamaCpp(fetched, 1)})
     yield ("scoring, 512 texts", ("benchmark.model", "score/real_time"),
            {"PyTorch": Scoring})
-    yield ("log-probs, 64 responses", ("benchmark.model", "log_prob/real_time", 1, f32),
-           {"PyTorch": lambda: (lambda: log_prob(model))})
-    yield ("training step, 64 responses", ("benchmark.model", "train/real_time", 1, f32),
+    yield ("log-probs, 64 responses", ("benchmark.model", "log_prob/real_time", 1, f32, False, step_batch),
+           {"PyTorch": lambda: LogProb(model)})
+    yield ("training step, 64 responses", ("benchmark.model", "train/real_time", 1, f32, False, step_batch),
            {"PyTorch, fused AdamW": lambda: Training(model, step_batch)})
     yield ("training step, GPT-2 124M, 4 x 64 tokens",
-           ("benchmark.model", "train_sequences/sequences:4/length:64/real_time", 1, lambda: gpt2()[0]),
+           ("benchmark.model", "train_sequences/sequences:4/length:64/real_time", 1, lambda: gpt2()[0], False, sequences),
            {"PyTorch, fused AdamW": lambda: Training(gpt2()[1], sequences)})
     if bf16:
         yield ("sampling, 128 sequences, bf16", ("benchmark.model", "sample/sequences:128/real_time", 1, f32, True),
@@ -442,12 +503,12 @@ def phases():
                {"PyTorch, hand-written loop": lambda: (lambda: sampling(half(), 1))})
         yield ("scoring, 512 texts, bf16", ("benchmark.model", "score/real_time", 1, None, True),
                {"PyTorch": lambda: Scoring(torch.bfloat16)})
-        yield ("log-probs, 64 responses, bf16", ("benchmark.model", "log_prob/real_time", 1, f32, True),
-               {"PyTorch": lambda: (lambda: log_prob(half()))})
-        yield ("training step, 64 responses, bf16", ("benchmark.model", "train/real_time", 1, f32, True),
+        yield ("log-probs, 64 responses, bf16", ("benchmark.model", "log_prob/real_time", 1, f32, True, step_batch),
+               {"PyTorch": lambda: LogProb(half())})
+        yield ("training step, 64 responses, bf16", ("benchmark.model", "train/real_time", 1, f32, True, step_batch),
                {"PyTorch, fused AdamW": lambda: Training(model, step_batch, True)})
         yield ("training step, GPT-2 124M, 4 x 64 tokens, bf16",
-               ("benchmark.model", "train_sequences/sequences:4/length:64/real_time", 1, lambda: gpt2()[0], True),
+               ("benchmark.model", "train_sequences/sequences:4/length:64/real_time", 1, lambda: gpt2()[0], True, sequences),
                {"PyTorch, fused AdamW": lambda: Training(gpt2()[1], sequences, True)})
     yield ("AdamW, 134.5 million parameters", ("benchmark.model", "adamw/parameters:134515008/real_time"),
            {"PyTorch, fused": Optimizer})
@@ -509,16 +570,19 @@ def whole_job(name, low):
 
 
 def whole_step():
-    """The first step, in which memory is taken, is not counted."""
-    settings = job_settings(steps=options.rounds + 1, references=2)
-    ours = peers_job.by_vbon(program, settings, pathlib.Path(folder.name) / "step")
-    theirs = peers_job.by_other("by_trl", settings)
+    """Two steps a round; the first, in which memory is taken, is not counted."""
+    settings, ours, theirs = job_settings(steps=2, references=2), [], []
     wanted = settings.steps * settings.step_responses()
-    if (theirs.rewards, theirs.tokens, len(theirs.steps)) != (wanted, wanted * new_tokens, settings.steps):
-        sys.exit(f"TRL: {wanted} responses expected, got {theirs.rewards} rewards, {theirs.tokens} tokens, {len(theirs.steps)} steps")
-    row(step, "TRL, RLOOTrainer", ours.steps[1:], theirs.steps[1:])
-    note(f"the process of TRL held {theirs.gigabytes:.2f} GB at most, that of vbon {ours.gigabytes:.2f}; mean reward of "
-         f"the samples {statistics.mean(theirs.step_mean):.2f} and {statistics.mean(ours.step_mean):.2f}")
+    for number in range(options.rounds):
+        ours.append(peers_job.by_vbon(program, settings, pathlib.Path(folder.name) / f"step{number}"))
+        theirs.append(peers_job.by_other("by_trl", settings))
+        if (theirs[-1].rewards, theirs[-1].tokens, len(theirs[-1].steps)) != (wanted, wanted * new_tokens, settings.steps):
+            sys.exit(f"TRL: {wanted} responses expected, got {theirs[-1].rewards} rewards, {theirs[-1].tokens} tokens, "
+                     f"{len(theirs[-1].steps)} steps")
+    row(step, "TRL, RLOOTrainer", [done.steps[1] for done in ours], [done.steps[1] for done in theirs])
+    mean = lambda all: statistics.mean(reward for done in all for reward in done.step_mean)
+    note(f"the process of TRL held {max(done.gigabytes for done in theirs):.2f} GB at most, that of vbon "
+         f"{max(done.gigabytes for done in ours):.2f}; mean reward of the samples {mean(theirs):.2f} and {mean(ours):.2f}")
 
 
 check_log_probs()
@@ -534,14 +598,22 @@ for name, case, peers in phases():
     if options.only not in name:
         continue
     made = {peer: make() for peer, make in peers.items()}
+    batch = case[5]() if len(case) > 5 else None
+    case = (*case[:5], batch) if batch else case
+    if batch:
+        by_vbon(*case)
     for work in made.values():
         work()  # memory is taken, and code compiled, at the first call
+        if batch:
+            check_result(name, batch, work)
     ours, theirs, memory = [], {peer: [] for peer in made}, []
     file = case[3]() if "sequences:1/" in case[1] else None
     for _ in range(options.rounds):
         ours.append(by_vbon(*case))
         if file:
             memory.append(2**29 / by_vbon("benchmark.kernel_rowwise", "read_memory/real_time"))
+        if "adamw" in case[1]:
+            memory.append(by_vbon("benchmark.kernel_rowwise", "update_memory/parameters:134515008/real_time"))
         for peer, work in made.items():
             theirs[peer].append(seconds(work))
     for peer, times in theirs.items():
@@ -550,6 +622,9 @@ for name, case, peers in phases():
         read, size = statistics.median(memory), file.stat().st_size / (2 if "bf16" in name else 1)
         note(f"{name}: memory is read at {read / 1e9:.0f} GB/s ({min(memory) / 1e9:.0f} to {max(memory) / 1e9:.0f}); the "
              f"{size / 1e6:.0f} MB of weights, once for each of {new_tokens} tokens, take {new_tokens * size / read:.3f} s")
+    elif memory:
+        note(f"{name}: four arrays read and three written, with hardly any arithmetic, take {statistics.median(memory):.3g} "
+             f"({min(memory):.3g}) s")
 if options.only in step:
     whole_step()
 for name, low in ((job, False), *([(job + ", bf16", True)] if bf16 else [])):

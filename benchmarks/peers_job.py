@@ -40,6 +40,7 @@ class Result:
     reference_mean: list  # reward of the references of each prompt
     step_mean: list      # reward of the responses of each step
     losses: list
+    loss_error: float = 0  # standard error of the first loss, by prompt
     moved: float = 0      # root mean square of what the steps changed of all weights
     gigabytes: float = 0  # held at most
 
@@ -57,14 +58,19 @@ def moved(before, after):
     return math.sqrt(sum((a.double() - b.double()).square().sum().item() for a, b in shared) / sum(a.numel() for a, _ in shared))
 
 
-def run_alone(words):
+def plain_environment():
+    """Of vbon: what the peers are helped by is not for it."""
+    return {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+
+
+def run_alone(words, environment=None):
     """What a program prints and how much memory it held at most, in GB.
 
     A small process starts it: the system counts what the starting process held at that moment as the program's.
     """
     starter = ("import resource, subprocess, sys; code = subprocess.run(sys.argv[1:]).returncode; "
                "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(code)")
-    done = subprocess.run([sys.executable, "-c", starter, *map(str, words)], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", starter, *map(str, words)], capture_output=True, text=True, env=environment)
     if done.returncode:
         sys.exit(f"{' '.join(map(str, words))} ended with {done.returncode}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
     lines = done.stdout.splitlines()
@@ -87,7 +93,7 @@ def by_vbon(program, settings, folder):
          "--steps", s.steps, "--step-prompts", min(s.step_prompts, len(s.prompts)), "--samples", s.samples,
          "--learning-rate", s.rate, "--checkpoint-every", 0,
          *(["--bf16", "--reward-bf16"] if s.bf16 else []),
-         *(["--keep-sampled", 0, "--micro-batch", 8] if s.lean else [])])
+         *(["--keep-sampled", 0, "--micro-batch", 8] if s.lean else [])], plain_environment())
     read = lambda name: [json.loads(line) for line in (out / name).read_text().splitlines()]
     rows, metrics, timing = read("references.jsonl"), read("metrics.jsonl"), read("timing.jsonl")
     stages = json.loads((out / "times.json").read_text())["seconds"]
@@ -115,6 +121,10 @@ def check_same_work(settings, ours, theirs):
                      f"{done.tokens} tokens")
         if len(done.losses) != settings.steps or not all(map(math.isfinite, done.losses)):
             sys.exit(f"{who}: {settings.steps} finite losses expected, got {done.losses}")
+    # The first step is made with the same weights, from samples and prompts of each one's own.
+    if abs(ours.losses[0] - theirs.losses[0]) > 5 * math.sqrt(2) * theirs.loss_error:
+        sys.exit(f"loss of the first step: {ours.losses[0]} with vbon, {theirs.losses[0]} with PyTorch, whose standard error is "
+                 f"{theirs.loss_error:.3g}")
     # The same schedule of AdamW moves the weights as far: by the rate where gradients agree from step to step, less by noise.
     if not (theirs.moved > 0 and 0.8 < ours.moved / theirs.moved < 1.25):
         sys.exit(f"the weights moved by {ours.moved:.2e} with vbon and by {theirs.moved:.2e} with PyTorch, root mean square")
@@ -192,7 +202,7 @@ def by_torch(s):
     optimizer = torch.optim.AdamW(policy.parameters(), lr=s.rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
     factor = lambda done: (done + 1) / 2 if done < 1 else 1 - (done - 1) / (s.steps - 1)  # two steps up, then down to 0
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-    waiting, seconds, means, losses = [], [], [], []
+    waiting, seconds, means, losses, errors = [], [], [], [], []
     for _ in range(s.steps):
         step = time.perf_counter()
         if not waiting:
@@ -218,10 +228,12 @@ def by_torch(s):
         if s.bf16:
             torch._foreach_copy_(list(sampler.parameters()), [weight.detach() for weight in policy.parameters()])
         losses.append(-score.mean().item())
+        errors.append(score.mean(1).std().item() / math.sqrt(len(score)))
         means.append(rewards.mean().item())
         seconds.append(time.perf_counter() - step)
     return Result(seconds=time.perf_counter() - begin, references=references, steps=seconds, **counted,
-                  reference_mean=known.mean(1).tolist(), step_mean=means, losses=losses, moved=moved(s.model, policy))
+                  reference_mean=known.mean(1).tolist(), step_mean=means, losses=losses,
+                  loss_error=errors[0], moved=moved(s.model, policy))
 
 
 def by_trl(s):

@@ -1,9 +1,15 @@
 // The phases of the main job on SmolLM2-135M and MiniLM, and the gradient of a batch without any model.
 // The models are those of examples/setup/fetch_data.sh; VBON_BENCHMARK_MODEL and VBON_BENCHMARK_ENCODER name others, and
-// where VBON_BENCHMARK_BF16 is set their linear maps and the head compute in bfloat16.
+// where VBON_BENCHMARK_BF16 is set their linear maps and the head compute in bfloat16. VBON_BENCHMARK_BATCH names a file of
+// responses to compute and to learn, each a line: tokens of the prompt, a bar, tokens of the response. Their loss (the mean
+// of -log_prob of a token) and the Euclidean norm of its gradient are written beside it, to FILE.result, so that a peer
+// which gets the same file can be held against them.
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <iomanip>
 #include <memory>
+#include <sstream>
 
 #include "../kernel_support.hpp"
 #include "vbon/io/cache_folder.hpp"
@@ -64,27 +70,92 @@ void sample(benchmark::State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(policy->sample(some, group, RngKey{++seed, 0}).token.data());
   set_tokens(state, sequences * new_tokens);
 }
+/// Prompts and responses of VBON_BENCHMARK_BATCH; lines of one prompt that follow each other are its responses.
+RolloutBatch read_batch(const char* path) {
+  RolloutBatch batch;
+  std::vector<TokenId> last;
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    std::vector<TokenId> prompt, response;
+    std::istringstream words(line);
+    bool barred = false;
+    for (std::string word; words >> word;) {
+      if (word == "|")
+        barred = true;
+      else
+        (barred ? response : prompt).push_back(static_cast<TokenId>(std::stol(word)));
+    }
+    if (batch.prompts() == 0 || prompt != last)
+      batch.add_prompt({.id = static_cast<std::uint64_t>(batch.prompts()), .text = {}, .tokens = prompt});
+    batch.add_response(response, false);
+    last = std::move(prompt);
+  }
+  require<FormatError>(batch.responses() > 0, "VBON_BENCHMARK_BATCH: responses expected in ", path);
+  return batch;
+}
+const char* given_batch() { return std::getenv("VBON_BENCHMARK_BATCH"); }
+/// @param gradient_norm  where a gradient was made
+void write_result(double loss, double gradient_norm = NAN) {
+  if (given_batch() == nullptr) return;
+  std::ofstream(std::string(given_batch()) + ".result") << std::setprecision(17) << loss << ' ' << gradient_norm << '\n';
+}
 /// 16 prompts with four responses each, as a step of the main job has them.
-RolloutBatch step_batch(Policy& policy) { return policy.sample(prompts(16), 4, RngKey{1, 0}); }
+RolloutBatch step_batch(Policy& policy) {
+  return given_batch() != nullptr ? read_batch(given_batch()) : policy.sample(prompts(16), 4, RngKey{1, 0});
+}
+/// From the likeliest tokens alone.
+void sample_top_p(benchmark::State& state) {
+  Policy* policy = shared_policy(state);
+  if (policy == nullptr) return;
+  const auto all = policy->sampler;
+  policy->sampler.top_k = 50;
+  policy->sampler.top_p = 0.95;
+  sample(state);
+  policy->sampler = all;
+}
 void log_prob(benchmark::State& state) {
   Policy* policy = shared_policy(state);
   if (policy == nullptr) return;
   const auto batch = step_batch(*policy);
-  policy->log_prob(batch);
+  write_result(-policy->log_prob(batch).mean());
   for (auto _ : state) benchmark::DoNotOptimize(policy->log_prob(batch).data());
   set_tokens(state, batch.tokens());
 }
-/// Forward, backward and AdamW.
-void train_on(benchmark::State& state, Policy& policy, const RolloutBatch& batch) {
-  const Array slope = Array::Constant(batch.tokens(), 1.0 / static_cast<double>(batch.tokens()));
-  optim::AdamW optimizer{.rate = 0};  // the weights stay as they are, so that other phases measure the same model
-  const auto step = [&] {
+/// Forward and backward of the mean loss of a token.
+struct Gradient {
+  Policy& policy;
+  RolloutBatch batch;
+  Array slope = Array::Constant(batch.tokens(), -1.0 / static_cast<double>(batch.tokens()));
+  void operator()() const {
     policy.zero_gradients();
     policy.backward(batch, slope);
+  }
+  /// The first call, in which memory is taken; what came of it is written for a peer.
+  void begin() const {
+    (*this)();
+    const double norm = optim::global_norm(policy.gradients());
+    write_result(-policy.log_prob(batch).mean(), norm);
+  }
+};
+void forward_backward(benchmark::State& state) {
+  Policy* policy = shared_policy(state);
+  if (policy == nullptr) return;
+  const Gradient gradient{*policy, step_batch(*policy)};
+  gradient.begin();
+  for (auto _ : state) gradient();
+  set_tokens(state, gradient.batch.tokens());
+}
+/// Forward, backward and AdamW.
+void train_on(benchmark::State& state, Policy& policy, const RolloutBatch& batch) {
+  const Gradient gradient{policy, batch};
+  optim::AdamW optimizer{.rate = 0};  // the weights stay as they are, so that other phases measure the same model
+  gradient.begin();
+  const auto step = [&] {
+    gradient();
     optimizer.step(policy.parameters(), policy.gradients());
     policy.parameters_changed();
   };
-  step();  // the moments and the buffers of the backward pass come into being
+  step();  // the moments come into being
   for (auto _ : state) step();
   set_tokens(state, batch.tokens());
 }
@@ -113,6 +184,27 @@ void backward_of_samples(benchmark::State& state) {
     policy->backward(batch, slope);
   }
   set_tokens(state, batch.tokens());
+}
+/// A step of the main job but for its reward: samples 64 responses, takes the reference's log-probs of them and learns.
+void whole_step(benchmark::State& state) {
+  Policy* policy = shared_policy(state);
+  if (policy == nullptr) return;
+  auto reference = policy->reference();
+  optim::AdamW optimizer{.rate = 0};
+  std::uint64_t seed = 0;
+  const auto step = [&] {
+    const RolloutBatch batch = policy->sample_for_backward(prompts(16), 4, RngKey{++seed, 0});
+    const Array slope = (batch.old_log_prob - reference.log_prob(batch)) / static_cast<double>(batch.tokens());
+    policy->zero_gradients();
+    policy->backward(batch, slope);
+    optim::clip_global_norm(policy->gradients(), 1.0);
+    optimizer.step(policy->parameters(), policy->gradients());
+    policy->parameters_changed();
+    return batch.tokens();
+  };
+  const Index tokens = step();
+  for (auto _ : state) step();
+  set_tokens(state, tokens);
 }
 /// Exact KL of every next-token law, with the reference's log-probs.
 void kl(benchmark::State& state) {
@@ -158,6 +250,7 @@ void train_sequences(benchmark::State& state) {
   const auto token = [&](Index at) {
     return static_cast<TokenId>(key.uniform(static_cast<std::uint64_t>(at)) * static_cast<double>(policy->shape().vocab));
   };
+  if (given_batch() != nullptr) return train_on(state, *policy, read_batch(given_batch()));
   RolloutBatch batch;
   for (Index s = 0; s < sequences; ++s) {
     std::vector<TokenId> tokens;
@@ -229,8 +322,11 @@ void objective_gradient(benchmark::State& state) {
 }  // namespace
 
 BENCHMARK(sample)->ArgName("sequences")->Arg(1)->Arg(32)->Arg(128)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(sample_top_p)->ArgName("sequences")->Arg(128)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(log_prob)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(forward_backward)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(train)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(whole_step)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(backward_of_samples)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(kl)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(recompute)->UseRealTime()->Unit(benchmark::kMillisecond);

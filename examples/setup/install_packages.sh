@@ -7,7 +7,7 @@ packages='
 g++ cmake ninja-build ccache
 libeigen3-dev libxsimd-dev librandom123-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev libxxhash-dev
 libcli11-dev catch2 libbenchmark-dev
-gnuplot-nox python3-pip python3-venv ca-certificates'
+gnuplot-nox qemu-user python3-pip python3-venv ca-certificates'
 
 # shellcheck disable=SC2086  # a list of words
 set -- $packages

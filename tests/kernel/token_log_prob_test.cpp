@@ -67,6 +67,28 @@ TEMPLATE_LIST_TEST_CASE("token log-probs, log-sum-exp and entropy agree with the
     }
 }
 
+TEMPLATE_LIST_TEST_CASE("a row that is not a number is not hidden", "[kernel][head]", Archs) {
+  const Index rows = 3, vocabulary = 700, cols = 8;
+  const auto x = random_tensor(rows, cols, 1);
+  const Head head(vocabulary, cols, 2);
+  const auto target = random_tokens(rows, vocabulary, 3);
+  const float bad = GENERATE(std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity());
+  auto damaged = random_tensor(rows, cols, 1);
+  damaged(1, 5) = bad;
+  std::vector<double> log_prob(target.size()), entropy(target.size()), lse(target.size()), kl(target.size());
+  token_log_prob<TestType>(Cpu{}, damaged, head.packed, target, {}, log_prob, lse, entropy);
+  const auto whole = [](const std::vector<double>& values) {
+    return std::isfinite(values[0]) && !std::isfinite(values[1]) && std::isfinite(values[2]);
+  };
+  CHECK(whole(log_prob));
+  CHECK(whole(lse));
+  CHECK(whole(entropy));
+  token_kl<TestType>(Cpu{}, damaged, head.packed, x, head.packed, {}, kl);
+  CHECK(whole(kl));
+  token_kl<TestType>(Cpu{}, x, head.packed, damaged, head.packed, {}, kl);
+  CHECK(whole(kl));
+}
+
 TEST_CASE("a row's log-prob has the same bits in any batch and from the full logits", "[kernel][head][invariance]") {
   const Index rows = 130, vocabulary = 1301, cols = 64;
   const auto x = random_tensor(rows, cols, 1);

@@ -15,7 +15,6 @@
 #include <memory>
 #include <mutex>
 #include <new>
-#include <utility>
 
 namespace vbon::detail {
 inline constexpr std::size_t huge_page = std::size_t{2} << 20;

@@ -31,6 +31,8 @@ class PackedMatrix {
   static constexpr Index width = panel_width;
 
   PackedMatrix() = default;
+  /// @param pages  own: of a matrix that is thrown away after its use
+  explicit PackedMatrix(Pages pages) : pages_(pages) {}
   PackedMatrix(Index rows, Index cols) { resize(rows, cols); }
 
   Index rows() const { return rows_; }  // N: columns of the product
@@ -63,13 +65,14 @@ class PackedMatrix {
     cols_ = cols;
     format_ = format;
     const Index count = panels() * panel_size();
-    if (values_.size() != count) values_ = Tensor<T, D>(count, Pages::shared);
+    if (values_.size() != count) values_ = Tensor<T, D>(count, pages_);
   }
 
  private:
   Tensor<T, D> values_;
   const PackedFormat* format_ = nullptr;
   Precision precision_ = Precision::float32;
+  Pages pages_ = Pages::shared;
   Index rows_ = 0;
   Index cols_ = 0;
 };

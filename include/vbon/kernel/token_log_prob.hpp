@@ -373,7 +373,8 @@ void token_kl(Cpu, View<const float> xp, const PackedMatrix<float>& head_p, View
       double cross = 0;
       for (Index i = 0; i < tiles; ++i)
         cross += static_cast<double>(sums[i * rows + t].cross) * std::exp(static_cast<double>(p[size(i)].max) - row_p.max);
-      kl[size(t)] = std::max(0.0, cross / row_p.sum - row_p.log_sum_exp() + row_q.log_sum_exp());
+      // In this order a NaN stays one.
+      kl[size(t)] = std::max(cross / row_p.sum - row_p.log_sum_exp() + row_q.log_sum_exp(), 0.0);
     }
   });
 }

@@ -76,7 +76,7 @@ class Linear {
   /// y = x w^T + b (+ y) + branch(x).   x [T, inputs], y [T, outputs]
   template <class = void>
   void forward(const Parameters<>& parameters, View<const float> x, View<float> y, bool accumulate = false) const {
-    kernel::PackedMatrix<float> once;
+    kernel::PackedMatrix<float> once(Pages::own);
     once.set_precision(precision());
     if (packed_->empty()) kernel::pack(Cpu{}, weight(parameters), kernel::Transpose::no, once);
     View<const float> bias;

@@ -6,7 +6,6 @@
 // its memory and so do all views; what fill() reads passes through the host.
 #pragma once
 #include <algorithm>
-#include <concepts>
 #include <functional>
 #include <limits>
 #include <optional>
