@@ -6,7 +6,7 @@ own, this file as a program, so that the memory they hold is their own:
 
     PYTHON peers_job.py by_torch|by_trl SETTINGS    # prints a line of JSON
 """
-import dataclasses, json, math, pathlib, statistics, subprocess, sys, time
+import dataclasses, json, math, os, pathlib, statistics, subprocess, sys, time
 
 
 @dataclasses.dataclass
