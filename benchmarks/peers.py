@@ -22,12 +22,14 @@ arguments.add_argument("build", type=pathlib.Path, help="build folder with examp
 arguments.add_argument("--rounds", type=int, default=3, help="of each phase (3)")
 arguments.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of the peers, and of vbon in the whole job (all)")
 arguments.add_argument("--only", default="", help="phases whose names hold this")
-arguments.add_argument("--job-rounds", type=int, default=3, help="of the whole job (3)")
+arguments.add_argument("--job-rounds", type=int, default=3, help="of the whole job (3; 0: none)")
 arguments.add_argument("--job-prompts", type=int, default=64, help="prompts of the whole job, with 32 references each (64)")
 arguments.add_argument("--job-steps", type=int, default=20, help="steps of the whole job (20)")
 arguments.add_argument("--keep-memory", action="store_true",
-                       help="the C library keeps memory that the peers give back, and asks for huge pages; it does not by itself")
+                       help="run the peers with a C library that keeps the memory they give back, and asks for huge pages")
 options = arguments.parse_args()
+if options.rounds < 1 or options.job_rounds < 0:
+    arguments.error(f"--rounds >= 1 and --job-rounds >= 0 expected, got {options.rounds} and {options.job_rounds}")
 torch.set_num_threads(options.threads)
 keeping = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=8589934592:glibc.malloc.trim_threshold=17179869184"
 if options.keep_memory and os.environ.get("GLIBC_TUNABLES") != keeping:  # which is read when a process starts
@@ -628,7 +630,7 @@ for name, case, peers in phases():
 if options.only in step:
     whole_step()
 for name, low in ((job, False), *([(job + ", bf16", True)] if bf16 else [])):
-    if options.only in name:
+    if options.only in name and options.job_rounds > 0:
         whole_job(name, low)
 for text in notes:
     print("\n" + text, flush=True)

@@ -85,6 +85,8 @@ RolloutBatch read_batch(const char* path) {
       else
         (barred ? response : prompt).push_back(static_cast<TokenId>(std::stol(word)));
     }
+    require<FormatError>(!prompt.empty() && !response.empty(), "VBON_BENCHMARK_BATCH: 'tokens | tokens' expected, got '",
+                         line, "' in ", path);
     if (batch.prompts() == 0 || prompt != last)
       batch.add_prompt({.id = static_cast<std::uint64_t>(batch.prompts()), .text = {}, .tokens = prompt});
     batch.add_response(response, false);
@@ -155,7 +157,8 @@ void train_on(benchmark::State& state, Policy& policy, const RolloutBatch& batch
     optimizer.step(policy.parameters(), policy.gradients());
     policy.parameters_changed();
   };
-  step();  // the moments come into being
+  step();  // the moments come into being, and in the next step packed copies of weights that have changed
+  step();
   for (auto _ : state) step();
   set_tokens(state, batch.tokens());
 }
@@ -221,17 +224,12 @@ void kl(benchmark::State& state) {
 void recompute(benchmark::State& state) {
   Policy* policy = shared_policy(state);
   if (policy == nullptr) return;
-  const auto batch = step_batch(*policy);
-  const Array slope = Array::Constant(batch.tokens(), 1.0 / static_cast<double>(batch.tokens()));
+  const Gradient gradient{*policy, step_batch(*policy)};
   policy->model().memory.recompute = true;
-  const auto step = [&] {
-    policy->zero_gradients();
-    policy->backward(batch, slope);
-  };
-  step();
-  for (auto _ : state) step();
+  gradient();
+  for (auto _ : state) gradient();
   policy->model().memory.recompute = false;
-  set_tokens(state, batch.tokens());
+  set_tokens(state, gradient.batch.tokens());
 }
 /// Forward, backward and AdamW of an adapter beside all linear maps.
 void train_adapter(benchmark::State& state) {
