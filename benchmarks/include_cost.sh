@@ -17,6 +17,11 @@ file=$folder/file.cpp
 row() {
   cat >"$file"
   # shellcheck disable=SC2086  # CXX may hold options
+  $compiler -std=c++20 -O2 -march=native -I include -isystem "$eigen" -c "$file" -o "$folder/file.o" || {
+    echo "'$compiler' does not compile $1; CXX names another compiler, EIGEN the folder that holds Eigen/Core" >&2
+    exit 1
+  }
+  # shellcheck disable=SC2086  # CXX may hold options
   memory=$($compiler -std=c++20 -O2 -march=native -I include -isystem "$eigen" -fsyntax-only -ftime-report "$file" 2>&1 |
     sed -n 's/^ TOTAL .* \([0-9]*\)M$/\1/p')
   for _ in 1 2 3 4 5; do

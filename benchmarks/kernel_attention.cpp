@@ -94,6 +94,22 @@ void decode(benchmark::State& state) {
   for (auto _ : state) kernel::attention_decode(Cpu{}, q, spans, offset, shape, out);
   set_bytes(state, static_cast<double>(sequences * length * 192 * 8));
 }
+/// Responses that share the page of their prompt and have one of their own.
+void decode_shared(benchmark::State& state) {
+  const Index sequences = state.range(0), prompt = state.range(1), length = state.range(2);
+  Inputs in(sequences, length), shared(1, prompt);
+  const auto q = random_tensor(sequences, 576, 4);
+  Tensor<float> out(sequences, 576);
+  std::vector<kernel::KvSpan> spans;
+  std::vector<Index> offset = {0};
+  for (Index b = 0; b < sequences; ++b) {
+    spans.push_back({shared.k.data(), shared.v.data(), prompt});
+    spans.push_back({in.k.data() + b * length * 192, in.v.data() + b * length * 192, length});
+    offset.push_back(2 * b + 2);
+  }
+  for (auto _ : state) kernel::attention_decode(Cpu{}, q, spans, offset, shape, out);
+  set_bytes(state, static_cast<double>(sequences * (prompt + length) * 192 * 8));
+}
 void whole(benchmark::internal::Benchmark* b) {
   b->ArgNames({"sequences", "length"})->UseRealTime()->Args({64, 32})->Args({4, 512})->Args({1, 2048});
 }
@@ -109,3 +125,8 @@ BENCHMARK(backward<kernel::Mask::causal>)->Name("backward")->Apply(whole);
 BENCHMARK(backward<kernel::Mask::full>)->Name("backward_full")->Apply(whole);
 BENCHMARK(backward_shared)->Apply(shared);
 BENCHMARK(decode)->ArgNames({"sequences", "length"})->UseRealTime()->Args({128, 32})->Args({1, 2048})->Args({64, 1024});
+BENCHMARK(decode_shared)
+    ->ArgNames({"sequences", "prompt", "length"})
+    ->UseRealTime()
+    ->Args({128, 6, 24})
+    ->Args({32, 512, 64});

@@ -119,6 +119,11 @@ void draw_from_logits(benchmark::State& state) {
   for (auto _ : state) kernel::sample_tokens(Cpu{}, logit, r.uniform, draw);
   state.SetItemsProcessed(state.iterations() * state.range(0));
 }
+void draw_one(benchmark::State& state) {
+  const auto logit = random_tensor(1, vocabulary, 7, 8);
+  for (auto _ : state) benchmark::DoNotOptimize(kernel::sample_token(Cpu{}, logit, 0.5));
+  set_bytes(state, 4.0 * vocabulary);
+}
 template <kernel::Precision precision>
 void draw_from_head(benchmark::State& state) {
   const Head& h = head<precision>();  // packed before the clock runs
@@ -146,6 +151,7 @@ BENCHMARK(kl<bf16>)->Name("kl_bfloat16")->Apply(rows)->Arg(128);
 BENCHMARK(softmax)->Apply(rows)->Arg(1)->Arg(128);
 BENCHMARK(log_softmax)->Apply(rows)->Arg(1)->Arg(128);
 BENCHMARK(log_sum_exp)->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK(draw_one)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(draw_from_logits)->Apply(rows)->Arg(1)->Arg(128);
 BENCHMARK(draw_from_head<fp32>)->Name("draw_from_head")->Apply(rows)->Arg(1)->Arg(16)->Arg(128);
 BENCHMARK(draw_from_head<bf16>)->Name("draw_from_head_bfloat16")->Apply(rows)->Arg(1)->Arg(16)->Arg(128);

@@ -103,12 +103,12 @@ void pack_weight_read(benchmark::State& state) {
   set_bytes(state, 8 * static_cast<double>(n * k));
 }
 /// In the bits of a checkpoint.
-void pack_weight_stored(benchmark::State& state) {
+void pack_weight_stored(benchmark::State& state, BlockType type) {
   const Index n = state.range(0), k = state.range(1);
-  const BlockFormat& stored = block_format(BlockType::q8_0);
+  const BlockFormat& stored = block_format(type);
   const Index row = k / static_cast<Index>(stored.elements) * static_cast<Index>(stored.bytes);
   const std::vector<std::byte> bytes(static_cast<std::size_t>(n * row));
-  const kernel::PackedFormat& format = *kernel::find_packed_format(BlockType::q8_0, k);
+  const kernel::PackedFormat& format = *kernel::find_packed_format(type, k);
   kernel::PackedMatrix<float> panels;
   for (auto _ : state)
     kernel::pack_stored(
@@ -165,4 +165,6 @@ BENCHMARK_TEMPLATE(pack_weight, kernel::Precision::float32, kernel::Transpose::y
     ->Name("pack_weight_transposed")
     ->Apply(pack_sizes);
 BENCHMARK(pack_weight_read)->Apply(pack_sizes);
-BENCHMARK(pack_weight_stored)->Apply(pack_sizes);
+BENCHMARK_CAPTURE(pack_weight_stored, q8_0, BlockType::q8_0)->Apply(pack_sizes);
+BENCHMARK_CAPTURE(pack_weight_stored, q4_1, BlockType::q4_1)->Apply(pack_sizes);
+BENCHMARK_CAPTURE(pack_weight_stored, bf16, BlockType::bf16)->Apply(pack_sizes);

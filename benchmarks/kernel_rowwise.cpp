@@ -35,6 +35,11 @@ void read_memory(benchmark::State& state) {
   }
   set_bytes(state, 4.0 * static_cast<double>(values.size()));
 }
+/// A region that all threads enter, each of them for a moment.
+void region(benchmark::State& state) {
+  const Index threads = thread_pool().threads();
+  for (auto _ : state) parallel_for(threads, 1, [](Index begin, Index) { benchmark::DoNotOptimize(begin); });
+}
 /// What an optimiser's pass does to memory, with hardly any arithmetic: four arrays read, three of them written.
 void update_memory(benchmark::State& state) {
   const Index size = state.range(0), part = Index{1} << 16;
@@ -42,14 +47,15 @@ void update_memory(benchmark::State& state) {
   for (Index i = 0; i < size; ++i) w[i] = m[i] = v[i] = g[i] = 1;
   const auto update = [&] {
     parallel_for(size, part, [&](Index begin, Index end) {
-      float *pw = w.data(), *pm = m.data(), *pv = v.data();
-      const float* pg = g.data();
-#pragma GCC ivdep
-      for (Index i = begin; i < end; ++i) {
-        pm[i] += pg[i];
-        pv[i] += pg[i];
-        pw[i] += pm[i] - pv[i];
-      }
+      using namespace kernel::detail;
+      using Arch = xsimd::default_arch;
+      for_lanes<Arch>(begin, end, [&](Index i, auto some) {
+        const auto slope = load_some<Arch>(g.data() + i, some);
+        const auto first = load_some<Arch>(m.data() + i, some) + slope, second = load_some<Arch>(v.data() + i, some) - slope;
+        store_some<Arch>(m.data() + i, first, some);
+        store_some<Arch>(v.data() + i, second, some);
+        store_some<Arch>(w.data() + i, load_some<Arch>(w.data() + i, some) + first + second, some);
+      });
     });
   };
   update();
@@ -183,7 +189,9 @@ BENCHMARK_TEMPLATE(activation_backward, kernel::Tanh)->UseRealTime();
 BENCHMARK_TEMPLATE(activation_backward, kernel::Sigmoid)->UseRealTime();
 BENCHMARK_TEMPLATE(activation_backward, kernel::Relu)->UseRealTime();
 BENCHMARK(bias_grad)->UseRealTime();
+BENCHMARK(region)->UseRealTime();
 BENCHMARK(set_zero)->UseRealTime();
+BENCHMARK_CAPTURE(dequantize, f32, BlockType::f32)->UseRealTime();
 BENCHMARK_CAPTURE(dequantize, bf16, BlockType::bf16)->UseRealTime();
 BENCHMARK_CAPTURE(dequantize, f16, BlockType::f16)->UseRealTime();
 BENCHMARK_CAPTURE(dequantize, q8_0, BlockType::q8_0)->UseRealTime();
@@ -196,6 +204,8 @@ BENCHMARK_CAPTURE(dequantize, q3_k, BlockType::q3_k)->UseRealTime();
 BENCHMARK_CAPTURE(dequantize, q4_k, BlockType::q4_k)->UseRealTime();
 BENCHMARK_CAPTURE(dequantize, q5_k, BlockType::q5_k)->UseRealTime();
 BENCHMARK_CAPTURE(dequantize, q6_k, BlockType::q6_k)->UseRealTime();
+BENCHMARK_CAPTURE(dequantize, iq4_nl, BlockType::iq4_nl)->UseRealTime();
+BENCHMARK_CAPTURE(dequantize, iq4_xs, BlockType::iq4_xs)->UseRealTime();
 BENCHMARK_CAPTURE(rotary, forward, false)->UseRealTime();
 BENCHMARK_CAPTURE(rotary, inverse, true)->UseRealTime();
 BENCHMARK_CAPTURE(embedding, written, false)->UseRealTime();

@@ -3,19 +3,20 @@
     sh benchmarks/peers.sh                     # installs the peers into a folder of their own and runs this
     PYTHON benchmarks/peers.py build/release   # with a Python that has what peers.sh installs
 
-Each phase runs in rounds, vbon and its peers in turn; the table has the median (and the least) of each and the ratio of the
-medians, in which more than 1 means that vbon is faster. What is compared is checked: log-probabilities of the same tokens in
-every storage and precision that is timed, rewards of the same texts and the law of sampled first tokens (by chi-square)
-before anything is timed, loss and gradient of the batch of a training step before the step is, what the whole job did before
-its row is printed. Nothing else may run meanwhile. The phases stand in peers_torch.py, the whole job in peers_job.py.
+Each phase runs in rounds, vbon and its peers in turn, each in a process of its own; the table has the median (and the least)
+of each and the ratio of the medians, in which more than 1 means that vbon is faster. What is compared is checked:
+log-probabilities of the same tokens in every storage and precision that is timed, rewards of the same texts and the law of
+sampled first tokens (by chi-square) before anything is timed, loss and gradient of the batch of a training step before the
+step is, what the whole job did before its row is printed. Nothing else may run meanwhile. What the peers do stands in
+peers_phases.py and peers_torch.py, the whole job in peers_job.py.
 """
-import argparse, copy, dataclasses, functools, importlib.metadata, json, math, os, pathlib, re, shutil, statistics, subprocess, sys
-import tempfile, time
+import argparse, dataclasses, functools, importlib.metadata, json, math, os, pathlib, re, shutil, statistics, subprocess, sys, tempfile
 
 import numpy, tokenizers, torch, transformers
 
-import peers_job
-from peers_torch import SentenceEncoder, draw, padded, response_log_probs, sample
+import peers_job, peers_phases
+from peers_phases import LlamaCpp, LogBon, PublishedLogBon, Scoring, generated, language_model, new_tokens, starts
+from peers_torch import draw, padded, response_log_probs, sample
 
 arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 arguments.add_argument("build", type=pathlib.Path, help="build folder with examples/vbon and benchmarks/benchmark.model")
@@ -28,8 +29,14 @@ arguments.add_argument("--job-steps", type=int, default=20, help="steps of the w
 arguments.add_argument("--keep-memory", action="store_true",
                        help="run the peers with a C library that keeps the memory they give back, and asks for huge pages")
 options = arguments.parse_args()
-if options.rounds < 1 or options.job_rounds < 0:
-    arguments.error(f"--rounds >= 1 and --job-rounds >= 0 expected, got {options.rounds} and {options.job_rounds}")
+available = len(os.sched_getaffinity(0))
+for name, least, most in (("rounds", 1, math.inf), ("threads", 1, available), ("job-rounds", 0, math.inf),
+                          ("job-prompts", 2, math.inf), ("job-steps", 2, math.inf)):
+    if not least <= (given := getattr(options, name.replace("-", "_"))) <= most:
+        arguments.error(f"--{name}: {least} to {most} expected, got {given}")
+for needed in ("examples/vbon", *(f"benchmarks/benchmark.{name}" for name in ("model", "kernel_rowwise", "bon_log_prob"))):
+    if not (options.build / needed).exists():
+        arguments.error(f"{options.build / needed} is not there; build first: cmake --preset release && cmake --build --preset release")
 torch.set_num_threads(options.threads)
 keeping = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=8589934592:glibc.malloc.trim_threshold=17179869184"
 if options.keep_memory and os.environ.get("GLIBC_TUNABLES") != keeping:  # which is read when a process starts
@@ -42,12 +49,14 @@ chosen = os.environ.get("VBON_CACHE")
 cache = pathlib.Path(chosen) if chosen else pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "vbon"
 fetched = cache / "smollm2" / "SmolLM2-135M-Instruct.Q4_1.gguf"
 minilm = cache / "minilm"
-for needed in (fetched, minilm):
+reviews = cache / "snippets" / "movieReviewSnippets_GroundTruth.txt"
+for needed in (fetched, minilm, reviews):
     if not needed.exists():
         sys.exit(f"{needed} is not there; sh examples/setup/fetch_data.sh fetches it")
+beginnings = list(dict.fromkeys(" ".join(line.split("\t")[2].split()[:5]) for line in reviews.read_text().splitlines()))
+if options.job_prompts >= len(beginnings):
+    arguments.error(f"--job-prompts: 2 to {len(beginnings) - 1} expected, got {options.job_prompts}")
 
-starts = ["The film is a slow and", "A wonderful cast, but the story", "It never quite knows what", "Few comedies are this"]
-new_tokens = 24
 program = options.build / "examples" / "vbon"
 notes = []  # printed below the table
 
@@ -65,69 +74,38 @@ def vbon(*words):
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
-def by_vbon(program, case, share=1, model=None, low=False, batch=None):
-    """Seconds of one iteration of a case of Google Benchmark, or of a share of it; low: in bf16, as by --bf16 and
-    --reward-bf16."""
+def by_vbon(program, case, model="", low=False, batch=None):
+    """Seconds of one iteration of a case of Google Benchmark; low: in bf16, as by --bf16 and --reward-bf16."""
     words = [options.build / "benchmarks" / program, f"--benchmark_filter=^{case}$", "--benchmark_format=json",
              "--benchmark_min_time=2"]
-    named = peers_job.plain_environment() | ({"VBON_BENCHMARK_MODEL": str(model())} if model else {}) | (
+    named = peers_job.plain_environment() | ({"VBON_BENCHMARK_MODEL": model} if model else {}) | (
         {"VBON_BENCHMARK_BF16": "1"} if low else {}) | ({"VBON_BENCHMARK_BATCH": str(batch.file)} if batch else {})
     some = sorted(os.sched_getaffinity(0))[: options.threads]  # vbon takes as many threads as processors are left to it
     case = json.loads(subprocess.run(words, check=True, capture_output=True, text=True, env=named,
                                      preexec_fn=lambda: os.sched_setaffinity(0, some)).stdout)["benchmarks"][0]
     if case.get("error_occurred"):
         sys.exit(f"{words[0]}: {case['error_message']}")
-    return share * case["real_time"] * {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1}[case["time_unit"]]
-
-
-def seconds(work):
-    """Of one call, the mean of two seconds of calls, as Google Benchmark takes it for vbon."""
-    begin, calls = time.perf_counter(), 0
-    while calls == 0 or time.perf_counter() - begin < 2:
-        work()
-        calls += 1
-    return (time.perf_counter() - begin) / calls
+    return case["real_time"] * {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1}[case["time_unit"]]
 
 
 folder = tempfile.TemporaryDirectory()
-vbon("export", fetched, "--out", pathlib.Path(folder.name) / "hf", "--quiet")
+places = peers_phases.Places(options.threads, str(fetched), str(minilm), folder.name)
+vbon("export", fetched, "--out", places.hf, "--quiet")
 for dtype in ("f32", "q8_0"):
-    vbon("export", fetched, "--out", pathlib.Path(folder.name) / f"{dtype}.gguf", "--dtype", dtype, "--quiet")
-place = str(pathlib.Path(folder.name) / "hf")
-tokenizer = transformers.AutoTokenizer.from_pretrained(place)
-model = transformers.AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32).eval()
+    vbon("export", fetched, "--out", places.gguf(dtype), "--dtype", dtype, "--quiet")
+tokenizer = transformers.AutoTokenizer.from_pretrained(places.hf)
+model = language_model(places.hf)
 vocabulary = model.config.vocab_size
 
 
-def sampling(network, sequences):
-    """A hand-written loop."""
-    group = min(sequences, 32)
-    sample(network, [tokenizer(start)["input_ids"] for start in starts[: sequences // group]], group, new_tokens)
-
-
-def generated(texts, group, count):
-    """Tokens by transformers' generate(): the texts and `count` tokens of each of their `group` responses."""
-    tokenizer.padding_side, tokenizer.pad_token = "left", tokenizer.eos_token
-    batch = tokenizer(texts, return_tensors="pt", padding=True)
-    with torch.no_grad():  # min_new_tokens would forbid the end token
-        return model.generate(**batch, do_sample=True, top_k=0, top_p=1.0, num_return_sequences=group, max_new_tokens=count,
-                              min_new_tokens=count if count > 1 else None, pad_token_id=tokenizer.pad_token_id)
-
-
-def generate(sequences):
-    group = min(sequences, 32)
-    generated(starts[: sequences // group], group, new_tokens)
-
-
 class Batch:
-    """Prompts and responses in tokens, as PyTorch takes them, and as a file for the benchmarks of vbon, which write loss and
-    norm of the gradient beside it."""
+    """Prompts and responses in tokens as a file, a line `prompt | response` of each, that both sides read. The benchmarks of
+    vbon write loss and norm of the gradient beside it."""
 
     def __init__(self, name, prompts, responses):
-        self.file = pathlib.Path(folder.name) / name
+        self.file = places.batch(name)
         self.file.write_text("".join(f"{' '.join(map(str, prompt))} | {' '.join(map(str, response))}\n"
                                      for prompt, response in zip(prompts, responses)))
-        self.padded = padded(prompts, responses)
 
     def result(self):
         return [float(word) for word in pathlib.Path(f"{self.file}.result").read_text().split()]
@@ -138,171 +116,42 @@ def step_batch():
     """16 prompts with four responses of 24 tokens each."""
     torch.manual_seed(1)
     prompts = [tokenizer(starts[number % 4])["input_ids"] for number in range(16) for _ in range(4)]
-    return Batch("step.txt", prompts, torch.randint(0, vocabulary, (len(prompts), new_tokens)).tolist())
+    return Batch("step", prompts, torch.randint(0, vocabulary, (len(prompts), new_tokens)).tolist())
 
 
-class LogProb:
-    def __init__(self, network):
-        self.network, self.bf16 = network, next(network.parameters()).dtype != torch.float32
+class Alone:
+    """A peer's work in a process of its own: what peers_phases.py says of it."""
 
-    @torch.no_grad()
-    def __call__(self):
-        return response_log_probs(self.network, step_batch().padded)
+    def __init__(self, *what):
+        self.what = what
+        self.process = subprocess.Popen([sys.executable, peers_phases.__file__, json.dumps(dataclasses.asdict(places)),
+                                         json.dumps(what)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.result = self.said()
 
-    def result(self):
-        return [-self().mean().item(), math.nan]
+    def said(self):
+        line = self.process.stdout.readline()
+        if not line:
+            sys.exit(f"the peer {self.what} ended with {self.process.wait()}")
+        return json.loads(line)
 
+    def seconds(self):
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return self.said()
 
-class Training:
-    """Forward, backward and AdamW; in bf16 the network computes in it and the weights stay fp32."""
-
-    def __init__(self, network, batch, bf16=False):
-        self.network, self.batch, self.bf16 = network, batch, bf16
-        self.optimizer = torch.optim.AdamW(network.parameters(), lr=0.0, weight_decay=0.0, fused=True)
-
-    def loss(self):
-        self.optimizer.zero_grad()
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.bf16):
-            loss = response_log_probs(self.network, self.batch().padded).mean().neg()
-        loss.backward()
-        return loss.item()
-
-    def __call__(self):
-        self.loss()
-        self.optimizer.step()
-
-    def result(self):
-        loss = self.loss()
-        squares = [one.grad.double().square().sum() for one in self.network.parameters() if one.grad is not None]
-        return [loss, math.sqrt(sum(squares))]
+    def end(self):
+        self.process.stdin.close()
+        self.process.wait()
 
 
-def check_result(name, batch, work):
+def check_result(name, batch, theirs, low):
     """Loss and norm of the gradient of the same tokens by both."""
-    ours, theirs = batch.result(), work.result()
+    ours = batch.result()
     off = [abs(a - b) / abs(b) for a, b in zip(ours, theirs) if not math.isnan(b)]
     words = [f"{what} {a:.6g} and {b:.6g}" for what, a, b in zip(("loss", "norm of the gradient"), ours, theirs) if not math.isnan(b)]
     note(f"{name}: by vbon and by PyTorch {', '.join(words)}")
-    if not all(some < most for some, most in zip(off, (5e-3, 5e-2) if work.bf16 else (1e-5, 1e-3))):
+    if not all(some < most for some, most in zip(off, (5e-3, 5e-2) if low else (1e-5, 1e-3))):
         sys.exit("vbon and PyTorch do not compute the same")
-
-
-class Optimizer:
-    """A step of fused AdamW on as many numbers as SmolLM2 has, in one tensor."""
-
-    def __init__(self):
-        weights = torch.nn.Parameter(torch.zeros(134_515_008))
-        weights.grad = (torch.arange(len(weights)) % 7 - 3) * 1e-3
-        self.optimizer = torch.optim.AdamW([weights], lr=1e-5, weight_decay=0.01, fused=True)
-
-    def __call__(self):
-        self.optimizer.step()
-
-
-class Scoring:
-    """512 texts."""
-
-    def __init__(self, dtype=torch.float32):
-        self.encoder = SentenceEncoder(minilm, dtype)
-        self.texts = ["A slow and thoughtful film about a family that never quite says what it means, with a cast that carries "
-                      f"every scene. Take {i}." for i in range(512)]
-
-    def __call__(self):
-        self.encoder(self.texts)
-
-
-class LlamaCpp:
-    """llama.cpp by a hand-written loop, which draws as that of PyTorch does: prompts are computed once and shared."""
-
-    def __init__(self, file, sequences):
-        import llama_cpp
-
-        self.api, self.sequences = llama_cpp, sequences
-        if not built_for_this_processor(llama_cpp.llama_print_system_info().decode()):
-            sys.exit("llama.cpp was not compiled for this processor; benchmarks/peers.sh does so")
-        self.quiet = llama_cpp.llama_log_callback(lambda *_: None)
-        llama_cpp.llama_log_set(self.quiet, None)
-        self.model = llama_cpp.llama_model_load_from_file(str(file).encode(), llama_cpp.llama_model_default_params())
-        wanted = llama_cpp.llama_context_default_params()
-        wanted.n_ctx, wanted.n_seq_max, wanted.no_perf = 256 * sequences, sequences, True
-        wanted.n_threads = wanted.n_threads_batch = options.threads
-        self.context = llama_cpp.llama_init_from_model(self.model, wanted)
-        self.memory = llama_cpp.llama_get_memory(self.context)
-        self.batch = llama_cpp.llama_batch_init(512, 0, 1)
-
-    def __del__(self):
-        for name, free in (("batch", "llama_batch_free"), ("context", "llama_free"), ("model", "llama_model_free")):
-            if hasattr(self, name):  # what __init__ came to
-                getattr(self.api, free)(getattr(self, name))
-
-    def decode(self, rows):
-        """Logits of those of the rows (token, position, sequence, wanted) that are wanted."""
-        batch = self.batch
-        batch.n_tokens = len(rows)
-        for i, (token, position, sequence, wanted) in enumerate(rows):
-            batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.logits[i] = token, position, 1, wanted
-            batch.seq_id[i][0] = sequence
-        if self.api.llama_decode(self.context, batch):
-            sys.exit("llama.cpp: llama_decode failed")
-        shape = (sum(row[3] for row in rows), vocabulary)
-        return torch.from_numpy(numpy.ctypeslib.as_array(self.api.llama_get_logits(self.context), shape))
-
-    def __call__(self, judged=False):
-        """Tokens of `sequences` responses of the starts, and their log-probs where these are judged."""
-        self.api.llama_memory_clear(self.memory, True)
-        group = min(self.sequences, 32)
-        ids = [tokenizer(start)["input_ids"] for start in starts[: self.sequences // group]]
-        logits = self.decode([(token, i, p * group, i + 1 == len(prompt)) for p, prompt in enumerate(ids)
-                              for i, token in enumerate(prompt)]).repeat_interleave(group, 0)
-        for other in range(self.sequences):
-            if other % group:
-                self.api.llama_memory_seq_cp(self.memory, other // group * group, other, -1, -1)
-        drawn, log_probs = [], torch.zeros(self.sequences)
-        for step in range(new_tokens):
-            token = draw(logits)
-            drawn.append(token)
-            if judged:
-                log_probs += logits.log_softmax(-1).gather(1, token)[:, 0]
-            if step + 1 < new_tokens:
-                logits = self.decode([(token, len(ids[s // group]) + step, s, True) for s, token in enumerate(token[:, 0].tolist())])
-        return torch.cat(drawn, 1).tolist(), log_probs.tolist(), [ids[s // group] for s in range(self.sequences)]
-
-
-def built_for_this_processor(said):
-    """Whether llama.cpp uses the vectors that are here: wheels are compiled for any processor."""
-    here = pathlib.Path("/proc/cpuinfo").read_text()
-    return all(f"{name} = 1" in said for flag, name in (("avx2", "AVX2"), ("avx512f", "AVX512"), ("avx512_bf16", "AVX512_BF16"))
-               if re.search(rf"\b{flag}\b", here))
-
-
-class LogBon:
-    """log pi_bon as a sum over the number of draws that tie, in numpy, for all 128 responses at once, the coefficients made
-    before."""
-
-    def __init__(self, n):
-        count = numpy.arange(1, n + 1)
-        self.log_choose = numpy.array([math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) for k in count])
-        self.count, self.n = count, n
-        draw = numpy.random.default_rng(1)
-        self.log_ref = -30 * draw.random(128)
-        self.log_cdf = numpy.log(draw.random(128) * -numpy.expm1(self.log_ref))  # F + p is at most 1
-
-    def __call__(self):
-        terms = self.log_choose + self.count * self.log_ref[:, None] + (self.n - self.count) * self.log_cdf[:, None]
-        most = terms.max(1)
-        return most + numpy.log(numpy.exp(terms - most[:, None]).sum(1))
-
-
-class PublishedLogBon(LogBon):
-    """The same sum as the paper's code takes it: over the number of draws that tie, one after another, each binomial
-    coefficient computed when it comes to it."""
-
-    def __call__(self):
-        total = numpy.full(len(self.log_ref), -numpy.inf)
-        for k in range(1, self.n + 1):
-            coefficient = math.log(float(math.comb(self.n, k)))
-            total = numpy.logaddexp(total, coefficient + k * self.log_ref + (self.n - k) * self.log_cdf)
-        return total
 
 
 def judge(network, pairs):
@@ -333,17 +182,16 @@ def by_gguf(file):
 
 def check_log_probs():
     """Sampled by vbon and by llama.cpp, judged by PyTorch in fp32."""
-    folder_of = pathlib.Path(folder.name)
-    networks = {"Q8_0": (folder_of / "q8_0.gguf", by_gguf(folder_of / "q8_0.gguf"), 2),
-                "Q4_1": (fetched, by_gguf(fetched), 2), "F32": (folder_of / "f32.gguf", model, 0.1)}
-    for name, (file, network, tolerance) in networks.items():
+    for name, tolerance in (("Q8_0", 2), ("Q4_1", 2), ("F32", 0.1)):
+        file = pathlib.Path(places.gguf(name.lower()))
+        network = model if name == "F32" else by_gguf(file)
         pairs, ours = sampled(file)
         most = max(abs(a - b) for a, b in zip(ours, judge(network, pairs)))
         note(f"log-probs of {len(pairs)} responses by vbon from {name}, judged by PyTorch in fp32: within {most:.1e} nats")
         if not most < 5e-3:
             sys.exit("vbon and PyTorch do not compute the same")
         for sequences in (1, 128):
-            responses, theirs, prompts = LlamaCpp(file, sequences)(judged=True)
+            responses, theirs, prompts = LlamaCpp(places, name.lower(), sequences)(judged=True)
             pairs = list(zip(prompts, responses))[:: max(1, sequences // 16)]
             off = [a - b for a, b in zip(theirs[:: max(1, sequences // 16)], judge(network, pairs), strict=True)]
             note(f"log-probs of {len(pairs)} of {sequences} responses by llama.cpp from {name}, judged so: within "
@@ -351,8 +199,8 @@ def check_log_probs():
             if not max(map(abs, off)) < tolerance:  # keys and values in 16 bits, and with quantised weights inputs in 8
                 sys.exit("llama.cpp and PyTorch do not compute the same")
     if bf16:
-        pairs, ours = sampled(folder_of / "f32.gguf", "--bf16")
-        exact, theirs = judge(model, pairs), judge(half(), pairs)
+        pairs, ours = sampled(places.gguf("f32"), "--bf16")
+        exact, theirs = judge(model, pairs), judge(language_model(places.hf, torch.bfloat16), pairs)
         off = [math.sqrt(statistics.mean((a - b) ** 2 for a, b in zip(some, exact))) for some in (ours, theirs)]
         note(f"log-probs of {len(pairs)} responses in bf16 against fp32, root mean square: vbon {off[0]:.3f} nats, PyTorch "
              f"{off[1]:.3f}")
@@ -362,7 +210,7 @@ def check_log_probs():
 
 def check_scores():
     """Rewards of the same texts, through the head of the whole job."""
-    head, texts = job_settings(steps=1).reward, Scoring().texts
+    head, texts = job_settings(steps=1).reward, Scoring.texts
     file = pathlib.Path(folder.name) / "texts.jsonl"
     file.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts + list(starts)))
     exact = peers_job.Reward(head)(texts + list(starts)).tolist()
@@ -382,7 +230,7 @@ def check_scores():
 def log_bon_inputs():
     """Where benchmark.bon_log_prob reads the responses of LogBon, and writes what it makes of them."""
     file = pathlib.Path(folder.name) / "responses.txt"
-    some = LogBon(1)
+    some = LogBon(places, 1)
     file.write_text("".join(f"{ref!r} {cdf!r}\n" for ref, cdf in zip(some.log_ref.tolist(), some.log_cdf.tolist())))
     os.environ["VBON_BENCHMARK_RESPONSES"] = str(file)
     return file
@@ -394,7 +242,7 @@ def check_log_bon():
     for n in (64, 1024):
         by_vbon("benchmark.bon_log_prob", f"given_responses/N:{n}")
         ours = numpy.array([float(line) for line in pathlib.Path(f"{file}.log_bon").read_text().split()])
-        sums = [LogBon(n), PublishedLogBon(n)]
+        sums = [LogBon(places, n), PublishedLogBon(places, n)]
         grown = n * numpy.log1p(numpy.exp(sums[0].log_ref - sums[0].log_cdf))
         closed = n * sums[0].log_cdf + grown + numpy.log(-numpy.expm1(-grown))
         most = max(float((numpy.abs(one - closed) / (1 + numpy.abs(closed))).max()) for one in (ours, sums[0](), sums[1]()))
@@ -413,12 +261,12 @@ def check_law():
     likely = numpy.flatnonzero(law * count >= 8)
     by_text = {tokenizer.decode([number]): number for number in likely}
     words = lambda *more: [by_text.get(row["text"], -1) for row in vbon(
-        "sample", "--model", place, "--prompt", starts[0], "--samples", count, "--max-new-tokens", 1, "--json", "--quiet", *more)]
-    loop = LlamaCpp(pathlib.Path(folder.name) / "f32.gguf", 1)
+        "sample", "--model", places.hf, "--prompt", starts[0], "--samples", count, "--max-new-tokens", 1, "--json", "--quiet", *more)]
+    loop = LlamaCpp(places, "f32", 1)
     logits = loop.decode([(token, i, 0, i + 1 == len(prompt)) for i, token in enumerate(prompt)]).clone()
     drawn = {"vbon": words(), "PyTorch's loop": sample(model, [prompt], count, 1)[:, 0].tolist(),
              "llama.cpp's": draw(logits.repeat(count, 1))[:, 0].tolist()} | ({"vbon in bf16": words("--bf16")} if bf16 else {})
-    drawn["generate()"] = generated([starts[0]], 1000, 1)[:, -1].tolist()
+    drawn["generate()"] = generated(model, tokenizer, [starts[0]], 1000, 1)[:, -1].tolist()
     for who, tokens in drawn.items():
         count = len(tokens)
         likely = numpy.flatnonzero(law * count >= 8)
@@ -434,7 +282,7 @@ def check_law():
 @functools.cache
 def gpt2():
     """GPT-2 124M with random weights, no dropout, and a byte-level tokenizer of as many tokens (pairs of bytes)."""
-    place = pathlib.Path(folder.name) / "gpt2"
+    place = pathlib.Path(places.gpt2)
     torch.manual_seed(1)
     network = transformers.GPT2LMHeadModel(transformers.GPT2Config(bos_token_id=None, eos_token_id=None)).eval()
     network.save_pretrained(place)
@@ -461,62 +309,57 @@ def gpt2():
          f"log-prob {most:.1e} nats")
     if not (abs(losses[0] - losses[1]) < 1e-4 and most < 1e-3):
         sys.exit("vbon and PyTorch do not compute the same")
-    return place, network
+    return network.config.vocab_size
 
 
 @functools.cache
 def sequences():
     """4 x 64 tokens, all but the first of each learnt."""
-    rows = torch.randint(0, gpt2()[1].config.vocab_size, (4, 64)).tolist()
-    return Batch("sequences.txt", [row[:1] for row in rows], [row[1:] for row in rows])
+    rows = torch.randint(0, gpt2(), (4, 64)).tolist()
+    return Batch("sequences", [row[:1] for row in rows], [row[1:] for row in rows])
 
 
 bf16 = bool(re.search(r"avx512_bf16|amx_bf16|\bbf16\b", pathlib.Path("/proc/cpuinfo").read_text()))
-half = functools.cache(lambda: copy.deepcopy(model).to(torch.bfloat16))
+
+
+@dataclasses.dataclass
+class Phase:
+    """Both sides of it compute in bf16 (low), or both in fp32."""
+    name: str
+    peers: dict  # what each is in peers_phases.py
+    case: str
+    program: str = "benchmark.model"
+    model: str = ""      # GGUF file, or folder, whose weights vbon has
+    batch: object = None  # makes the tokens that both get
+    low: bool = False
 
 
 def phases():
-    """Name, case of vbon, peers: what each runs is made when its turn comes. Both compute in bf16, or both in fp32."""
-    f32, q8_0 = (lambda: pathlib.Path(folder.name) / "f32.gguf"), (lambda: pathlib.Path(folder.name) / "q8_0.gguf")
-    yield ("sampling, 128 sequences", ("benchmark.model", "sample/sequences:128/real_time", 1, f32),
-           {"PyTorch, hand-written loop": lambda: (lambda: sampling(model, 128)),
-            "transformers, generate": lambda: (lambda: generate(128)),
-            "llama.cpp, F32": lambda: LlamaCpp(f32(), 128)})
-    yield ("sampling, one stream", ("benchmark.model", "sample/sequences:1/real_time", 1, f32),
-           {"PyTorch, hand-written loop": lambda: (lambda: sampling(model, 1)),
-            "llama.cpp, F32": lambda: LlamaCpp(f32(), 1)})
-    yield ("sampling, one stream, Q8_0 weights", ("benchmark.model", "sample/sequences:1/real_time", 1, q8_0),
-           {"llama.cpp, Q8_0": lambda: LlamaCpp(q8_0(), 1)})
-    yield ("sampling, one stream, Q4_1 weights", ("benchmark.model", "sample/sequences:1/real_time", 1, lambda: fetched),
-           {"llama.cpp, Q4_1": lambda: LlamaCpp(fetched, 1)})
-    yield ("scoring, 512 texts", ("benchmark.model", "score/real_time"),
-           {"PyTorch": Scoring})
-    yield ("log-probs, 64 responses", ("benchmark.model", "log_prob/real_time", 1, f32, False, step_batch),
-           {"PyTorch": lambda: LogProb(model)})
-    yield ("training step, 64 responses", ("benchmark.model", "train/real_time", 1, f32, False, step_batch),
-           {"PyTorch, fused AdamW": lambda: Training(model, step_batch)})
-    yield ("training step, GPT-2 124M, 4 x 64 tokens",
-           ("benchmark.model", "train_sequences/sequences:4/length:64/real_time", 1, lambda: gpt2()[0], False, sequences),
-           {"PyTorch, fused AdamW": lambda: Training(gpt2()[1], sequences)})
-    if bf16:
-        yield ("sampling, 128 sequences, bf16", ("benchmark.model", "sample/sequences:128/real_time", 1, f32, True),
-               {"PyTorch, hand-written loop": lambda: (lambda: sampling(half(), 128))})
-        yield ("sampling, one stream, bf16", ("benchmark.model", "sample/sequences:1/real_time", 1, f32, True),
-               {"PyTorch, hand-written loop": lambda: (lambda: sampling(half(), 1))})
-        yield ("scoring, 512 texts, bf16", ("benchmark.model", "score/real_time", 1, None, True),
-               {"PyTorch": lambda: Scoring(torch.bfloat16)})
-        yield ("log-probs, 64 responses, bf16", ("benchmark.model", "log_prob/real_time", 1, f32, True, step_batch),
-               {"PyTorch": lambda: LogProb(half())})
-        yield ("training step, 64 responses, bf16", ("benchmark.model", "train/real_time", 1, f32, True, step_batch),
-               {"PyTorch, fused AdamW": lambda: Training(model, step_batch, True)})
-        yield ("training step, GPT-2 124M, 4 x 64 tokens, bf16",
-               ("benchmark.model", "train_sequences/sequences:4/length:64/real_time", 1, lambda: gpt2()[0], True, sequences),
-               {"PyTorch, fused AdamW": lambda: Training(gpt2()[1], sequences, True)})
-    yield ("AdamW, 134.5 million parameters", ("benchmark.model", "adamw/parameters:134515008/real_time"),
-           {"PyTorch, fused": Optimizer})
+    f32, q8_0, training = places.gguf("f32"), places.gguf("q8_0"), "PyTorch, fused AdamW"
+    loop = lambda *of: {"PyTorch, hand-written loop": ("Loop", *of)}
+    for low in (False, True)[: 1 + bf16]:
+        said = ", bf16" * low
+        yield Phase(f"sampling, 128 sequences{said}", loop(128, low) | ({} if low else {
+            "transformers, generate": ("Generate", 128), "llama.cpp, F32": ("LlamaCpp", "f32", 128)}),
+            "sample/sequences:128/real_time", model=f32, low=low)
+        yield Phase(f"sampling, one stream{said}", loop(1, low) | ({} if low else {"llama.cpp, F32": ("LlamaCpp", "f32", 1)}),
+                    "sample/sequences:1/real_time", model=f32, low=low)
+        if not low:
+            for name, file in (("Q8_0", q8_0), ("Q4_1", str(fetched))):
+                yield Phase(f"sampling, one stream, {name} weights", {f"llama.cpp, {name}": ("LlamaCpp", name.lower(), 1)},
+                            "sample/sequences:1/real_time", model=file)
+        yield Phase(f"scoring, 512 texts{said}", {"PyTorch": ("Scoring", low)}, "score/real_time", low=low)
+        yield Phase(f"log-probs, 64 responses{said}", {"PyTorch": ("LogProb", "step", low)}, "log_prob/real_time", model=f32,
+                    batch=step_batch, low=low)
+        yield Phase(f"training step, 64 responses{said}", {training: ("Training", "hf", "step", low)}, "train/real_time",
+                    model=f32, batch=step_batch, low=low)
+        yield Phase(f"training step, GPT-2 124M, 4 x 64 tokens{said}", {training: ("Training", "gpt2", "sequences", low)},
+                    "train_sequences/sequences:4/length:64/real_time", model=places.gpt2, batch=sequences, low=low)
+    yield Phase("AdamW, 134.5 million parameters", {"PyTorch, fused": ("Optimizer",)}, "adamw/parameters:134515008/real_time")
     for n in (64, 1024):
-        yield (f"log pi_bon, 128 responses, N = {n}", ("benchmark.bon_log_prob", f"given_responses/N:{n}"),
-               {"numpy, the sum at once": lambda n=n: LogBon(n), "numpy, as published": lambda n=n: PublishedLogBon(n)})
+        yield Phase(f"log pi_bon, 128 responses, N = {n}",
+                    {"numpy, the sum at once": ("LogBon", n), "numpy, as published": ("PublishedLogBon", n)},
+                    f"given_responses/N:{n}", program="benchmark.bon_log_prob")
 
 
 def job_settings(**sizes):
@@ -532,9 +375,7 @@ def job_settings(**sizes):
                 (place / file.name).symlink_to(file)
         vbon("align", "--quiet", "--training-prompts", 1, "--references", 2, "--evaluation-count", 1, "--evaluation-samples", 1,
              "--evaluation-references", 2, "--max-new-tokens", 1, "--warm-steps", 0, "--steps", 0, "--out", head)
-    snippets = (cache / "snippets" / "movieReviewSnippets_GroundTruth.txt").read_text().splitlines()
-    beginnings = dict.fromkeys(" ".join(line.split("\t")[2].split()[:5]) for line in snippets)
-    prompts = list(beginnings)[: options.job_prompts + 1]
+    prompts = beginnings[: options.job_prompts + 1]
     return peers_job.Settings(model=str(place), reward=str(head / "reward"), prompts=prompts[:-1], held_out=prompts[-1],
                               threads=options.threads, new_tokens=new_tokens, **sizes)
 
@@ -587,45 +428,53 @@ def whole_step():
          f"{max(done.gigabytes for done in ours):.2f}; mean reward of the samples {mean(theirs):.2f} and {mean(ours):.2f}")
 
 
+job = f"whole job, {options.job_prompts} prompts x 32 references, {options.job_steps} steps"
+step = "whole step, 64 responses"
+names = [phase.name for phase in phases()] + [step, job] + [job + ", bf16"] * bf16
+if not any(options.only in name for name in names):
+    arguments.error(f"--only '{options.only}': no phase is called so; there are " + "; ".join(names))
 check_log_probs()
 check_scores()
 check_law()
 check_log_bon()
 if not bf16:
     print("no rows of bf16: this processor has no instructions for it", flush=True)
-job = f"whole job, {options.job_prompts} prompts x 32 references, {options.job_steps} steps"
-step = "whole step, 64 responses"
 print("\n| phase | peer | vbon, s | peer, s | ratio |\n|---|---|---|---|---|", flush=True)
-for name, case, peers in phases():
-    if options.only not in name:
+for phase in phases():
+    if options.only not in phase.name:
         continue
-    made = {peer: make() for peer, make in peers.items()}
-    batch = case[5]() if len(case) > 5 else None
-    case = (*case[:5], batch) if batch else case
+    batch = phase.batch() if phase.batch else None
+    ours_once = functools.partial(by_vbon, phase.program, phase.case, phase.model, phase.low, batch)
     if batch:
-        by_vbon(*case)
-    for work in made.values():
-        work()  # memory is taken, and code compiled, at the first call
-        if batch:
-            check_result(name, batch, work)
+        if phase.model == places.gpt2:
+            gpt2()
+        ours_once()
+    made = {peer: Alone(*what) for peer, what in phase.peers.items()}
+    if batch:
+        for work in made.values():
+            check_result(phase.name, batch, work.result, phase.low)
     ours, theirs, memory = [], {peer: [] for peer in made}, []
-    file = case[3]() if "sequences:1/" in case[1] else None
+    file = pathlib.Path(phase.model) if "sequences:1/" in phase.case else None
     for _ in range(options.rounds):
-        ours.append(by_vbon(*case))
+        ours.append(ours_once())
         if file:
             memory.append(2**29 / by_vbon("benchmark.kernel_rowwise", "read_memory/real_time"))
-        if "adamw" in case[1]:
+        if "adamw" in phase.case:
             memory.append(by_vbon("benchmark.kernel_rowwise", "update_memory/parameters:134515008/real_time"))
         for peer, work in made.items():
-            theirs[peer].append(seconds(work))
+            theirs[peer].append(work.seconds())
+    for work in made.values():
+        work.end()
     for peer, times in theirs.items():
-        row(name, peer, ours, times)
+        row(phase.name, peer, ours, times)
     if file:
-        read, size = statistics.median(memory), file.stat().st_size / (2 if "bf16" in name else 1)
-        note(f"{name}: memory is read at {read / 1e9:.0f} GB/s ({min(memory) / 1e9:.0f} to {max(memory) / 1e9:.0f}); the "
-             f"{size / 1e6:.0f} MB of weights, once for each of {new_tokens} tokens, take {new_tokens * size / read:.3f} s")
+        size = file.stat().st_size / (2 if phase.low else 1)
+        limits = [new_tokens * size / read for read in memory]
+        note(f"{phase.name}: the {size / 1e6:.0f} MB of weights, once for each of {new_tokens} tokens, by round: " + ", ".join(
+            f"{limit:.3f} s at the {read / 1e9:.0f} GB/s at which memory is read, {limit / time:.2f} of vbon's time"
+            for limit, read, time in zip(limits, memory, ours)))
     elif memory:
-        note(f"{name}: four arrays read and three written, with hardly any arithmetic, take {statistics.median(memory):.3g} "
+        note(f"{phase.name}: four arrays read and three written, with hardly any arithmetic, take {statistics.median(memory):.3g} "
              f"({min(memory):.3g}) s")
 if options.only in step:
     whole_step()

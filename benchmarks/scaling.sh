@@ -7,9 +7,16 @@
 set -eu
 cd "$(dirname "$0")/.."
 picture=${1:-docs/scaling.svg}
+program=${VBON_BUILD:-build/release}/benchmarks/benchmark.scaling
+for needed in gnuplot "$program"; do
+  command -v "$needed" >/dev/null || {
+    echo "$needed is not there; examples/setup/install_packages.sh installs, cmake --preset release && cmake --build --preset release builds" >&2
+    exit 1
+  }
+done
 folder=$(mktemp -d)
 trap 'rm -r "$folder"' EXIT
-"${VBON_BUILD:-build/release}/benchmarks/benchmark.scaling" --benchmark_format=csv 2>/dev/null >"$folder/all.csv"
+"$program" --benchmark_format=csv 2>/dev/null >"$folder/all.csv"
 # name/SIZE/real_time,iterations,milliseconds,...: one file for each name
 sed -n 's|^"\{0,1\}\([a-z_]*\)/\([0-9]*\)/real_time"\{0,1\},[0-9]*,\([0-9.e+-]*\),.*|\1 \2 \3|p' "$folder/all.csv" |
   while read -r name size time; do echo "$size $time" >>"$folder/$name"; done

@@ -4,6 +4,7 @@
 // responses to compute and to learn, each a line: tokens of the prompt, a bar, tokens of the response. Their loss (the mean
 // of -log_prob of a token) and the Euclidean norm of its gradient are written beside it, to FILE.result, so that a peer
 // which gets the same file can be held against them.
+#include <charconv>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -80,10 +81,15 @@ RolloutBatch read_batch(const char* path) {
     std::istringstream words(line);
     bool barred = false;
     for (std::string word; words >> word;) {
-      if (word == "|")
+      if (word == "|") {
         barred = true;
-      else
-        (barred ? response : prompt).push_back(static_cast<TokenId>(std::stol(word)));
+        continue;
+      }
+      TokenId id = 0;
+      const auto read = std::from_chars(word.data(), word.data() + word.size(), id);
+      require<FormatError>(read.ec == std::errc{} && read.ptr == word.data() + word.size(),
+                           "VBON_BENCHMARK_BATCH: numbers of tokens expected, got '", word, "' in ", path);
+      (barred ? response : prompt).push_back(id);
     }
     require<FormatError>(!prompt.empty() && !response.empty(), "VBON_BENCHMARK_BATCH: 'tokens | tokens' expected, got '",
                          line, "' in ", path);

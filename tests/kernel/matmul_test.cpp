@@ -154,7 +154,7 @@ TEMPLATE_LIST_TEST_CASE("the gradient of the bias adds the rows", "[kernel][matm
   }
 }
 
-TEST_CASE("matrix products have the same bits on 1, 2 and 3 threads", "[kernel][matmul][invariance]") {
+TEST_CASE("matrix products have the same bits on 1, 2, 3 and 8 threads", "[kernel][matmul][invariance]") {
   const auto x = random_tensor(301, 130, 1), w = random_tensor(450, 130, 2), dy = random_tensor(301, 450, 3);
   const auto panels = packed(w);
   CHECK(same_on_any_threads([&] {
@@ -177,6 +177,21 @@ TEST_CASE("matrix products have the same bits on 1, 2 and 3 threads", "[kernel][
     bias_grad(Cpu{}, dy, y);
     return y;
   }));
+}
+
+TEST_CASE(
+    "a gradient of inputs with few columns, whose rows are cut for the threads, has the same bits on any number of them",
+    "[kernel][matmul][invariance]") {
+  const auto dy = random_tensor(1025, 70, 1), start = random_tensor(1025, 33, 2), w = random_tensor(70, 33, 3);
+  for (const Precision precision : {Precision::float32, Precision::bfloat16})
+    for (const bool accumulate : {false, true}) {
+      CAPTURE(accumulate);
+      CHECK(same_on_any_threads([&] {
+        Tensor<float> dx = start;
+        matmul_grad_input(Cpu{}, dy, w, dx, accumulate, precision);
+        return dx;
+      }));
+    }
 }
 
 TEST_CASE("a packed matrix is used again for another weight of its size", "[kernel][matmul]") {

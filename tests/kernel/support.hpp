@@ -78,12 +78,12 @@ inline bool same_bits(View<const float> a, View<const float> b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), static_cast<std::size_t>(a.size()) * sizeof(float)) == 0;
 }
 
-/// Calls run() with 1, 2 and 3 threads and returns whether all results have the same bits.
+/// Calls run() with 1, 2, 3 and 8 threads and returns whether all results have the same bits.
 inline bool same_on_any_threads(const std::function<Tensor<float>()>& run) {
   set_threads(1);
   const auto first = run();
   bool same = true;
-  for (const int threads : {2, 3}) {
+  for (const int threads : {2, 3, 8}) {
     set_threads(threads);
     same = same && same_bits(run(), first);
   }

@@ -1,8 +1,8 @@
 // vbon/kernel/matmul.hpp
 //
-// The three matrix products of a linear layer y = x w^T + b and the gradient of its bias. Work is cut by
-// shape alone and every output is one ordered chain (matmul_tile.hpp), so results depend neither on the
-// number of threads nor on which other rows are in the batch. In bfloat16 both factors of each product are rounded
+// The three matrix products of a linear layer y = x w^T + b and the gradient of its bias. Every output is one ordered
+// chain (matmul_tile.hpp), however work is cut, so results depend neither on the number of threads nor on which other rows
+// are in the batch. In bfloat16 both factors of each product are rounded
 // first (bfloat16.hpp); the template parameter Low is how they stand in memory then.
 #pragma once
 #include "vbon/core/device.hpp"
@@ -81,9 +81,11 @@ void matmul_grad_input(Cpu, View<const float> dy, View<const float> w, View<floa
                       "] into dx [", dx.rows(), ", ", dx.cols(), "]");
   if (dx.empty()) return;
   const detail::LeftRows left = detail::left_rows<Low>(dy, precision, w.cols());
-  const Index row_blocks = (dy.rows() + 511) / 512;  // laying out a panel costs as much as some 15 rows
-  const Index rows = (dy.rows() + row_blocks - 1) / row_blocks;
   const Index panels = (w.cols() + width - 1) / width;
+  // Laying out a panel costs as much as some 15 rows, 30 in bfloat16: all rows use it, but where threads would be idle.
+  const Index wanted = (4 * thread_pool().threads() + panels - 1) / panels;
+  const Index row_blocks = std::clamp<Index>(wanted, 1, (dy.rows() + 255) / 256);
+  const Index rows = (dy.rows() + row_blocks - 1) / row_blocks;
   detail::with_slots<Arch, Low>(precision, [&]<class Slots>(Slots) {
     parallel_for(row_blocks * panels, 1, [&](Index chunk, Index) {
       const Index row = chunk / panels * rows;

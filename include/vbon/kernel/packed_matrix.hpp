@@ -84,19 +84,16 @@ inline void pack_rows(const float* w, Index stride, Index first, Index count, In
   constexpr Index block = 16;  // one cache line of each row at a time
   for (Index k = 0; k < depth; k += block) {
     const Index some = std::min(block, depth - k);
-    for (Index n = 0; n < width; ++n) {
+    for (Index n = 0; n < width; n += 4) {
+      const float* from = w + (first + n) * stride + k;
       float* to = panel + k * width + n;
-      if (n >= count) {
-        for (Index i = 0; i < some; ++i) to[i * width] = 0;
+      if (some == block && n + 4 <= count) {
+        VBON_UNROLL
+        for (Index i = 0; i < block; i += 4) transpose_four(from + i, stride, to + i * width, width);
         continue;
       }
-      const float* from = w + (first + n) * stride + k;
-      if (some == block) {
-        VBON_UNROLL
-        for (Index i = 0; i < block; ++i) to[i * width] = from[i];
-      } else {
-        for (Index i = 0; i < some; ++i) to[i * width] = from[i];
-      }
+      for (Index j = 0; j < 4; ++j)
+        for (Index i = 0; i < some; ++i) to[i * width + j] = n + j < count ? from[j * stride + i] : 0.0f;
     }
   }
 }

@@ -77,6 +77,28 @@ inline void store_partial(float* to, Batch<Arch> value, Index count) {
 }
 
 #if XSIMD_WITH_SSE2
+using FourLanes = xsimd::sse2;
+#else
+using FourLanes = xsimd::default_arch;
+#endif
+/// Four values of each of four rows, rows becoming columns. Registers of four do as well as longer ones, whose halves would
+/// have to change places.
+template <class Arch = FourLanes>
+VBON_INLINE inline void transpose_four(const float* from, Index from_row, float* to, Index to_row) {
+  if constexpr (lanes<Arch> == 4) {
+    const Batch<Arch> a = load<Arch>(from), b = load<Arch>(from + from_row);
+    const Batch<Arch> c = load<Arch>(from + 2 * from_row), d = load<Arch>(from + 3 * from_row);
+    store<Arch>(to, zip_lo(zip_lo(a, c), zip_lo(b, d)));
+    store<Arch>(to + to_row, zip_hi(zip_lo(a, c), zip_lo(b, d)));
+    store<Arch>(to + 2 * to_row, zip_lo(zip_hi(a, c), zip_hi(b, d)));
+    store<Arch>(to + 3 * to_row, zip_hi(zip_hi(a, c), zip_hi(b, d)));
+  } else {
+    for (Index i = 0; i < 4; ++i)
+      for (Index j = 0; j < 4; ++j) to[i * to_row + j] = from[j * from_row + i];
+  }
+}
+
+#if XSIMD_WITH_SSE2
 /// Instruction sets without a fused multiply-add.
 template <class Arch, class... Plain>
 inline constexpr bool is_one_of = (std::is_same_v<Arch, Plain> || ...);
