@@ -1,5 +1,6 @@
 #!/bin/sh
-# Runs benchmark.scaling and draws time against batch, response length, width, N and M, each axis a logarithm.
+# Runs every case of benchmark.scaling three times, in mixed order, and draws the least time against batch, response length,
+# width, N and M, each axis a logarithm.
 #
 #   benchmarks/scaling.sh [PICTURE.svg]      (docs/scaling.svg)
 #
@@ -16,10 +17,12 @@ for needed in gnuplot "$program"; do
 done
 folder=$(mktemp -d)
 trap 'rm -r "$folder"' EXIT
-"$program" --benchmark_format=csv 2>/dev/null >"$folder/all.csv"
-# name/SIZE/real_time,iterations,milliseconds,...: one file for each name
+"$program" --benchmark_format=csv --benchmark_repetitions=3 \
+  --benchmark_enable_random_interleaving=true 2>/dev/null >"$folder/all.csv"
+# name/SIZE/real_time,iterations,milliseconds,... of every repetition: one file for each name, with the least by size
 sed -n 's|^"\{0,1\}\([a-z_]*\)/\([0-9]*\)/real_time"\{0,1\},[0-9]*,\([0-9.e+-]*\),.*|\1 \2 \3|p' "$folder/all.csv" |
-  while read -r name size time; do echo "$size $time" >>"$folder/$name"; done
+  sort -k1,1 -k2,2n -k3,3g | awk '$1 " " $2 != last { last = $1 " " $2; print }' >"$folder/least"
+while read -r name size time; do echo "$size $time" >>"$folder/$name"; done <"$folder/least"
 picture=$(realpath "$picture")
 cd "$folder"  # the picture names the files that it was drawn from
 gnuplot <<END
@@ -43,4 +46,4 @@ set title 'log π_{bon} of 4096 responses' ; set xlabel 'N' ; plot 'log_prob_by_
 set title 'F of 4096 rewards' ; set xlabel 'M' ; set yrange [*:*] ; plot 'cdf_by_m' lc rgb '#b5533c'
 unset multiplot
 END
-sed -n '/real_time"/p' all.csv | cut -d, -f1,3
+cat least

@@ -110,10 +110,17 @@ void matmul_grad_input(Cpu, View<const float> dy, View<const float> w, View<floa
 }
 
 namespace detail {
-/// Rows of the batch that pass through the caches together in a weight gradient.
-inline constexpr Index grad_depth = 256;
+/// Rows of the batch that pass through the caches together in a weight gradient, at most.
+inline constexpr Index grad_depth = 288;
 /// Rows that are packed at a time.
 inline constexpr Index grad_slice = 2048;
+
+/// Rows of a block, an even number, where so many rows are cut into as few blocks of `most` at most, an even number, as can
+/// be, all about equally high: a short one at the end would read and write the gradient for little work.
+inline Index equal_block(Index rows, Index most) {
+  const Index blocks = std::max<Index>(1, (rows + most - 1) / most);
+  return std::max<Index>(2, ((rows + blocks - 1) / blocks + 1) / 2 * 2);
+}
 
 /// The rows of a matrix as right operands of weight gradients: blocks of `block` rows, an even number, each as panels
 /// [panels][slots][32].
@@ -203,14 +210,14 @@ void grad_weight_block(const GradTiles<Slots>& tiles, float* left, const RowPane
 template <class Slots>
 void grad_weight(View<const float> dy, View<const float> x, View<float> dw, bool accumulate) {
   const GradTiles<Slots> tiles{dw.rows()};
-  const Index rows = std::min(grad_slice, dy.rows());
-  const Index left_block = tiles.floats(std::min(grad_depth, rows));
-  float* left = scratch<struct GradWeightLeft>((rows + grad_depth - 1) / grad_depth * left_block);
+  const Index rows = std::min(grad_slice, dy.rows()), depth = equal_block(rows, grad_depth);
+  const Index left_block = tiles.floats(std::min(depth, rows));
+  float* left = scratch<struct GradWeightLeft>((rows + depth - 1) / depth * left_block);
   float* right = scratch<struct GradWeightRight>(RowPanels<Slots>::floats(rows, x.cols()));
   for (Index first = 0; first < dy.rows(); first += grad_slice) {
     const View<const float> dy_slice = dy.middle_rows(first, std::min(grad_slice, dy.rows() - first));
     const View<const float> x_slice = x.middle_rows(first, dy_slice.rows());
-    const RowPanels<Slots> panels(right, x_slice.rows(), x.cols(), grad_depth);
+    const RowPanels<Slots> panels(right, x_slice.rows(), x.cols(), depth);
     const Index packed_tiles = 16, packed_panels = 4;  // a chunk of packing
     const Index left_chunks = (tiles.count() + packed_tiles - 1) / packed_tiles;
     const Index chunks = left_chunks + (panels.panels() + packed_panels - 1) / packed_panels;

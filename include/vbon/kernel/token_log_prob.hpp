@@ -158,7 +158,7 @@ inline Index kept_logits(Index rows, Index vocabulary, Index most) {
 }
 
 namespace detail {
-inline constexpr Index backward_rows = 168;    // rows of a block of logits
+inline constexpr Index backward_rows = 192;    // rows of a block of logits, at most
 inline constexpr Index backward_slice = 1024;  // rows whose partial dx are held at a time
 inline constexpr Index backward_groups = 16;   // parts of the vocabulary, each with a dx of its own
 
@@ -205,7 +205,8 @@ void head_backward(View<const float> x, const PackedMatrix<float>& head, View<co
     const LeftRows operand_part = operand.middle_rows(slice, part.rows());
     float* partial = scratch<struct HeadPartial>(dx.empty() ? 0 : groups * part.size());
     const Index right = dweight.empty() ? 0 : RowPanels<Slots>::floats(part.rows(), cols);
-    const RowPanels<Slots> part_panels(scratch<struct HeadRight>(right), part.rows(), cols, backward_rows);
+    const Index block = equal_block(part.rows(), backward_rows);
+    const RowPanels<Slots> part_panels(scratch<struct HeadRight>(right), part.rows(), cols, block);
     if (!dweight.empty())
       parallel_for(part_panels.blocks() * panels, 4, [&](Index begin, Index end) {
         for (Index i = begin; i < end; ++i) part_panels.pack(part.data(), cols, i / panels, i % panels);
@@ -223,7 +224,7 @@ void head_backward(View<const float> x, const PackedMatrix<float>& head, View<co
                                std::min(width_of_panel, cols - p * width_of_panel), tile_width,
                                turned + p * width_of_panel * depth);
         const GradTiles<Slots> left_tiles{tile_width};
-        float* left = scratch<struct HeadLeft>(dweight.empty() ? 0 : left_tiles.floats(backward_rows));
+        float* left = scratch<struct HeadLeft>(dweight.empty() ? 0 : left_tiles.floats(block));
         const auto use = [&](Index row, Index rows, float* logit, Index width) {
           for (Index r = 0; r < rows; ++r) {
             const auto t = size(slice + row + r);
@@ -246,15 +247,15 @@ void head_backward(View<const float> x, const PackedMatrix<float>& head, View<co
           }
           if (dweight.empty()) return;
           for (Index i = 0; i < left_tiles.count(); ++i) left_tiles.pack(logit, vocabulary_tile, i, rows, left);
-          grad_weight_block<Slots>(left_tiles, left, part_panels, row / backward_rows, dweight.data() + first * cols, cols,
-                                   0, left_tiles.count(), 0, panels, accumulate || slice > 0 || row > 0);
+          grad_weight_block<Slots>(left_tiles, left, part_panels, row / block, dweight.data() + first * cols, cols, 0,
+                                   left_tiles.count(), 0, panels, accumulate || slice > 0 || row > 0);
         };
         if (tile >= tiles_kept) {
-          for_logits<Arch, Low, HeadGradient>(operand_part, head, tile, backward_rows, use);
+          for_logits<Arch, Low, HeadGradient>(operand_part, head, tile, block, use);
         } else {
-          for (Index row = 0; row < part.rows(); row += backward_rows)
-            use(row, std::min(backward_rows, part.rows() - row),
-                kept.data() + (tile * x.rows() + slice + row) * vocabulary_tile, tile_width);
+          for (Index row = 0; row < part.rows(); row += block)
+            use(row, std::min(block, part.rows() - row), kept.data() + (tile * x.rows() + slice + row) * vocabulary_tile,
+                tile_width);
         }
       }
     });
