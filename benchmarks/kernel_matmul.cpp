@@ -131,6 +131,7 @@ void backward_sizes(benchmark::internal::Benchmark* b) {
   for (const std::int64_t m : {64, 128, 512, 1632, 2048})
     for (const auto& [n, k] : {std::pair<std::int64_t, std::int64_t>{576, 576}, {192, 576}, {1536, 576}, {576, 1536}})
       b->Args({m, n, k});
+  b->Args({1632, 1536, 16})->Args({1632, 16, 576});  // an adapter's
 }
 void pack_sizes(benchmark::internal::Benchmark* b) {
   b->ArgNames({"N", "K"})->UseRealTime()->Args({1536, 576})->Args({49152, 576});
