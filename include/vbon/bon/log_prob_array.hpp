@@ -67,10 +67,16 @@ template <bool top_given, std::size_t K, class B>
   return !all_of(fine);
 }
 
-/// Flattened: in a file with much other code g++ would leave the statements of the packs as calls, at half the speed.
+// In a file with much other code g++ would leave the statements of the packs as calls, at half the speed. A sanitizer's
+// checks of all that is inlined would take minutes to compile.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define VBON_FLATTEN
+#else
+#define VBON_FLATTEN [[gnu::flatten]]
+#endif
 template <class Arch, bool top_given>
-[[gnu::flatten]] void log_prob_array(const double* log_ref, const double* log_cdf, const double* log_tie,
-                                     const double* log_cdf_le, double n, double* out, std::size_t size) {
+VBON_FLATTEN void log_prob_array(const double* log_ref, const double* log_cdf, const double* log_tie,
+                                 const double* log_cdf_le, double n, double* out, std::size_t size) {
   const auto one_by_one = [&](std::size_t begin, std::size_t end) __attribute__((noinline)) {
     for (std::size_t i = begin; i < end; ++i) try {
         if constexpr (top_given)
@@ -106,6 +112,7 @@ template <class Arch, bool top_given>
     if (suspect) [[unlikely]] one_by_one(i, size);
   }
 }
+#undef VBON_FLATTEN
 
 template <class Arch, bool top_given>
 void checked_log_prob_array(std::span<const double> log_ref, std::span<const double> log_cdf, std::span<const double> log_tie,
