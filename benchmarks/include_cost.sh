@@ -13,21 +13,23 @@ folder=$(mktemp -d)
 trap 'rm -r "$folder"' EXIT
 file=$folder/file.cpp
 
+compile() {
+  # shellcheck disable=SC2086  # CXX may hold options
+  $compiler -std=c++20 -O2 -march=native -I include -isystem "$eigen" "$@"
+}
+
 # Reads a program, prints a row.
 row() {
   cat >"$file"
-  # shellcheck disable=SC2086  # CXX may hold options
-  $compiler -std=c++20 -O2 -march=native -I include -isystem "$eigen" -c "$file" -o "$folder/file.o" || {
+  compile -c "$file" -o "$folder/file.o" || {
     echo "'$compiler' does not compile $1; CXX names another compiler, EIGEN the folder that holds Eigen/Core" >&2
     exit 1
   }
-  # shellcheck disable=SC2086  # CXX may hold options
-  memory=$($compiler -std=c++20 -O2 -march=native -I include -isystem "$eigen" -fsyntax-only -ftime-report "$file" 2>&1 |
+  memory=$(compile -fsyntax-only -ftime-report "$file" 2>&1 |
     sed -n 's/^ TOTAL .* \([0-9]*\)M$/\1/p')
   for _ in 1 2 3 4 5; do
     (
-      # shellcheck disable=SC2086  # CXX may hold options
-      $compiler -std=c++20 -O2 -march=native -I include -isystem "$eigen" -c "$file" -o "$folder/file.o"
+      compile -c "$file" -o "$folder/file.o"
       times
     ) >"$folder/times"
     # The second line is the children's: 0m1.234s 0m0.056s
@@ -62,9 +64,7 @@ row 'vbon/vbon.hpp' <<END
 END
 mkdir "$folder/precompiled"
 echo '#include "vbon/vbon.hpp"' >"$folder/precompiled/all.hpp"
-# shellcheck disable=SC2086
-$compiler -std=c++20 -O2 -march=native -I include -isystem "$eigen" -x c++-header "$folder/precompiled/all.hpp" \
-  -o "$folder/precompiled/all.hpp.gch"
+compile -x c++-header "$folder/precompiled/all.hpp" -o "$folder/precompiled/all.hpp.gch"
 row 'vbon/vbon.hpp, precompiled' <<END
 #include "$folder/precompiled/all.hpp"
 END

@@ -18,10 +18,11 @@ import peers_job, peers_phases
 from peers_phases import LlamaCpp, LogBon, PublishedLogBon, Scoring, generated, language_model, new_tokens, starts
 from peers_torch import draw, padded, response_log_probs, sample
 
+available = len(os.sched_getaffinity(0))
 arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 arguments.add_argument("build", type=pathlib.Path, help="build folder with examples/vbon and benchmarks/benchmark.model")
 arguments.add_argument("--rounds", type=int, default=3, help="of each phase (3)")
-arguments.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of the peers, and of vbon in the whole job (all)")
+arguments.add_argument("--threads", type=int, default=available, help="of the peers, and of vbon in the whole job (all)")
 arguments.add_argument("--only", default="", help="phases whose names hold this")
 arguments.add_argument("--job-rounds", type=int, default=3, help="of the whole job (3; 0: none)")
 arguments.add_argument("--job-prompts", type=int, default=64, help="prompts of the whole job, with 32 references each (64)")
@@ -29,7 +30,6 @@ arguments.add_argument("--job-steps", type=int, default=20, help="steps of the w
 arguments.add_argument("--keep-memory", action="store_true",
                        help="run the peers with a C library that keeps the memory they give back, and asks for huge pages")
 options = arguments.parse_args()
-available = len(os.sched_getaffinity(0))
 for name, least, most in (("rounds", 1, math.inf), ("threads", 1, available), ("job-rounds", 0, math.inf),
                           ("job-prompts", 2, math.inf), ("job-steps", 2, math.inf)):
     if not least <= (given := getattr(options, name.replace("-", "_"))) <= most:
@@ -446,9 +446,7 @@ for phase in phases():
     batch = phase.batch() if phase.batch else None
     ours_once = functools.partial(by_vbon, phase.program, phase.case, phase.model, phase.low, batch)
     if batch:
-        if phase.model == places.gpt2:
-            gpt2()
-        ours_once()
+        ours_once()  # writes what is compared
     made = {peer: Alone(*what) for peer, what in phase.peers.items()}
     if batch:
         for work in made.values():

@@ -23,11 +23,14 @@ class Places:
     fetched: str            # Q4_1, as it was fetched
     minilm: str
     exported: str           # a folder: what vbon made of the fetched file, and the batches
-    hf: str = ""            # the same weights for transformers
-    gpt2: str = ""          # a folder for transformers, with random weights
 
-    def __post_init__(self):
-        self.hf, self.gpt2 = f"{self.exported}/hf", f"{self.exported}/gpt2"
+    @property
+    def hf(self):  # the same weights for transformers
+        return f"{self.exported}/hf"
+
+    @property
+    def gpt2(self):  # a folder for transformers, with random weights
+        return f"{self.exported}/gpt2"
 
     def gguf(self, name):
         return self.fetched if name == "q4_1" else f"{self.exported}/{name}.gguf"

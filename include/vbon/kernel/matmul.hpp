@@ -2,8 +2,8 @@
 //
 // The three matrix products of a linear layer y = x w^T + b and the gradient of its bias. Every output is one ordered
 // chain (matmul_tile.hpp), however work is cut, so results depend neither on the number of threads nor on which other rows
-// are in the batch. In bfloat16 both factors of each product are rounded
-// first (bfloat16.hpp); the template parameter Low is how they stand in memory then.
+// are in the batch. In bfloat16 both factors of each product are rounded first (bfloat16.hpp); the template parameter Low
+// is how they stand in memory then.
 #pragma once
 #include "vbon/core/device.hpp"
 #include "vbon/core/error.hpp"
@@ -14,12 +14,19 @@
 
 namespace vbon::kernel {
 namespace detail {
+/// Rows of a block, whole steps of them, where so many are cut into as few blocks of `most` at most as can be, all about
+/// equally high: a short one at the end would cost what a whole one does beside its products.
+/// @param most  whole steps
+inline Index equal_block(Index rows, Index most, Index step) {
+  const Index blocks = std::max<Index>(1, (rows + most - 1) / most);
+  return std::max(step, ((rows + blocks - 1) / blocks + step - 1) / step * step);
+}
+
 /// Rows of x that are worked on together, so that they stay in the second-level cache.
 inline Index row_block(Index rows, Index depth) {
   constexpr Index cache = 128 * 1024;  // floats
   const Index most = std::max<Index>(56, cache / std::max<Index>(1, depth) / 14 * 14);
-  const Index blocks = (rows + most - 1) / most;
-  return blocks <= 1 ? rows : ((rows + blocks - 1) / blocks + 13) / 14 * 14;
+  return rows <= most ? rows : equal_block(rows, most, 14);
 }
 
 /// Panels per chunk: enough work to be worth a hand-over, many chunks for balance.
@@ -115,13 +122,6 @@ inline constexpr Index grad_depth = 288;
 /// Rows that are packed at a time.
 inline constexpr Index grad_slice = 2048;
 
-/// Rows of a block, an even number, where so many rows are cut into as few blocks of `most` at most, an even number, as can
-/// be, all about equally high: a short one at the end would read and write the gradient for little work.
-inline Index equal_block(Index rows, Index most) {
-  const Index blocks = std::max<Index>(1, (rows + most - 1) / most);
-  return std::max<Index>(2, ((rows + blocks - 1) / blocks + 1) / 2 * 2);
-}
-
 /// The rows of a matrix as right operands of weight gradients: blocks of `block` rows, an even number, each as panels
 /// [panels][slots][32].
 template <class Slots>
@@ -210,7 +210,7 @@ void grad_weight_block(const GradTiles<Slots>& tiles, float* left, const RowPane
 template <class Slots>
 void grad_weight(View<const float> dy, View<const float> x, View<float> dw, bool accumulate) {
   const GradTiles<Slots> tiles{dw.rows()};
-  const Index rows = std::min(grad_slice, dy.rows()), depth = equal_block(rows, grad_depth);
+  const Index rows = std::min(grad_slice, dy.rows()), depth = equal_block(rows, grad_depth, 2);
   const Index left_block = tiles.floats(std::min(depth, rows));
   float* left = scratch<struct GradWeightLeft>((rows + depth - 1) / depth * left_block);
   float* right = scratch<struct GradWeightRight>(RowPanels<Slots>::floats(rows, x.cols()));

@@ -205,7 +205,7 @@ void head_backward(View<const float> x, const PackedMatrix<float>& head, View<co
     const LeftRows operand_part = operand.middle_rows(slice, part.rows());
     float* partial = scratch<struct HeadPartial>(dx.empty() ? 0 : groups * part.size());
     const Index right = dweight.empty() ? 0 : RowPanels<Slots>::floats(part.rows(), cols);
-    const Index block = equal_block(part.rows(), backward_rows);
+    const Index block = equal_block(part.rows(), backward_rows, 2);
     const RowPanels<Slots> part_panels(scratch<struct HeadRight>(right), part.rows(), cols, block);
     if (!dweight.empty())
       parallel_for(part_panels.blocks() * panels, 4, [&](Index begin, Index end) {
