@@ -50,6 +50,27 @@ TEMPLATE_LIST_TEST_CASE("matmul is x w^T plus bias, for any sizes and either lay
   }
 }
 
+TEMPLATE_LIST_TEST_CASE("a long sum is as exact as one chain of fused multiply-adds, also where products are rounded",
+                        "[kernel][matmul]", Archs) {
+  for (const Index depth : {Index{130}, Index{1536}, Index{5000}}) {
+    CAPTURE(depth);
+    const auto x = random_tensor(3, depth, 1), w = random_tensor(64, depth, 2);
+    Tensor<float> y(3, 64);
+    matmul<TestType>(Cpu{}, x, packed(w), y);
+    const auto exact = product(x, w, {});
+    double off = 0, off_chain = 0;
+    for (Index t = 0; t < 3; ++t)
+      for (Index n = 0; n < 64; ++n) {
+        float chain = 0;
+        for (Index k = 0; k < depth; ++k) chain = std::fma(x(t, k), w(n, k), chain);
+        const double want = exact[static_cast<std::size_t>(t * 64 + n)];
+        off += std::pow(static_cast<double>(y(t, n)) - want, 2);
+        off_chain += std::pow(static_cast<double>(chain) - want, 2);
+      }
+    CHECK(off <= off_chain);
+  }
+}
+
 TEST_CASE("a weight packed from rows that are read is the weight packed from memory", "[kernel][matmul]") {
   for (const auto& [rows, outputs, depth] : odd_sizes) {
     CAPTURE(outputs, depth);

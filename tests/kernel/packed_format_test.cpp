@@ -78,6 +78,23 @@ TEMPLATE_LIST_TEST_CASE("a product with a compact weight has the bits of that wi
     }
 }
 
+TEMPLATE_LIST_TEST_CASE("what is added to a zero has the same sign alone and in a batch", "[kernel][packed]", Archs) {
+  for (const PackedFormat& format : packed_formats) {
+    CAPTURE(block_format(format.type).name);
+    Stored stored{format, 40, 64, {}};
+    stored.bytes.resize(static_cast<std::size_t>(40 * stored.row_bytes()));  // weights of 0
+    const auto zeros = compact(stored);
+    Tensor<float> x(2, 64), y(2, 40);
+    for (float& v : x.view()) v = -1;
+    for (float& v : y.view()) v = -0.0f;
+    Tensor<float> alone(1, 40);
+    std::copy_n(y.data(), 40, alone.data());
+    matmul<TestType>(Cpu{}, x, zeros, y, {}, true);
+    matmul<TestType>(Cpu{}, x.view().row(0), zeros, alone, {}, true);
+    CHECK(same_bits(alone, y.view().row(0)));
+  }
+}
+
 TEMPLATE_LIST_TEST_CASE("every 16-bit number widens to its float", "[kernel][packed]", Archs) {
   constexpr Index patterns = 65536;
   for (const BlockType type : {BlockType::f16, BlockType::bf16}) {

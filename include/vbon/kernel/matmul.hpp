@@ -101,17 +101,17 @@ void matmul_grad_input(Cpu, View<const float> dy, View<const float> w, View<floa
       float* panel = detail::scratch<struct GradInputPanel>(std::max<Index>(1, left.depth * width));
       detail::lay_columns<Slots>(w.data(), w.cols(), column, count, dy.cols(), panel);
       std::fill(panel + detail::slots_of<Slots>(dy.cols()) * width, panel + left.depth * width, 0.0f);
-      detail::multiply_block<typename Slots::Step>({.x = left.first + row * left.stride,
-                                                    .x_row = left.stride,
-                                                    .x_step = 1,
-                                                    .panel = panel,
-                                                    .panel_stride = 0,
-                                                    .depth = left.depth,
-                                                    .y = dx.data() + row * dx.cols() + column,
-                                                    .y_row = dx.cols(),
-                                                    .bias = nullptr,
-                                                    .accumulate = accumulate},
-                                                   std::min(rows, dy.rows() - row), count);
+      detail::multiply_block<detail::WeightStep<typename Slots::Step>>({.x = left.first + row * left.stride,
+                                                                        .x_row = left.stride,
+                                                                        .x_step = 1,
+                                                                        .panel = panel,
+                                                                        .panel_stride = 0,
+                                                                        .depth = left.depth,
+                                                                        .y = dx.data() + row * dx.cols() + column,
+                                                                        .y_row = dx.cols(),
+                                                                        .bias = nullptr,
+                                                                        .accumulate = accumulate},
+                                                                       std::min(rows, dy.rows() - row), count);
     });
   });
 }

@@ -3,7 +3,8 @@
 // The register kernel under every matrix product. Each output is one chain of fused multiply-adds over
 // the reduction index in ascending order, from a start value; how outputs are grouped into tiles changes
 // nothing in a chain. So a row has the same bits alone, in any batch, at any place, on any thread. What one
-// step of a chain is, a float or a pair of bfloat16, comes as a type (bfloat16.hpp).
+// step of a chain is, a float or a pair of bfloat16, comes as a type (bfloat16.hpp). On processors without a fused
+// multiply-add a product with a weight is a sum of such chains, cut every 64 steps (ChainPieces).
 #pragma once
 #include <array>
 #include <numeric>
@@ -28,6 +29,24 @@ struct TileOperands {
   const float* ahead = nullptr;  // fetched into the cache on the way, one line for each step; nullptr: nothing
   Index ahead_step = 16;
 };
+
+/// The step of a product with a weight where a multiply-add rounds twice: in one chain over 1,536 steps those roundings take
+/// figures of SmolLM2 further from the recorded ones than 1e-3 nats. Each tile is the chain of one piece, to which y is
+/// added at the end.
+template <class Step>
+struct ChainPieces : Step {};
+/// Slots of a piece; 0: the chain is whole.
+template <class Step>
+inline constexpr Index piece_slots = 0;
+template <class Step>
+inline constexpr Index piece_slots<ChainPieces<Step>> = 64;
+template <class Arch>
+inline constexpr Index piece_slots<ChainPieces<PairStep<Arch>>> = 32;
+template <class Step>
+inline constexpr bool in_pieces = piece_slots<Step> != 0;
+/// As ChainPieces or as it is, by the instruction set.
+template <class Step>
+using WeightStep = std::conditional_t<rounds_twice<typename Step::Arch>, ChainPieces<Step>, Step>;
 
 /// Rows per tile: with two registers of columns, two for the panel and one for x, all accumulators stay
 /// in registers.
@@ -67,7 +86,7 @@ template <class Step, int Rows, int Panels>
         VBON_UNROLL
         for (int r = 0; r < Rows; ++r) {
           sum[p][r][h] = start;
-          if (!t.accumulate) continue;
+          if (!t.accumulate || in_pieces<Step>) continue;
           const B before = some(t.y + r * t.y_row + c);
           sum[p][r][h] = t.bias != nullptr ? before + start : before;
         }
@@ -108,6 +127,10 @@ template <class Step, int Rows, int Panels>
         const Index count = std::clamp<Index>(columns - c, 0, L);
         VBON_UNROLL
         for (int r = 0; r < Rows; ++r) {
+          if constexpr (in_pieces<Step>)
+            if (t.accumulate)
+              sum[p][r][h] +=
+                  count == L ? load<Arch>(t.y + r * t.y_row + c) : load_partial<Arch>(t.y + r * t.y_row + c, count);
           if (count == L) {
             store<Arch>(t.y + r * t.y_row + c, sum[p][r][h]);
           } else {
@@ -145,15 +168,19 @@ inline Index block_depth(Index depth, const PackedFormat* format) {
 }
 
 /// One row times a panel in a compact format; the row's values follow each other (x_step 1).
-template <class Arch>
+template <class Step>
 void multiply_row(const TileOperands& t, Index columns, const PackedFormat& format) {
-  constexpr Index width = PackedMatrix<float>::width;
-  alignas(64) float y[width] = {};
-  if (t.bias != nullptr) std::copy_n(t.bias, columns, y);
-  if (t.accumulate)
-    for (Index c = 0; c < columns; ++c) y[c] = t.bias != nullptr ? t.y[c] + y[c] : t.y[c];
-  kernels_of<Arch>(format).multiply(t.x, t.panel, t.depth / format.depth, y);
-  std::copy_n(y, columns, t.y);
+  const Index block = in_pieces<Step> ? piece_slots<Step> : std::max<Index>(1, t.depth);
+  for (Index k = 0; k == 0 || k < t.depth; k += block) {
+    alignas(64) float y[PackedMatrix<float>::width] = {};
+    const bool before = t.accumulate || k > 0;
+    if (t.bias != nullptr && k == 0) std::copy_n(t.bias, columns, y);
+    if (before && !in_pieces<Step>)
+      for (Index c = 0; c < columns; ++c) y[c] = t.bias != nullptr ? t.y[c] + y[c] : t.y[c];
+    kernels_of<typename Step::Arch>(format).multiply(t.x + k, t.panel + k / format.depth * format.words,
+                                                     std::min(block, t.depth - k) / format.depth, y);
+    for (Index c = 0; c < columns; ++c) t.y[c] = before && in_pieces<Step> ? t.y[c] + y[c] : y[c];
+  }
 }
 
 /// One panel, or few rows of several at once, by row tiles of nearly equal height.
@@ -171,7 +198,9 @@ void multiply_panels(const TileOperands& t, Index rows, Index columns, Index pan
                          : one_panel_tiles<Step>[size(h - 1)];
   };
   const Index together = std::max<Index>(32, (block_depth(t.depth, format) / panels + 31) / 32 * 32);  // whole groups
-  const Index block = tiles > 1 || format != nullptr ? together : std::max<Index>(1, t.depth);
+  const Index block = in_pieces<Step>                  ? piece_slots<Step>
+                      : tiles > 1 || format != nullptr ? together
+                                                       : std::max<Index>(1, t.depth);
   float* wide = format != nullptr ? scratch<struct WidePanels>(panels * block * width) : nullptr;
   for (Index k = 0; k == 0 || k < t.depth; k += block) {  // once for a depth of 0: y is then what it starts from
     TileOperands row = t;
@@ -213,7 +242,7 @@ void multiply_block(TileOperands t, Index rows, Index columns, const PackedForma
   const auto panels_at_once = [&](Index panels) {
     while (columns > (panels - 1) * width) {
       if (rows == 1 && format != nullptr)
-        multiply_row<Arch>(t, std::min(columns, width), *format);
+        multiply_row<Step>(t, std::min(columns, width), *format);
       else
         multiply_panels<Step>(t, rows, columns, panels, format);
       t.panel += panels * t.panel_stride;
@@ -289,7 +318,7 @@ void multiply_weight(const LeftRows& x, const PackedMatrix<float>& w, Index pane
   t.panel_stride = w.panel_size();
   t.depth = x.depth;
   if constexpr (Low::steps > 1)
-    if (w.precision() == Precision::bfloat16) return multiply_block<typename Low::Step>(t, x.rows, columns);
-  multiply_block<FloatStep<Arch>>(t, x.rows, columns, w.format());
+    if (w.precision() == Precision::bfloat16) return multiply_block<WeightStep<typename Low::Step>>(t, x.rows, columns);
+  multiply_block<WeightStep<FloatStep<Arch>>>(t, x.rows, columns, w.format());
 }
 }  // namespace vbon::kernel::detail

@@ -98,13 +98,19 @@ VBON_INLINE inline void transpose_four(const float* from, Index from_row, float*
   }
 }
 
-#if XSIMD_WITH_SSE2
 /// Instruction sets without a fused multiply-add.
+#if XSIMD_WITH_SSE2
 template <class Arch, class... Plain>
 inline constexpr bool is_one_of = (std::is_same_v<Arch, Plain> || ...);
 template <class Arch>
 inline constexpr bool rounds_twice =
     is_one_of<Arch, xsimd::sse2, xsimd::sse3, xsimd::ssse3, xsimd::sse4_1, xsimd::sse4_2, xsimd::avx, xsimd::avx2>;
+#elif defined(XSIMD_NO_SUPPORTED_ARCHITECTURE) && !defined(__FP_FAST_FMAF)
+template <class Arch>
+inline constexpr bool rounds_twice = true;
+#else
+template <class Arch>
+inline constexpr bool rounds_twice = false;
 #endif
 
 /// a b, rounded, wherever it stands: in a build for a processor with fused multiply-adds the compiler would fuse some

@@ -233,17 +233,17 @@ void head_backward(View<const float> x, const PackedMatrix<float>& head, View<co
           }
           if (!dx.empty()) {
             const LeftRows slope = lay_logits<Slots>(logit, rows, width);
-            multiply_block<typename Slots::Step>({.x = slope.first,
-                                                  .x_row = slope.stride,
-                                                  .x_step = 1,
-                                                  .panel = turned,
-                                                  .panel_stride = depth * width_of_panel,
-                                                  .depth = depth,
-                                                  .y = sum_x + row * cols,
-                                                  .y_row = cols,
-                                                  .bias = nullptr,
-                                                  .accumulate = true},
-                                                 rows, cols);
+            multiply_block<WeightStep<typename Slots::Step>>({.x = slope.first,
+                                                              .x_row = slope.stride,
+                                                              .x_step = 1,
+                                                              .panel = turned,
+                                                              .panel_stride = depth * width_of_panel,
+                                                              .depth = depth,
+                                                              .y = sum_x + row * cols,
+                                                              .y_row = cols,
+                                                              .bias = nullptr,
+                                                              .accumulate = true},
+                                                             rows, cols);
           }
           if (dweight.empty()) return;
           for (Index i = 0; i < left_tiles.count(); ++i) left_tiles.pack(logit, vocabulary_tile, i, rows, left);
