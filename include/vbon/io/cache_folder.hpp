@@ -7,7 +7,8 @@
 
 namespace vbon::io {
 /// $VBON_CACHE, else $XDG_CACHE_HOME/vbon, else ~/.cache/vbon; a variable that is set but empty counts as not set.
-inline std::filesystem::path cache_folder() {
+template <class = void>
+std::filesystem::path cache_folder() {
   const auto variable = [](const char* name) {
     const char* value = std::getenv(name);
     return std::filesystem::path(value != nullptr ? value : "");

@@ -181,6 +181,12 @@ T json_as(const Value& value, std::string_view where) {
   }
 }
 
+/// Whether it is this text. For json == "text" a compiler tries all types to which JSON converts, a tenth of a second.
+template <class Value>
+bool json_is(const Value& value, std::string_view text) {
+  return value.is_string() && value.template get_ref<const std::string&>() == text;
+}
+
 /// JSON has no infinity: the texts "inf" and "-inf" stand for it, and null for NaN.
 inline Json json_of(double number) { return std::isinf(number) ? Json(number > 0 ? "inf" : "-inf") : Json(number); }
 /// A number, or what json_of() writes for one that JSON does not have; nothing for any other value.
@@ -188,8 +194,8 @@ template <class Value>
 std::optional<double> number_of(const Value& value) {
   if (value.is_number()) return value.template get<double>();
   if (value.is_null()) return std::numeric_limits<double>::quiet_NaN();
-  if (value == "inf" || value == "-inf")
-    return value == "inf" ? std::numeric_limits<double>::infinity() : -std::numeric_limits<double>::infinity();
+  if (json_is(value, "inf")) return std::numeric_limits<double>::infinity();
+  if (json_is(value, "-inf")) return -std::numeric_limits<double>::infinity();
   return std::nullopt;
 }
 

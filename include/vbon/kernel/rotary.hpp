@@ -35,6 +35,7 @@ struct Rotary {
     }
   }
   /// Fills the table for positions [0, positions).
+  template <class = void>
   void reserve(Index positions) {
     table = Tensor<float>(positions, rotary_dim);
     for (Index p = 0; p < positions; ++p) angles(p, table.data() + p * rotary_dim);

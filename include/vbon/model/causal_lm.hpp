@@ -301,7 +301,10 @@ class CausalLm {
   KvPool<> make_pool() const { return {shape_.layers, shape_.kv_width()}; }
   /// What prefill() and step() record for the backward pass over the same tokens: open it before, close it after them.
   Recording& recording() { return recording_; }
-  void open_recording(Index rows) { recording_.open(shape_.layers, rows, version()); }
+  template <class = void>
+  void open_recording(Index rows) {
+    recording_.open(shape_.layers, rows, version());
+  }
   Recording::Version version() const { return {weights_->version, adapter_ ? adapter_->version() : 0}; }
 
   /// A forward pass that also stores keys and values: one cached sequence for each segment. Segments must
@@ -446,7 +449,10 @@ class CausalLm {
   detail::ForestAttention attend_over(const Forest& forest, Index layer) const {
     return {forest.segment, head_shape(layer)};
   }
-  View<const float> table(Index offset, Index rows) const { return {parameters().at(offset), rows, shape_.width}; }
+  template <class = void>
+  View<const float> table(Index offset, Index rows) const {
+    return {parameters().at(offset), rows, shape_.width};
+  }
   template <class = void>
   View<float> table_gradient(Index offset, Index rows) {
     return parameters().gradient_at(offset, rows, shape_.width);
@@ -475,6 +481,7 @@ class CausalLm {
     norm_forward(shape_, parameters(), network_.final_norm, x, out, final_statistics_);
     return out;
   }
+  template <class = void>
   static Tensor<float> to_tensor(View<const float> x) {
     Tensor<float> copy(x.rows(), x.cols());
     std::copy(x.begin(), x.end(), copy.data());

@@ -43,7 +43,10 @@ class Linear {
   /// Where the weight begins in the flat buffer.
   Index place() const { return weight_; }
   const kernel::PackedMatrix<float>& packed() const { return *packed_; }
-  View<const float> weight(const Parameters<>& parameters) const { return {parameters.at(weight_), outputs_, inputs_}; }
+  template <class = void>
+  View<const float> weight(const Parameters<>& parameters) const {
+    return {parameters.at(weight_), outputs_, inputs_};
+  }
   /// Parameters::add_to_gradient() of the weight.
   template <class Add>
   void add_to_weight_gradient(Parameters<>& parameters, const Add& add) const {

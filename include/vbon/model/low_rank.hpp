@@ -62,8 +62,14 @@ class LowRank {
   }
 
  private:
-  View<const float> a() const { return {parameters_->data() + place_.a, place_.rank, place_.inputs}; }
-  View<const float> b() const { return {parameters_->data() + place_.b, place_.outputs, place_.rank}; }
+  template <class = void>
+  View<const float> a() const {
+    return {parameters_->data() + place_.a, place_.rank, place_.inputs};
+  }
+  template <class = void>
+  View<const float> b() const {
+    return {parameters_->data() + place_.b, place_.outputs, place_.rank};
+  }
   template <class = void>
   View<const float> hidden(View<const float> x) const {
     const View<float> h = scratch_->hidden.shaped(x.rows(), place_.rank);

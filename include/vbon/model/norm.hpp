@@ -2,6 +2,8 @@
 //
 // The norm a family chose, on the flat parameters.
 #pragma once
+#include <algorithm>
+
 #include "vbon/kernel/layer_norm.hpp"
 #include "vbon/kernel/rms_norm.hpp"
 #include "vbon/model/activations.hpp"
@@ -16,7 +18,7 @@ class NormWeight {
   NormWeight(const Parameters<>& parameters, NormPlace place, Index n) : stored_(parameters.at(place.weight), n) {
     if (!place.from_one) return;
     sum_ = Tensor<float>(n);
-    sum_.view().array() = stored_.array() + 1.0f;
+    std::transform(stored_.begin(), stored_.end(), sum_.data(), [](float weight) { return weight + 1; });
   }
   View<const float> view() const { return sum_.empty() ? stored_ : sum_.view(); }
 

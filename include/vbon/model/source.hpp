@@ -81,7 +81,8 @@ TensorSource tensor_source(std::shared_ptr<const io::ShardedSafetensors> file) {
           },
           .forget = [file] { file->forget(); }};
 }
-inline TensorSource tensor_source(std::shared_ptr<const io::GgufFile> file) {
+template <class = void>
+TensorSource tensor_source(std::shared_ptr<const io::GgufFile> file) {
   return {.path = file->path(),
           .tensors = static_cast<Index>(file->tensors().size()),
           .gguf = true,

@@ -21,7 +21,10 @@ namespace objective {
 /// Right for enumerated batches, where the weights are the probabilities.
 struct NoBaseline {
   static constexpr Index min_group = 1;
-  Array operator()(const RolloutBatch&, const Array& score) const { return Array::Zero(score.size()); }
+  template <class = void>
+  Array operator()(const RolloutBatch&, const Array& score) const {
+    return Array::Zero(score.size());
+  }
 };
 
 /// A number known before the batch, such as a moving average of earlier scores.

@@ -45,7 +45,7 @@ struct BonSft {
   }
   constexpr bool by_prompt() const { return !token_mean; }
 
-  template <class = void>
+  template <class Array = vbon::Array>
   ObjectiveResult operator()(const RolloutBatch& batch) const {
     require_groups(name, batch);
     require_at_least(name, "n", static_cast<double>(n), 0);
@@ -54,8 +54,8 @@ struct BonSft {
     const Array weight = best_of_n_weights(batch, n);
     double total = static_cast<double>(batch.prompts());
     if (token_mean) total = per_token(batch, weight).sum();
-    return {.loss = -(weight * per_response(batch, batch.log_prob)).sum() / total,
-            .dlog_prob = per_token(batch, -weight / total)};
+    const Array log_prob = per_response(batch, batch.log_prob);
+    return {.loss = -(weight * log_prob).sum() / total, .dlog_prob = per_token(batch, -weight / total)};
   }
 };
 }  // namespace vbon::objective

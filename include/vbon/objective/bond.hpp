@@ -40,10 +40,13 @@ struct Bond {
     baseline_option(baseline, f);
   }
 
+  template <class Array = vbon::Array>
   Array score(const RolloutBatch& batch) const {
     if (target == BondTarget::bound) return bound_score(name, batch, n, Side::weak);
-    return log_best_of_n(name, batch, n) - per_response(batch, batch.log_prob);
+    const Array log_bon = log_best_of_n(name, batch, n), log_prob = per_response(batch, batch.log_prob);
+    return log_bon - log_prob;
   }
+  template <class Array = vbon::Array>
   StreamsResult operator()(const Streams& streams) const {
     require_at_least(name, "n", n, 2);
     require_within(name, "beta", beta, 0, 1);
@@ -51,12 +54,14 @@ struct Bond {
     if (beta < 1) {
       ObjectiveResult sft = forward(streams.reference);
       result.loss += (1 - beta) * sft.loss;
-      result.reference = (1 - beta) * sft.dlog_prob;
+      const Array& of_reference = sft.dlog_prob;
+      result.reference = (1 - beta) * of_reference;
     }
     if (beta > 0) {
       ObjectiveResult backward = score_function(name, streams.policy, score(streams.policy), baseline);
       result.loss += beta * backward.loss;
-      result.policy = beta * backward.dlog_prob;
+      const Array& of_policy = backward.dlog_prob;
+      result.policy = beta * of_policy;
     }
     return result;
   }

@@ -46,13 +46,14 @@ Array gae(const RolloutBatch& batch, const Array& reward, const Array& value, co
 
 /// (A - mean)/sqrt(variance + epsilon) with the unbiased variance.
 /// @throws DomainError for fewer than 2 values
-template <class = void>
-Array whitened(const Array& advantage, double epsilon = 1e-8) {
+template <class Array = vbon::Array>
+Array whitened(const vbon::Array& advantage, double epsilon = 1e-8) {
   require<DomainError>(advantage.size() >= 2, ErrorCode{"empty_mask"}, "whitening: 2 tokens or more expected, got ",
                        advantage.size());
   const double deviation = deviation_of(advantage, 1);
   const double root = std::sqrt(deviation * deviation + epsilon);
-  const Array centred = advantage - mean_of(advantage);
+  Array centred = advantage;
+  centred -= mean_of(advantage);
   return root > 0 ? Array(centred / root) : centred;
 }
 }  // namespace vbon::objective

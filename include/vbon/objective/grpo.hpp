@@ -18,8 +18,8 @@ constexpr std::array<std::string_view, 3> option_names(GroupScale) { return {"gr
 
 /// (r - group mean)/(deviation + epsilon), or only centred. Equal rewards give exactly 0.
 /// @throws DomainError `group_too_small`, epsilon < 0, rewards that are not finite
-template <class = void>
-Array group_advantage(const RolloutBatch& batch, const Array& reward, GroupScale scale, double epsilon, Index ddof = 1) {
+template <class Values>
+Array group_advantage(const RolloutBatch& batch, const Values& reward, GroupScale scale, double epsilon, Index ddof = 1) {
   require_groups("grpo", batch, 2);
   require_at_least("grpo", "epsilon", epsilon, 0);
   require_finite("grpo", "reward", reward, batch.responses());

@@ -44,6 +44,7 @@ struct InfAlign {
     baseline_option(baseline, f);
   }
 
+  template <class Array = vbon::Array>
   Array score(const RolloutBatch& batch) const {
     require_positive(name, "beta", beta);
     Array value = calibrated_reward(name, batch);
@@ -53,7 +54,8 @@ struct InfAlign {
       if (phi.is_log() && phi.floor == 0) floored.floor = 0.5 / m;
       for (Index i = g.begin; i < g.end(); ++i) value[i] = floored(value[i]);
     }
-    return value - beta * log_ratio(name, batch);
+    const Array ratio = log_ratio(name, batch);
+    return value - beta * ratio;
   }
   ObjectiveResult operator()(const RolloutBatch& batch) const { return score_function(name, batch, score(batch), baseline); }
 };

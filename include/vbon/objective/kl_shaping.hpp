@@ -29,11 +29,12 @@ inline double kl_estimate(KlEstimator estimator, double d) {
 }
 
 /// log pi - log pi_ref of whole responses [R], nats.
-template <class = void>
+template <class Array = vbon::Array>
 Array log_ratio(std::string_view who, const RolloutBatch& batch) {
   require_finite(who, "log_prob", batch.log_prob, batch.tokens());
   require_finite(who, "ref_log_prob", batch.ref_log_prob, batch.tokens());
-  return per_response(batch, batch.log_prob - batch.ref_log_prob);
+  const Array &log_prob = batch.log_prob, &ref_log_prob = batch.ref_log_prob;
+  return per_response(batch, log_prob - ref_log_prob);
 }
 
 /// A weight of 0 on everything that reads the reference spares its forward pass.
@@ -43,12 +44,13 @@ constexpr Needs without_reference(Needs needs, bool unread) {
 }
 
 /// reward - beta log-ratio [R]; beta = 0 does not read the reference.
-template <class = void>
-Array shaped_reward(std::string_view who, const RolloutBatch& batch, const Array& reward, double beta) {
+template <class Array = vbon::Array>
+Array shaped_reward(std::string_view who, const RolloutBatch& batch, const vbon::Array& reward, double beta) {
   require_at_least(who, "beta", beta, 0);
   require_finite(who, "reward", reward, batch.responses());
   if (beta == 0) return reward;
-  return reward - beta * log_ratio(who, batch);
+  const Array ratio = log_ratio(who, batch);
+  return reward - beta * ratio;
 }
 
 /// Token rewards of the policy that drew the sample [T]: -beta k_t, plus the reward at the last token.

@@ -47,8 +47,8 @@ double majority_value(const Array& reward, std::span<const std::int32_t> answer,
 }  // namespace detail
 
 /// f of a group; `without` leaves one response out (-1: none). Majority needs the answer classes [k].
-template <class = void>
-double sample_value(SampleValue f, const Array& reward, std::span<const std::int32_t> answer, Index without = -1) {
+template <class Array = vbon::Array>
+double sample_value(SampleValue f, const vbon::Array& reward, std::span<const std::int32_t> answer, Index without = -1) {
   if (f == SampleValue::majority) return detail::majority_value(reward, answer, without);
   Array rest(without < 0 ? reward.size() : reward.size() - 1);
   for (Index i = 0, j = 0; i < reward.size(); ++i)
@@ -76,8 +76,8 @@ struct Ksample {
   constexpr Needs needs_now() const { return {.answer = value == SampleValue::majority, .min_group = needs.min_group}; }
 
   /// Weights before the division by P [R]; the value of each prompt goes to `values` [P].
-  template <class = void>
-  Array weights(const RolloutBatch& batch, Array& values) const {
+  template <class Array = vbon::Array>
+  Array weights(const RolloutBatch& batch, vbon::Array& values) const {
     require_groups(name, batch, 2);
     require_finite(name, "reward", batch.reward, batch.responses());
     const bool voted = value == SampleValue::majority;
@@ -101,13 +101,13 @@ struct Ksample {
       if (baseline == SampleBaseline::centred) w -= w.mean();
     }
     if (across) {
-      const Array advantage = values - detail::mean_of_others(values);
+      const Array advantage = values - Array(detail::mean_of_others(values));
       for (const Group& g : groups(batch)) weight.segment(g.begin, g.size).setConstant(advantage[g.prompt]);
     }
     return weight;
   }
 
-  template <class = void>
+  template <class Array = vbon::Array>
   ObjectiveResult operator()(const RolloutBatch& batch) const {
     Array values;
     const Array weight = weights(batch, values);

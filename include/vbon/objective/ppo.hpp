@@ -88,9 +88,9 @@ struct PpoSettings {
 
   /// @param terminal  reward at the end of each response [R]
   /// @param share     weight of each response [R]; a response of weight 0 is left out, whitening included
-  template <class = void>
-  ObjectiveResult operator()(std::string_view who, const RolloutBatch& batch, const Array& terminal, double beta,
-                             const Array& share) const {
+  template <class Array = vbon::Array>
+  ObjectiveResult operator()(std::string_view who, const RolloutBatch& batch, const vbon::Array& terminal, double beta,
+                             const vbon::Array& share) const {
     gae.check(who);
     require_groups(who, batch);
     require_finite(who, "weight", share, batch.responses());
@@ -101,7 +101,8 @@ struct PpoSettings {
     const Array old_value = critic ? batch.old_value : Array(Array::Zero(batch.tokens()));
     const Array token_reward = shaped_token_reward(who, batch, terminal, beta, estimator);
     const Array raw = objective::gae(batch, token_reward, old_value, gae);
-    const Array weight = per_token(batch, share) / per_token(batch, share).sum();
+    const Array share_of_token = per_token(batch, share);
+    const Array weight = share_of_token / share_of_token.sum();
     const Array returns = raw + old_value;
     const Array advantage = whiten ? whitened_where(raw, weight) : raw;
     return ppo_loss(
@@ -109,7 +110,7 @@ struct PpoSettings {
   }
 
  private:
-  template <class = void>
+  template <class Array>
   static Array whitened_where(const Array& advantage, const Array& weight) {
     std::vector<Index> kept;
     for (Index t = 0; t < weight.size(); ++t)

@@ -15,8 +15,8 @@ using Rows = Eigen::Array<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajo
 /// Token rewards of one row: min(R + 2, padded) entries. Entry R, the prediction of the first pad, keeps its
 /// log-ratio, entry R + 1 is 0, and the last entry gets the score clipped to +-score_clip.
 /// @param log_ratio  log pi - log pi_ref of the entries 0 .. R, as far as they exist [>= R]
-template <class = void>
-Array token_rewards(const Array& log_ratio, Index length, Index padded, double score, double beta, double score_clip) {
+template <class Array = vbon::Array>
+Array token_rewards(const vbon::Array& log_ratio, Index length, Index padded, double score, double beta, double score_clip) {
   require<DomainError>(length > 0 && padded >= length, "published::token_rewards: 0 < length <= padded expected, got ",
                        length, " and ", padded);
   require<ShapeError>(log_ratio.size() >= length, "published::token_rewards: ", length, " log-ratios expected, got ",
@@ -38,7 +38,7 @@ struct Step {
 
 /// One PPO step over padded rows. `mask` is 1 on response tokens; rewards and values are 0 on pads.
 /// @throws ShapeError when shapes differ; DomainError `empty_mask`, settings
-template <class Rows>
+template <class Rows, class Array = vbon::Array>
 Step step(const Rows& reward, const Rows& old_value, const Rows& value, const Rows& old_log_prob, const Rows& log_prob,
           const Rows& mask, const GaeSettings& gae, const PpoClip& clip) {
   for (const Rows* rows : {&old_value, &value, &old_log_prob, &log_prob, &mask})
@@ -113,7 +113,7 @@ struct PublishedPpo {
     return now;
   }
 
-  template <class Rows = published::Rows>
+  template <class Rows = published::Rows, class Array = vbon::Array>
   ObjectiveResult operator()(const RolloutBatch& batch) const {
     require_at_least(name, "beta", beta, 0);
     require_positive(name, "score_clip", score_clip);
@@ -137,8 +137,9 @@ struct PublishedPpo {
       return rows;
     };
     Rows reward = Rows::Zero(batch.responses(), longest);
+    const Array &old_log_prob = batch.old_log_prob, &ref_log_prob = batch.ref_log_prob;
     for (Index i = 0; i < batch.responses(); ++i) {
-      const Array ratio = (batch.old_log_prob - batch.ref_log_prob).segment(begin_of(batch, i), batch.length(i));
+      const Array ratio = (old_log_prob - ref_log_prob).segment(begin_of(batch, i), batch.length(i));
       const Array row = published::token_rewards(ratio, batch.length(i), longest, score[i], beta, score_clip);
       reward.row(i).head(row.size()) = row.transpose();
     }

@@ -49,7 +49,7 @@ struct Rloo {
   }
 
   constexpr Needs needs_now() const { return without_reference(needs, beta == 0); }
-  template <class = void>
+  template <class Array = vbon::Array>
   ObjectiveResult operator()(const RolloutBatch& batch) const {
     const Array score = shaped_reward(name, batch, batch.reward, beta);
     ObjectiveResult result = score_function(name, batch, score, LeaveOneOut{});

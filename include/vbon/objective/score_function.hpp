@@ -11,9 +11,10 @@
 
 namespace vbon::objective {
 /// The gradient for advantages [R] that already went through a baseline; `loss` is the caller's.
-template <class = void>
-ObjectiveResult weighted_log_probs(const RolloutBatch& batch, const Array& advantage, double loss) {
-  return {.loss = loss, .dlog_prob = per_token(batch, -(batch.weight * advantage) / static_cast<double>(batch.prompts()))};
+template <class Array = vbon::Array>
+ObjectiveResult weighted_log_probs(const RolloutBatch& batch, const vbon::Array& advantage_of_response, double loss) {
+  const Array &weight = batch.weight, &advantage = advantage_of_response;
+  return {.loss = loss, .dlog_prob = per_token(batch, -(weight * advantage) / static_cast<double>(batch.prompts()))};
 }
 
 /// @throws DomainError `unsupported_sample` when a score is not finite
@@ -24,7 +25,9 @@ ObjectiveResult score_function(std::string_view who, const RolloutBatch& batch, 
   for (Index i = 0; i < score.size(); ++i)
     require<DomainError>(std::isfinite(score[i]), ErrorCode{"unsupported_sample"}, who, ": response ", i, " has score ",
                          score[i], "; the reference gives it no probability");
-  return weighted_log_probs(batch, score - baseline(batch, score),
-                            -(batch.weight * score).sum() / static_cast<double>(batch.prompts()));
+  const auto loss = [&]<class Array>(const Array& weight) {
+    return -(weight * score).sum() / static_cast<double>(batch.prompts());
+  };
+  return weighted_log_probs(batch, score - baseline(batch, score), loss(batch.weight));
 }
 }  // namespace vbon::objective

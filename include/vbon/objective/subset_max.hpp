@@ -26,7 +26,10 @@ class SubsetMax {
   }
 
   /// Mean over all k-subsets of their maximum (pass@k for rewards 0 and 1).
-  double mean() const { return (top_weight(sorted_.size(), k_) * sorted_).sum(); }
+  template <class = void>
+  double mean() const {
+    return (top_weight(sorted_.size(), k_) * sorted_).sum();
+  }
 
   /// s_i = (1/C(n,k)) sum over the k-subsets that contain i of their maximum; their sum is k times the mean.
   Array inclusion() const {

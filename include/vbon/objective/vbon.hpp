@@ -45,6 +45,7 @@ struct Vbon {
     baseline_option(baseline, f);
   }
 
+  template <class Array = vbon::Array>
   Array score(const RolloutBatch& batch) const {
     const Array log_bon = log_best_of_n(name, batch, n);
     const Array ratio = log_ratio(name, batch);

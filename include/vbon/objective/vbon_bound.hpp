@@ -13,10 +13,11 @@
 
 namespace vbon::objective {
 /// Score (N - 1) log G(y) - (log pi(y) - log pi_ref(y)) [R], nats.
-template <class = void>
+template <class Array = vbon::Array>
 Array bound_score(std::string_view who, const RolloutBatch& batch, double n, Side side) {
   bon::require_n(n, who);
-  return (n - 1) * side_log_cdf(who, batch, side) - log_ratio(who, batch);
+  const Array log_cdf = side_log_cdf(who, batch, side), ratio = log_ratio(who, batch);
+  return (n - 1) * log_cdf - ratio;
 }
 
 /// @throws DomainError `invalid_n`, `unsupported_sample`, `group_too_small`

@@ -58,7 +58,7 @@ struct Wind {
       "of two responses: step, the larger reward wins, or bt, with probability sigmoid(difference)");
   }
 
-  template <class = void>
+  template <class Array = vbon::Array>
   ObjectiveResult operator()(const RolloutBatch& batch) const {
     require_positive(name, "eta", eta);
     require_at_least(name, "beta", beta, 0);
@@ -69,7 +69,8 @@ struct Wind {
       require_finite(name, "reward", batch.reward, batch.responses());
     require_finite(name, "anchor_log_prob", batch.anchor_log_prob, batch.tokens());
     const Array to_reference = log_ratio(name, batch);
-    const Array to_anchor = per_response(batch, batch.log_prob - batch.anchor_log_prob);
+    const Array &log_prob = batch.log_prob, &anchor_log_prob = batch.anchor_log_prob;
+    const Array to_anchor = per_response(batch, log_prob - anchor_log_prob);
     const Array h = to_anchor + beta * eta * to_reference;
     const double scale = 1 + beta * eta;
 

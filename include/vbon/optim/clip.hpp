@@ -13,13 +13,13 @@
 
 namespace vbon::optim {
 /// Euclidean norm of all gradients.
-template <class = void>
+template <class Values = Eigen::ArrayXf>
 double global_norm(View<const float> gradients) {
   constexpr Index chunk = Index{1} << 15;
   std::vector<double> squares(static_cast<std::size_t>((gradients.size() + chunk - 1) / chunk));
   parallel_for(gradients.size(), chunk, [&](Index begin, Index end) {
-    const Eigen::Map<const Eigen::ArrayXf> part(gradients.data() + begin, end - begin);
-    squares[static_cast<std::size_t>(begin / chunk)] = part.cast<double>().square().sum();
+    const Eigen::Map<const Values> part(gradients.data() + begin, end - begin);
+    squares[static_cast<std::size_t>(begin / chunk)] = part.template cast<double>().square().sum();
   });
   double sum = 0;
   for (const double square : squares) sum += square;
@@ -36,14 +36,13 @@ inline double clip_factor(double norm, double max_norm) {
 /// Scales the gradients so that their norm is at most `max_norm`. Optimisers also take the factor itself,
 /// which saves this pass over memory.
 /// @return the norm before
-template <class = void>
+template <class Values = Eigen::ArrayXf>
 double clip_global_norm(View<float> gradients, double max_norm) {
   const double norm = global_norm(gradients);
   const auto factor = static_cast<float>(clip_factor(norm, max_norm));
   if (factor < 1)
-    parallel_for(gradients.size(), Index{1} << 15, [&](Index begin, Index end) {
-      Eigen::Map<Eigen::ArrayXf>(gradients.data() + begin, end - begin) *= factor;
-    });
+    parallel_for(gradients.size(), Index{1} << 15,
+                 [&](Index begin, Index end) { Eigen::Map<Values>(gradients.data() + begin, end - begin) *= factor; });
   return norm;
 }
 }  // namespace vbon::optim

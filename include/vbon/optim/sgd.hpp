@@ -19,7 +19,7 @@ struct Sgd {
 
   /// @throws ShapeError   when sizes differ from each other or from the velocity
   /// @throws DomainError  when a setting leaves its range
-  template <class = void>
+  template <class Real = float>
   void step(View<float> parameters, View<const float> gradients, double gradient_scale = 1) {
     require<ShapeError>(parameters.size() == gradients.size(), "Sgd: as many gradients as parameters expected, got ",
                         gradients.size(), " and ", parameters.size());
@@ -32,13 +32,13 @@ struct Sgd {
     for_each_piece(parameters.size(), Index{1} << 15, ranges, [&](Index begin, Index end, const ParameterRange& range) {
       if (range.rate == 0) return;
       const double piece_rate = rate * range.rate;
-      auto p = parameters.slice(begin, end - begin).array();
-      const auto g = gradients.slice(begin, end - begin).array() * static_cast<float>(gradient_scale);
+      auto p = View<Real>(parameters.slice(begin, end - begin)).array();
+      const auto g = View<const Real>(gradients.slice(begin, end - begin)).array() * static_cast<float>(gradient_scale);
       p *= static_cast<float>(1 - piece_rate * weight_decay * range.weight_decay);
       if (velocity.empty()) {
         p -= static_cast<float>(piece_rate) * g;
       } else {
-        auto v = velocity.view().slice(begin, end - begin).array();
+        auto v = View<Real>(velocity.view().slice(begin, end - begin)).array();
         v = static_cast<float>(momentum) * v + g;
         p -= static_cast<float>(piece_rate) * v;
       }

@@ -25,6 +25,7 @@ class LinearCritic {
   LinearCritic() = default;
   /// Values every state 0.
   /// @param width  C, the features of a state
+  template <class = void>
   explicit LinearCritic(Index width) : parameters_(width + 1), gradients_(width + 1) {}
 
   Index width() const { return std::max<Index>(0, parameters_.size() - 1); }

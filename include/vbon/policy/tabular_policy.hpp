@@ -86,6 +86,7 @@ class BasicTabularPolicy {
     return first_context_[tokens.size()] + number;
   }
   /// Log-probs of the next token [V], nats.
+  template <class Array = vbon::Array>
   Array next_log_probs(Index prompt, std::span<const TokenId> tokens) const {
     const View<const T> row = logits(prompt).row(context(tokens));
     Array values(shape_.vocabulary);
@@ -109,6 +110,7 @@ class BasicTabularPolicy {
   }
 
   /// Every response of every prompt, in lexicographic order, with weight = pi(y) and log_prob filled.
+  template <class Array = vbon::Array>
   RolloutBatch enumerate(std::span<const Prompt> prompts) const {
     RolloutBatch batch;
     for (const Prompt& prompt : prompts) {
@@ -118,7 +120,8 @@ class BasicTabularPolicy {
     }
     batch.log_prob = log_prob(batch);
     batch.old_log_prob = batch.log_prob;
-    batch.weight = per_response(batch, batch.log_prob).exp();
+    const Array log_prob_of_response = per_response(batch, batch.log_prob);
+    batch.weight = log_prob_of_response.exp();
     return batch;
   }
   RolloutBatch enumerate() const { return enumerate(prompts()); }

@@ -21,7 +21,7 @@ struct Agreement {
 
 namespace detail {
 /// 0 where one side does not vary.
-template <class = void>
+template <class Array = vbon::Array>
 double pearson(std::span<const double> a, std::span<const double> b) {
   const Eigen::Map<const Array> x(a.data(), static_cast<Index>(a.size())), y(b.data(), static_cast<Index>(b.size()));
   const Array dx = x - x.mean(), dy = y - y.mean();

@@ -31,7 +31,10 @@ struct Ensemble {
   Array operator()(const RolloutBatch& batch) const {
     require<ConfigError>(!members.empty(), "reward ensemble: at least one member expected");
     std::vector<Array> value;
-    for (const EnsembleMember& member : members) value.push_back(member.weight * member.reward(batch));
+    for (const EnsembleMember& member : members) {
+      value.push_back(member.reward(batch));
+      value.back() *= member.weight;
+    }
     Array total = value[0];
     for (std::size_t k = 1; k < value.size(); ++k)
       total = combine == Combine::least ? total.min(value[k]).eval() : (total + value[k]).eval();

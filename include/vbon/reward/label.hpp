@@ -19,7 +19,7 @@ namespace vbon::reward {
 template <class = void>
 bool outputs_stand_alone(const io::Json& config) {
   const io::Json* type = io::json_find(config, "problem_type");
-  return type != nullptr && (*type == "multi_label_classification" || *type == "regression");
+  return type != nullptr && (io::json_is(*type, "multi_label_classification") || io::json_is(*type, "regression"));
 }
 
 inline double label_reward(View<const float> logit, Index label) {

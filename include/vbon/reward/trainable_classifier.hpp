@@ -158,7 +158,10 @@ class TrainableEncoder {
     encoder().parameters().freeze_before(encoder().head_offset());
   }
   std::vector<optim::ParameterRange> undecayed() const { return detail::undecayed(checkpoint_.encoder.parameters()); }
-  View<float> parameters() { return encoder().parameters().trained_values(); }
+  template <class = void>
+  View<float> parameters() {
+    return encoder().parameters().trained_values();
+  }
   template <class = void>
   View<float> gradients() {
     return encoder().parameters().gradients();
@@ -271,7 +274,10 @@ class TrainableCausalLm {
     network().parameters().freeze_before(network().network().head.place());
   }
   std::vector<optim::ParameterRange> undecayed() const { return detail::undecayed(network().parameters()); }
-  View<float> parameters() { return network().parameters().trained_values(); }
+  template <class = void>
+  View<float> parameters() {
+    return network().parameters().trained_values();
+  }
   template <class = void>
   View<float> gradients() {
     return network().parameters().gradients();

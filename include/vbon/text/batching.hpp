@@ -69,7 +69,7 @@ std::optional<Padding> read_padding(const io::Json* part, std::string where) {
   if (strategy != nullptr && strategy->is_object())
     out.length = io::json_get<std::size_t>(*strategy, "Fixed", where);
   else
-    require<FormatError>(strategy != nullptr && *strategy == "BatchLongest", where,
+    require<FormatError>(strategy != nullptr && io::json_is(*strategy, "BatchLongest"), where,
                          ": the strategy must be BatchLongest or {\"Fixed\": length}");
   out.side = side_named(*part, where);
   out.multiple_of = io::json_get_or<std::size_t>(*part, "pad_to_multiple_of", 0, where);

@@ -25,26 +25,28 @@ RolloutBatch made_up_batch(std::uint64_t prompts, Index samples) {
     for (Index m = 0; m < samples; ++m)
       batch.add_response(std::vector<TokenId>(static_cast<std::size_t>(1 + m % 3), 0), true);
   }
-  const auto random = [&](std::uint64_t stream, Index size) {
+  const auto random = [&](std::uint64_t stream, Index size) -> Array {
     Array values(size);
     for (Index i = 0; i < size; ++i) values[i] = key.fold(stream).uniform(static_cast<std::uint64_t>(i));
     return values;
   };
   batch.weight = uniform_weight(batch);
-  batch.reward = (random(1, batch.responses()) * static_cast<double>(2 * samples)).floor();
-  if (samples > 1) batch.reward[0] = batch.reward[1];
-  const Array rank = (batch.reward + 1) / static_cast<double>(2 * samples + 2);
+  Array reward = (random(1, batch.responses()) * static_cast<double>(2 * samples)).floor();
+  if (samples > 1) reward[0] = reward[1];
+  const auto levels = static_cast<double>(2 * samples + 2);
+  const Array rank = (reward + 1) / levels;
   batch.log_cdf = rank.log();
-  batch.log_tie = Array::Constant(batch.responses(), -std::log(static_cast<double>(2 * samples + 2)));
-  batch.log_cdf_le = (rank + batch.log_tie.exp()).log();
+  batch.log_tie = Array::Constant(batch.responses(), -std::log(levels));
+  batch.log_cdf_le = (rank + 1 / levels).log();
+  batch.reward = reward;
   for (Index p = 0; p < batch.prompts(); ++p) {
     const auto rewards = batch.reward.segment(batch.group_offset[static_cast<std::size_t>(p)], batch.samples(p));
     batch.ref_reward.emplace_back(rewards.begin(), rewards.end());
     std::sort(batch.ref_reward.back().begin(), batch.ref_reward.back().end());
   }
   std::uint64_t stream = 2;
-  for (Array RolloutBatch::*field : {&RolloutBatch::log_prob, &RolloutBatch::ref_log_prob, &RolloutBatch::old_log_prob,
-                                     &RolloutBatch::anchor_log_prob, &RolloutBatch::value, &RolloutBatch::old_value})
+  for (vbon::Array RolloutBatch::*field : {&RolloutBatch::log_prob, &RolloutBatch::ref_log_prob, &RolloutBatch::old_log_prob,
+                                           &RolloutBatch::anchor_log_prob, &RolloutBatch::value, &RolloutBatch::old_value})
     batch.*field = -random(stream++, batch.tokens());
   classify_answers(batch, {});
   return batch;

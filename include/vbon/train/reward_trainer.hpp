@@ -250,7 +250,9 @@ class RewardTrainer {
     Metrics row = {{"loss", loss}};
     if (examples.loss == reward::ExampleLoss::preference) {
       const Array margin = rewards.head(n) - rewards.tail(n);
-      row.emplace_back("accuracy", static_cast<double>((margin > 0).count()) / static_cast<double>(n));
+      row.emplace_back("accuracy",
+                       static_cast<double>(std::count_if(margin.begin(), margin.end(), [](double m) { return m > 0; })) /
+                           static_cast<double>(n));
       row.emplace_back("margin", margin.mean());
     } else {
       const bool logistic = examples.loss == reward::ExampleLoss::logistic;

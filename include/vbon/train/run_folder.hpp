@@ -122,6 +122,7 @@ class RunFolder {
     resumed_ = true;
   }
   /// run.json goes last: until then the folder is that of a run. Files of others stay.
+  template <class = void>
   void clear() {
     for (const auto& name : kind_.files) std::filesystem::remove_all(path_ / name);
     CheckpointStore(path_).remove();

@@ -2,6 +2,7 @@
 //
 // What a step measured of the responses it learnt from: weighted means over them, and what they cost.
 #pragma once
+#include <algorithm>
 #include <cmath>
 
 #include "vbon/objective/concept.hpp"
@@ -15,7 +16,7 @@ double tied_share(const RolloutBatch& batch) {
   Index tied = 0;
   for (Index p = 0; p < batch.prompts(); ++p) {
     const auto rewards = batch.reward.segment(batch.group_offset[static_cast<std::size_t>(p)], batch.samples(p));
-    for (const double r : rewards) tied += (rewards == r).count() > 1 ? 1 : 0;
+    for (const double r : rewards) tied += std::count(rewards.begin(), rewards.end(), r) > 1 ? 1 : 0;
   }
   return static_cast<double>(tied) / static_cast<double>(batch.responses());
 }
@@ -32,14 +33,16 @@ Metrics step_metrics(const Streams& streams, const StreamsResult& result, double
                               : streams.reference.responses() > 0 ? streams.reference
                                                                   : streams.anchor;
   const double prompts = static_cast<double>(batch.prompts());
-  const auto mean = [&](const Array& values) { return (batch.weight * values).sum() / prompts; };
+  const Array &weight = batch.weight, &log_cdf = batch.log_cdf, &log_tie = batch.log_tie;
+  const auto mean = [&](const Array& values) { return (weight * values).sum() / prompts; };
   Metrics row = {{"loss", result.loss}, {"reward", mean(batch.reward)}};
-  if (batch.log_cdf.size() > 0) {  // a data set of preferences knows no reference rewards
-    const Array tie = batch.log_tie.isNaN().select(Array::Zero(batch.responses()), batch.log_tie.exp());
-    row.emplace_back("win_rate", mean(batch.log_cdf.exp() + 0.5 * tie));
+  if (log_cdf.size() > 0) {  // a data set of preferences knows no reference rewards
+    const Array tie = log_tie.isNaN().select(Array::Zero(batch.responses()), log_tie.exp());
+    row.emplace_back("win_rate", mean(log_cdf.exp() + 0.5 * tie));
   }
   if (batch.ref_log_prob.size() > 0) {
-    const Array log_ratio = per_response(batch, batch.log_prob - batch.ref_log_prob);
+    const Array &log_prob = batch.log_prob, &ref_log_prob = batch.ref_log_prob;
+    const Array log_ratio = per_response(batch, log_prob - ref_log_prob);
     row.emplace_back("kl_k1", mean(log_ratio));
     row.emplace_back("kl_k3", mean((-log_ratio).unaryExpr([](double x) { return std::expm1(x); }) + log_ratio));
   }
