@@ -388,7 +388,7 @@ def row(name, peer, ours, theirs):
 
 def whole_job(name, low):
     """Peak memory, and where the time went, go into lines of their own below the table. In the lowest precision that this
-    processor has vbon does it once more in little memory."""
+    processor has each round has a third run, vbon's in little memory."""
     settings, ours, lean, theirs = job_settings(steps=options.job_steps, bf16=low), [], [], []
     lowest = low == bf16
     for number in range(options.job_rounds):
@@ -397,7 +397,7 @@ def whole_job(name, low):
         theirs.append(peers_job.by_other("by_torch", settings))
         note(f"{name}: {ours[-1].seconds:.0f} s, {theirs[-1].seconds:.0f} s by PyTorch; "
              f"{peers_job.check_same_work(settings, ours[-1], theirs[-1])}")
-        if lowest and number + 1 == options.job_rounds:
+        if lowest:
             lean.append(peers_job.by_vbon(program, dataclasses.replace(settings, lean=True), f"{place}_lean"))
             shutil.rmtree(f"{place}_lean")
             note(f"{name}, lean: {lean[-1].seconds:.0f} s; {peers_job.check_same_work(settings, lean[-1], theirs[-1])}")
