@@ -24,7 +24,7 @@ class Settings:
     n: float = 4
     rate: float = 1e-5
     bf16: bool = False
-    lean: bool = False  # vbon with less memory, at the cost of another forward pass a step
+    lean: bool = False  # vbon with less memory: it makes most activations again
 
     def step_responses(self):
         return min(self.step_prompts, len(self.prompts)) * self.samples
@@ -93,7 +93,7 @@ def by_vbon(program, settings, folder):
          "--steps", s.steps, "--step-prompts", min(s.step_prompts, len(s.prompts)), "--samples", s.samples,
          "--learning-rate", s.rate, "--checkpoint-every", 0,
          *(["--bf16", "--reward-bf16"] if s.bf16 else []),
-         *(["--keep-sampled", 0, "--micro-batch", 8] if s.lean else [])], plain_environment())
+         *(["--recompute"] if s.lean else [])], plain_environment())
     read = lambda name: [json.loads(line) for line in (out / name).read_text().splitlines()]
     rows, metrics, timing = read("references.jsonl"), read("metrics.jsonl"), read("timing.jsonl")
     stages = json.loads((out / "times.json").read_text())["seconds"]

@@ -62,7 +62,8 @@ TEST_CASE("the gradient from recorded activations is that of a forward pass, to 
   const auto kind = GENERATE(from_range(tiny_kinds()));
   const bool adapted = GENERATE(false, true);
   const auto precision = GENERATE(kernel::Precision::float32, kernel::Precision::bfloat16);
-  CAPTURE(kind, adapted, static_cast<int>(precision));
+  const bool recompute = GENERATE(false, true);
+  CAPTURE(kind, adapted, static_cast<int>(precision), recompute);
   auto policy = ending_policy(kind);
   policy.model().set_precision(precision);
   if (adapted) adapt(policy);
@@ -70,6 +71,8 @@ TEST_CASE("the gradient from recorded activations is that of a forward pass, to 
   const auto plain = policy.sample(prompts, 5, {1, 2});
   const auto expected = gradient_of(policy, plain);
   CHECK_FALSE(recalls(policy, forest_of(plain, 0, 4)));
+  policy.model().memory.recompute = recompute;
+  CHECK(gradient_of(policy, plain) == expected);
 
   const auto batch = policy.sample_for_backward(prompts, 5, {1, 2});
   CHECK(batch.token == plain.token);
@@ -83,7 +86,7 @@ TEST_CASE("the gradient from recorded activations is that of a forward pass, to 
   CHECK(gradient_of(policy, batch) == expected);  // and once more: nothing of it was used up
 
   // In passes that begin and end inside a prompt's responses, as without a recording.
-  policy.passes.activation_bytes = 20 * model::kept_bytes_per_row(policy.shape(), {});
+  policy.passes.activation_bytes = 20 * model::kept_bytes_per_row(policy.shape(), policy.model().memory);
   const auto in_pieces = gradient_of(policy, batch);
   policy.parameters_changed();
   CHECK_FALSE(recalls(policy, forest_of(batch, 0, 4)));
@@ -108,6 +111,35 @@ TEST_CASE("a recording serves parts of a batch in any order, and equal prompts",
   // Other responses of the same prompts are not there.
   const auto other = policy.sample(prompts, 4, {5, 6});
   CHECK_FALSE(recalls(policy, forest_of(other, 0, 4)));
+}
+
+TEST_CASE("log-sum-exps are recorded of the law that was drawn from, and no other", "[policy][recording]") {
+  auto policy = ending_policy("llama");
+  auto fresh = policy.clone();
+  const auto prompts = tiny_prompts(3);
+  const auto recorded = [&](const RolloutBatch& batch) {
+    const auto forest = forest_of(batch, 0, 3);
+    REQUIRE(recalls(policy, forest));
+    const kernel::HeadOptions options{.inv_temperature = static_cast<float>(1 / policy.sampler.temperature)};
+    return policy.model().recording().log_sum_exp(forest.read_row, options.scale()).size();
+  };
+  const auto both = [&](auto&& set) {
+    set(policy.sampler);
+    set(fresh.sampler);
+  };
+  both([](auto& sampler) { sampler.temperature = 0.7; });
+  auto batch = policy.sample_for_backward(prompts, 4, {1, 2});
+  CHECK(recorded(batch) == static_cast<std::size_t>(batch.tokens()));
+  CHECK(gradient_of(policy, batch) == gradient_of(fresh, batch));
+  both([](auto& sampler) { sampler.temperature = 1.3; });
+  CHECK(recorded(batch) == 0);
+  CHECK(gradient_of(policy, batch) == gradient_of(fresh, batch));
+  // The logits of a truncated law are not those of the gradient.
+  both([](auto& sampler) { sampler.top_k = 5; });
+  batch = policy.sample_for_backward(prompts, 4, {1, 2});
+  CHECK(recorded(batch) == 0);
+  both([](auto& sampler) { sampler.top_k = 0; });
+  CHECK(gradient_of(policy, batch) == gradient_of(fresh, batch));
 }
 
 TEST_CASE("a recording is of the parameters it was made with, and of the draw before", "[policy][recording]") {
@@ -192,7 +224,7 @@ TEST_CASE("passes end between prompts where they can and keep to the bound", "[p
   }
 }
 
-TEST_CASE("a recording keeps to its bound, and none is made where little memory is to be used", "[policy][recording]") {
+TEST_CASE("a recording keeps to its bound, a smaller one where all but attention is made again", "[policy][recording]") {
   auto policy = ending_policy("gpt2");
   const auto prompts = tiny_prompts(2);
   const auto recorded = [&] {
@@ -201,14 +233,26 @@ TEST_CASE("a recording keeps to its bound, and none is made where little memory 
   };
   Index rows = 0;
   for (const auto& prompt : prompts) rows += static_cast<Index>(prompt.tokens.size()) + 3 * 11;
-  policy.passes.recorded_bytes = rows * model::recorded_bytes_per_row(policy.shape());
-  CHECK(recorded());
-  --policy.passes.recorded_bytes;
-  CHECK_FALSE(recorded());
+  Index last = std::numeric_limits<Index>::max();
+  for (const bool recompute : {false, true}) {
+    policy.model().memory.recompute = recompute;
+    policy.passes.recorded_bytes = rows * model::recorded_bytes_per_row(policy.shape(), policy.model().memory);
+    CHECK(policy.passes.recorded_bytes < last / 2);
+    last = policy.passes.recorded_bytes;
+    CHECK(recorded());
+    --policy.passes.recorded_bytes;
+    CHECK_FALSE(recorded());
+  }
   policy.passes = {};
-  policy.model().memory.recompute = true;
-  CHECK_FALSE(recorded());
+  CHECK(recorded());
   policy.model().memory = {};
+  const auto batch = policy.sample_for_backward(prompts, 3, {1, 2});
+  policy.model().memory.recompute = true;  // of what was kept in full nothing is read then, and the other way round
+  CHECK_FALSE(recalls(policy, forest_of(batch, 0, 2)));
+  policy.sample_for_backward(prompts, 3, {1, 2});
+  CHECK(recalls(policy, forest_of(batch, 0, 2)));
+  policy.model().memory = {};
+  CHECK_FALSE(recalls(policy, forest_of(batch, 0, 2)));
   policy.sampler.max_new_tokens = 1;  // nothing but prompts is fed
   CHECK(recorded());
   policy.sampler.max_new_tokens = 1000;  // the context ends the responses

@@ -16,7 +16,8 @@
 namespace vbon::kernel {
 struct TokenDraw {
   TokenId token = 0;
-  double log_prob = 0;  // nats, of the law drawn from
+  double log_prob = 0;     // nats, of the law drawn from
+  double log_sum_exp = 0;  // of its scaled logits
 };
 
 namespace detail {
@@ -82,7 +83,8 @@ TokenDraw sample_token(Cpu, View<const float> logit, double uniform, float scale
   const Index token = first + find_in_tile<Arch>(logit.data() + first, std::min(vocabulary_tile, logit.size() - first),
                                                  scale, tile[hit.tile].max, hit.rest);
   const float z = logit[token] * scale;
-  return {static_cast<TokenId>(token), static_cast<double>(z) - row.log_sum_exp()};
+  const double norm = row.log_sum_exp();
+  return {static_cast<TokenId>(token), static_cast<double>(z) - norm, norm};
 }
 
 /// Draws one token for each row.
@@ -131,7 +133,8 @@ void sample_from_head(Cpu, View<const float> x, const PackedMatrix<float>& head,
         struct SampleLogits>(left.middle_rows(b, 1), head, hit.tile, 1, [&](Index, Index, const float* logit, Index width) {
       const Index at = find_in_tile<Arch>(logit, width, scale, sums[hit.tile * rows + b].max, hit.rest);
       const float z = logit[at] * scale;
-      draw[size(b)] = {static_cast<TokenId>(hit.tile * vocabulary_tile + at), static_cast<double>(z) - row.log_sum_exp()};
+      const double norm = row.log_sum_exp();
+      draw[size(b)] = {static_cast<TokenId>(hit.tile * vocabulary_tile + at), static_cast<double>(z) - norm, norm};
     });
   });
 }

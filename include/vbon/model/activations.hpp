@@ -3,7 +3,7 @@
 // What a block's forward pass leaves for its backward pass. Norm outputs and the MLP's activation are
 // computed again there: they cost a pass over memory and would take a third of the space.
 #pragma once
-#include <array>
+#include <vector>
 
 #include "vbon/core/device.hpp"
 #include "vbon/kernel/token_log_prob.hpp"
@@ -29,8 +29,10 @@ struct BlockActivations {
   Buffer<D> log_sum_exp;  // [T, heads]
   Buffer<D> gate, up;     // [T, inner] before the activation
 
-  /// What the backward pass reads; the statistics of the block's own norms are made again there.
-  std::array<Buffer<D>*, 15> read_backward() {
+  /// What is kept of a block from sampling for its backward pass, where the statistics of its own norms are made again.
+  /// @param recompute  where all but attention is made again (MemoryOptions)
+  std::vector<Buffer<D>*> recorded(bool recompute) {
+    if (recompute) return {&input, &attended, &log_sum_exp};
     return {&input,       &middle,         &q,           &k,        &v,           &q_raw, &k_raw, &q_norm.inv_std,
             &q_norm.mean, &k_norm.inv_std, &k_norm.mean, &attended, &log_sum_exp, &gate,  &up};
   }
@@ -38,7 +40,8 @@ struct BlockActivations {
 
 /// What a model may hold on to. No choice changes a result.
 struct MemoryOptions {
-  bool recompute = false;   // backward: keep the input of each block only, compute the rest of it again
+  bool recompute = false;   // backward: keep the input of each block only, of sampled rows what attention gave too, and
+                            // compute the rest of it again
   bool keep_packed = true;  // a second, packed copy of the weights, for speed in sampling; without it each use packs the
                             // plain ones, which costs little where every pass has many rows
   Index logit_bytes = 320 * 1024 * 1024;  // backward: keep as many logits, make the others again; 0 where it recomputes
@@ -55,6 +58,14 @@ inline Index kept_bytes_per_row(const Shape& s, const MemoryOptions& memory) {
   const Index block = s.width + q + kv + s.heads + (s.mlp == Mlp::gated ? 2 : 1) * s.inner + 4;
   const Index floats = s.layers * s.width + (memory.recompute ? 1 : s.layers) * block;
   return floats * static_cast<Index>(sizeof(float));
+}
+
+/// What a recording keeps of one row [bytes].
+inline Index recorded_bytes_per_row(const Shape& s, const MemoryOptions& memory) {
+  constexpr auto value = static_cast<Index>(sizeof(float));
+  const Index stream = s.width * value;
+  if (memory.recompute) return s.layers * (s.width + s.q_width() + s.heads) * value + stream;
+  return kept_bytes_per_row(s, memory) + stream;
 }
 
 /// Buffers shared by all blocks of a pass.

@@ -105,6 +105,23 @@ void mlp_hidden(const BlockContext& c, const BlockPlaces& places, View<const flo
 }
 }  // namespace detail
 
+/// What a block's backward pass reads.
+/// @param x       [T, C] residual stream before the block; may be the same memory as `middle`, and is then overwritten
+/// @param middle  [T, C] takes the stream between attention and MLP where the blocks are sequential
+/// @param kept    takes q, k, v, ... of this block
+/// @param attend  attend(kept): from kept.q, k, v to kept.attended
+template <class Attend>
+void block_activations(const BlockContext& c, const BlockPlaces& places, View<const float> x, View<float> middle,
+                       BlockActivations<>& kept, Attend&& attend) {
+  detail::project_qkv(c, places, x, kept);
+  kept.attended.shaped(x.rows(), places.q.outputs());
+  attend(kept);
+  if (c.shape.residual == Residual::parallel) return detail::mlp_hidden(c, places, x, kept);
+  detail::copy(x, middle);
+  places.attention_out.forward(c.parameters, kept.attended.view(), middle, true);
+  detail::mlp_hidden(c, places, middle, kept);
+}
+
 /// One block.
 /// @param x       [T, C] residual stream before; may be the same memory as `out`, and is then overwritten
 /// @param middle  [T, C] takes the stream between attention and MLP; may be the same memory as `out`
@@ -114,16 +131,10 @@ void mlp_hidden(const BlockContext& c, const BlockPlaces& places, View<const flo
 template <class Attend>
 void block_forward(const BlockContext& c, const BlockPlaces& places, View<const float> x, View<float> middle,
                    BlockActivations<>& kept, Attend&& attend, View<float> out) {
-  detail::project_qkv(c, places, x, kept);
-  kept.attended.shaped(x.rows(), places.q.outputs());
-  attend(kept);
+  block_activations(c, places, x, middle, kept, attend);
   if (c.shape.residual == Residual::sequential) {
-    detail::copy(x, middle);
-    places.attention_out.forward(c.parameters, kept.attended.view(), middle, true);
-    detail::mlp_hidden(c, places, middle, kept);
     detail::copy(middle, out);
   } else {
-    detail::mlp_hidden(c, places, x, kept);
     detail::copy(x, out);
     places.attention_out.forward(c.parameters, kept.attended.view(), out, true);
   }

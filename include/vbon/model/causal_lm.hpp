@@ -229,8 +229,11 @@ class CausalLm {
                 std::span<double> log_prob = {}) {
     require<ShapeError>(static_cast<Index>(dlog_prob.size()) == forest.reads(), "CausalLm::backward: ", forest.reads(),
                         " values expected, got ", dlog_prob.size());
+    if (log_prob.empty())
+      return backward_through_head(
+          forest, options, [&](auto) { return dlog_prob; }, false);
     backward(forest, options, [&](std::span<const double> made) {
-      if (!log_prob.empty()) std::copy(made.begin(), made.end(), log_prob.begin());
+      std::copy(made.begin(), made.end(), log_prob.begin());
       return dlog_prob;
     });
   }
@@ -239,23 +242,7 @@ class CausalLm {
   template <class Loss>
   requires std::invocable<Loss, std::span<const double>>
   void backward(const Forest& forest, kernel::HeadOptions options, const Loss& loss) {
-    require_trainable();
-    forward_kept(forest);
-    const View<const float> rows = gather(hidden_.view(), forest.read_row, read_rows_);
-    std::vector<double> log_sum_exp(forest.read_row.size());
-    std::vector<double> log_prob(forest.read_row.size());
-    const View<float> kept = logits_.shaped(1, memory.kept_logits(rows.rows(), shape_.vocab));
-    kernel::token_log_prob(Cpu{}, rows, network_.head.packed(), forest.read_token, options, log_prob, log_sum_exp, {},
-                           kept.span());
-    const std::span<const double> dlog_prob = loss(std::span<const double>(log_prob));
-    require<ShapeError>(static_cast<Index>(dlog_prob.size()) == forest.reads(), "CausalLm::backward: ", forest.reads(),
-                        " values expected, got ", dlog_prob.size());
-    const View<float> drows = d_read_rows_.shaped(rows.rows(), rows.cols());
-    network_.head.add_to_weight_gradient(parameters(), [&](View<float> dhead, bool add) {
-      kernel::token_log_prob_backward(Cpu{}, rows, network_.head.packed(), network_.head.weight(parameters()),
-                                      forest.read_token, options, log_sum_exp, dlog_prob, drows, dhead, kept.span(), add);
-    });
-    backward_from_reads(forest, drows);
+    backward_through_head(forest, options, loss, true);
   }
 
   /// Outputs of a score head for chosen rows.
@@ -305,7 +292,7 @@ class CausalLm {
   void open_recording(Index rows) {
     recording_.open(shape_.layers, rows, version());
   }
-  Recording::Version version() const { return {weights_->version, adapter_ ? adapter_->version() : 0}; }
+  Recording::Version version() const { return {weights_->version, adapter_ ? adapter_->version() : 0, memory.recompute}; }
 
   /// A forward pass that also stores keys and values: one cached sequence for each segment. Segments must
   /// be whole sequences (no parents).
@@ -515,7 +502,8 @@ class CausalLm {
     renew();
     const Index rows = forest.rows(), layers = shape_.layers;
     kept_.resize(static_cast<std::size_t>(layers));
-    if (recording_.recall(forest, version(), kept_, stream_)) {
+    recalled_ = recording_.recall(forest, version(), kept_, stream_);
+    if (recalled_) {
       finish(stream_.view());
       return;
     }
@@ -532,8 +520,49 @@ class CausalLm {
   template <class Attend>
   void run_kept(const BlockContext& context, Index layer, View<const float> x, BlockActivations<>& kept,
                 const Attend& attend, View<float> out) {
-    const View<float> middle = shape_.residual == Residual::sequential ? kept.middle.shaped(x.rows(), x.cols()) : out;
-    block_forward(context, block(layer), x, middle, kept, attend, out);
+    block_forward(context, block(layer), x, middle_of(kept, x), kept, attend, out);
+  }
+  /// What forward_kept() left out of a block: attention was recorded, or is made again too.
+  template <class = void>
+  void make_again(const BlockContext& context, const Forest& forest, Index layer, BlockActivations<>& recorded) {
+    const View<const float> x = recorded.input.view();
+    block_activations(context, block(layer), x, middle_of(one_block_, x), one_block_, [&](BlockActivations<>& kept) {
+      if (!recalled_) return attend_over(forest, layer)(kept);
+      kept.attended.look_at(recorded.attended.view());
+      kept.log_sum_exp.look_at(recorded.log_sum_exp.view());
+    });
+  }
+  template <class = void>
+  View<float> middle_of(BlockActivations<>& kept, View<const float> x) const {
+    return shape_.residual == Residual::sequential ? kept.middle.shaped(x.rows(), x.cols()) : View<float>{};
+  }
+
+  /// @param reads_log_prob  false: the loss does not look at the log-probs. They are not made then where sampling recorded
+  ///                        their log-sum-exps, with which the head's backward pass makes its logits once.
+  template <class Loss>
+  void backward_through_head(const Forest& forest, kernel::HeadOptions options, const Loss& loss, bool reads_log_prob) {
+    require_trainable();
+    forward_kept(forest);
+    const View<const float> rows = gather(hidden_.view(), forest.read_row, read_rows_);
+    std::vector<double> log_prob, log_sum_exp;
+    std::span<float> kept;
+    if (recalled_ && !reads_log_prob) log_sum_exp = recording_.log_sum_exp(forest.read_row, options.scale());
+    if (log_sum_exp.empty()) {
+      log_sum_exp.resize(forest.read_row.size());
+      log_prob.resize(forest.read_row.size());
+      kept = logits_.shaped(1, memory.kept_logits(rows.rows(), shape_.vocab)).span();
+      kernel::token_log_prob(Cpu{}, rows, network_.head.packed(), forest.read_token, options, log_prob, log_sum_exp, {},
+                             kept);
+    }
+    const std::span<const double> dlog_prob = loss(std::span<const double>(log_prob));
+    require<ShapeError>(static_cast<Index>(dlog_prob.size()) == forest.reads(), "CausalLm::backward: ", forest.reads(),
+                        " values expected, got ", dlog_prob.size());
+    const View<float> drows = d_read_rows_.shaped(rows.rows(), rows.cols());
+    network_.head.add_to_weight_gradient(parameters(), [&](View<float> dhead, bool add) {
+      kernel::token_log_prob_backward(Cpu{}, rows, network_.head.packed(), network_.head.weight(parameters()),
+                                      forest.read_token, options, log_sum_exp, dlog_prob, drows, dhead, kept, add);
+    });
+    backward_from_reads(forest, drows);
   }
 
   /// From the gradient of the read rows (after the final norm) to the parameters.
@@ -549,9 +578,7 @@ class CausalLm {
     const BlockContext context = this->context(forest.position);
     for (Index layer = shape_.layers - 1; layer >= 0; --layer) {
       BlockActivations<>& own = kept_[static_cast<std::size_t>(layer)];
-      if (memory.recompute)
-        run_kept(context, layer, own.input.view(), one_block_, attend_over(forest, layer),
-                 d_out_.shaped(rows, shape_.width));
+      if (memory.recompute) make_again(context, forest, layer, own);
       block_backward(context, parameters(), block(layer), layer, forest.segment, own.input.view(),
                      memory.recompute ? one_block_ : own, dx, d_out_);
     }
@@ -574,6 +601,7 @@ class CausalLm {
   Buffer<> stream_, hidden_, read_rows_, scores_, logits_, d_read_rows_, d_out_, d_stream_;
   NormStatistics<> final_statistics_;
   Scratch<> scratch_;
+  bool recalled_ = false;                 // the last pass of forward_kept() was recorded in sampling
   BlockActivations<> one_block_;          // of the block at work, where nothing is kept
   std::vector<BlockActivations<>> kept_;  // [L]
   Recording recording_;

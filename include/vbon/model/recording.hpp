@@ -6,8 +6,10 @@
 // responses; close() moves them together and says which tokens they belong to.
 #pragma once
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <span>
 #include <utility>
 #include <vector>
@@ -19,16 +21,13 @@
 #include "vbon/parallel/parallel_for.hpp"
 
 namespace vbon::model {
-/// What a recording holds for one row, at most.   [bytes]
-inline Index recorded_bytes_per_row(const Shape& s) {
-  return kept_bytes_per_row(s, {}) + s.width * static_cast<Index>(sizeof(float));
-}
-
 class Recording {
  public:
-  /// Which numbers activations were made of: counts of the changes to the weights and to an adapter.
+  /// Which numbers activations were made of, counts of the changes to the weights and to an adapter, and how many of them
+  /// are kept (MemoryOptions::recompute).
   struct Version {
     std::uint64_t weights = 0, adapter = 0;
+    bool recompute = false;
     bool operator==(const Version&) const = default;
   };
 
@@ -36,8 +35,10 @@ class Recording {
   template <class = void>
   void open(Index layers, Index rows, Version version) {
     forget();
+    if (version.recompute != version_.recompute) block_.clear();
     rows_ = rows;
     version_ = version;
+    log_sum_exp_.assign(static_cast<std::size_t>(rows), std::numeric_limits<double>::quiet_NaN());
     block_.resize(static_cast<std::size_t>(layers));
   }
   void forget() { forest_ = {}; }
@@ -52,12 +53,12 @@ class Recording {
   }
 
   /// Keeps what a block made of some rows.
-  /// @param made  with its input, and its middle where the blocks are sequential
+  /// @param made  with its input, and where nothing is computed again its middle if the blocks are sequential
   /// @param row   [T] place of each row
   template <class = void>
   void put(Index layer, BlockActivations<>& made, std::span<const Index> row) {
-    auto from = made.read_backward();
-    auto to = block_[static_cast<std::size_t>(layer)].read_backward();
+    const auto from = made.recorded(version_.recompute);
+    const auto to = block_[static_cast<std::size_t>(layer)].recorded(version_.recompute);
     std::vector<std::pair<View<const float>, View<float>>> pair;
     for (std::size_t i = 0; i < from.size(); ++i)
       if (!from[i]->view().empty()) pair.push_back({rows_of(*from[i], row), room(*to[i], *from[i], row)});
@@ -67,6 +68,13 @@ class Recording {
   template <class = void>
   void put_stream(View<const float> x, std::span<const Index> row) {
     copy_rows({{x, stream_.shaped(rows_, x.cols())}}, row);
+  }
+
+  /// Keeps the log-sum-exp of the scaled logits of a row.
+  /// @param scale  of all of this recording
+  void put_log_sum_exp(Index row, double value, float scale) {
+    log_sum_exp_[static_cast<std::size_t>(row)] = value;
+    scale_ = scale;
   }
 
   /// Moves the rows together.
@@ -81,7 +89,7 @@ class Recording {
                         back == row.end() ? 0 : *back, " before ", back == row.end() ? 0 : *(back + 1));
     std::vector<Buffer<>*> buffers = {&stream_};
     for (BlockActivations<>& block : block_)
-      for (Buffer<>* buffer : block.read_backward())
+      for (Buffer<>* buffer : block.recorded(version_.recompute))
         if (!buffer->view().empty()) buffers.push_back(buffer);
     parallel_for(static_cast<Index>(buffers.size()), 1, [&](Index b, Index) {
       const View<float> all = buffers[static_cast<std::size_t>(b)]->view();
@@ -89,6 +97,7 @@ class Recording {
         if (row[i] != static_cast<Index>(i))
           std::copy_n(all.row(row[i]).data(), all.cols(), all.row(static_cast<Index>(i)).data());
     });
+    for (std::size_t i = 0; i < row.size(); ++i) log_sum_exp_[i] = log_sum_exp_[static_cast<std::size_t>(row[i])];
     forest_ = std::move(forest);
   }
 
@@ -96,7 +105,8 @@ class Recording {
   /// look at the rows where these lie together, and hold copies where a prompt stands beside other responses than it did.
   template <class = void>
   bool recall(const Forest& pass, Version version, std::vector<BlockActivations<>>& kept, Buffer<>& stream) {
-    std::vector<Index> row;
+    std::vector<Index>& row = recalled_;
+    row.clear();
     if (!(version == version_) || forest_.segment.empty() || pass.rows() == 0 || !find(pass, row)) return false;
     bool together = true;
     for (std::size_t i = 0; i < row.size(); ++i) together = together && row[i] == row[0] + static_cast<Index>(i);
@@ -110,10 +120,20 @@ class Recording {
     };
     take(stream_, stream);
     for (std::size_t layer = 0; layer < block_.size(); ++layer) {
-      auto from = block_[layer].read_backward(), to = kept[layer].read_backward();
+      const auto from = block_[layer].recorded(version_.recompute), to = kept[layer].recorded(version_.recompute);
       for (std::size_t i = 0; i < from.size(); ++i) take(*from[i], *to[i]);
     }
     return true;
+  }
+
+  /// The log-sum-exps at rows of the pass that was recalled last, or nothing where one of them was not put, or at another
+  /// scale of the logits.
+  template <class = void>
+  std::vector<double> log_sum_exp(std::span<const Index> row, float scale) const {
+    std::vector<double> out;
+    for (const Index i : row) out.push_back(log_sum_exp_[static_cast<std::size_t>(recalled_[static_cast<std::size_t>(i)])]);
+    const bool known = scale == scale_ && std::none_of(out.begin(), out.end(), [](double v) { return std::isnan(v); });
+    return known ? out : std::vector<double>{};
   }
 
  private:
@@ -168,6 +188,9 @@ class Recording {
   Index rows_ = 0;                       // there is room for
   std::vector<BlockActivations<>> block_;  // [L] of all rows
   Buffer<> stream_;                        // [rows, C] after the last block
+  std::vector<double> log_sum_exp_;        // [rows] of the logits; NaN: not known
+  float scale_ = 1;                        // of those logits
+  std::vector<Index> recalled_;            // where the rows of the last pass are
   Forest forest_;                        // what the rows are; empty: nothing can be recalled
   Version version_;
 };

@@ -103,8 +103,9 @@ class CausalLmPolicy {
   RolloutBatch sample(std::span<const Prompt> prompts, Index samples, RngKey key) { return draw(prompts, samples, key, {}); }
 
   /// sample() for a step that learns from what it draws: keeps the activations of every row, so that backward() of these
-  /// responses, before the parameters change, needs no forward pass; nothing else differs, to the bit. Where they would take
-  /// more than passes.recorded_bytes, or the model is to keep little (MemoryOptions::recompute), it is sample().
+  /// responses, before the parameters change, needs no forward pass; nothing else differs, to the bit. Of a model that is to
+  /// keep little (MemoryOptions::recompute) a fifth of them, from which it makes the others again. Where they would take
+  /// more than passes.recorded_bytes it is sample().
   RolloutBatch sample_for_backward(std::span<const Prompt> prompts, Index samples, RngKey key) {
     std::vector<Prompt> ready;
     std::vector<RecordedPlace> place;
@@ -116,7 +117,7 @@ class CausalLmPolicy {
       place.push_back({rows, rows + length, each});
       rows += length + samples * each;
     }
-    if (model_.memory.recompute || rows > passes.recorded_bytes / model::recorded_bytes_per_row(shape())) {
+    if (rows > passes.recorded_bytes / model::recorded_bytes_per_row(shape(), model_.memory)) {
       model_.recording().forget();
       return draw(ready, samples, key, {});
     }

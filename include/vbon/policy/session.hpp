@@ -113,6 +113,7 @@ class Session {
       if (numbers.empty()) return;
       catch_up(numbers);
       const std::vector<kernel::TokenDraw> draws = draw(numbers, key);
+      record_norms(numbers, draws);
       for (std::size_t i = 0; i < numbers.size(); ++i) push(numbers[i], draws[i].token, draws[i].log_prob);
     }
   }
@@ -211,8 +212,7 @@ class Session {
       token.push_back(d.token.back());
       sequence.push_back(&state(number).cache);
       if (record_.empty()) continue;
-      const RecordedPlace& place = record_[static_cast<std::size_t>(d.prompt)];
-      row.push_back(place.responses + d.sample * place.each + static_cast<Index>(d.token.size()) - 1);
+      row.push_back(recorded_row(d));
     }
     const View<const float> hidden = model_->step(token, sequence, pool_, row);
     const View<float> kept = hidden_.shaped(hidden.rows(), hidden.cols());
@@ -221,6 +221,21 @@ class Session {
       state(numbers[i]).hidden_row = static_cast<Index>(i);
       state(numbers[i]).behind = false;
     }
+  }
+
+  /// Where the row that predicts the next token of a draft is recorded.
+  Index recorded_row(const Draft& d) const {
+    const RecordedPlace& place = record_[static_cast<std::size_t>(d.prompt)];
+    if (d.token.empty())
+      return place.prompt + static_cast<Index>(prompts_[static_cast<std::size_t>(d.prompt)].tokens.size()) - 1;
+    return place.responses + d.sample * place.each + static_cast<Index>(d.token.size()) - 1;
+  }
+  /// What the backward pass of the head needs of the laws that were drawn from.
+  template <class = void>
+  void record_norms(std::span<const Index> numbers, std::span<const kernel::TokenDraw> draws) {
+    if (record_.empty() || !sampler_.full_law()) return;
+    for (std::size_t i = 0; i < numbers.size(); ++i)
+      model_->recording().put_log_sum_exp(recorded_row(draft(numbers[i])), draws[i].log_sum_exp, head_options().scale());
   }
 
   /// The rows of hidden_ that predict the next tokens of these drafts.   [numbers, C]

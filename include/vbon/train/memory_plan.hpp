@@ -124,12 +124,18 @@ MemoryPlan plan_alignment(const PlannedModel& m, const PlannedAlignment& job) {
   const Index reference_rows = std::max(references.rows, forward);
   const Index policy_rows = std::max({step.rows, evaluation.rows, forward, backward});
   const Index fixed = detail::rotary_bytes(s) * 2;
-  const model::MemoryOptions memory{.recompute = job.recompute};
+  model::MemoryOptions memory{.recompute = job.recompute};
   // Other passes keep their activations beside those that are recorded.
-  const Index drawn_bytes = detail::rows_of(job.step, job.step.prompts) * model::recorded_bytes_per_row(s);
-  const Index recorded = job.recompute || drawn_bytes > job.recorded_bytes ? 0 : drawn_bytes;
+  const Index drawn_bytes = detail::rows_of(job.step, job.step.prompts) * model::recorded_bytes_per_row(s, memory);
+  const Index recorded = drawn_bytes > job.recorded_bytes ? 0 : drawn_bytes;
+  if (recorded > 0 && !job.other_passes) memory.logit_bytes = 0;  // they are made once, in the backward pass
   const bool whole = detail::rows_of(job.step, 1) <= backward;  // a prompt in two passes is copied for the second
-  const Index looked_at = recorded > 0 && whole && !job.other_passes ? backward * model::kept_bytes_per_row(s, memory) : 0;
+  const Index all_blocks = job.recompute ? s.layers * s.width * static_cast<Index>(sizeof(float))
+                                         : model::kept_bytes_per_row(s, memory);  // not the one that is made again
+  const Index looked_at = recorded > 0 && whole && !job.other_passes ? backward * all_blocks : 0;
+  const Index copied = job.recompute && recorded > 0 && !whole
+                           ? backward * (model::recorded_bytes_per_row(s, memory) - (s.layers + 1) * s.width * 4)
+                           : 0;
 
   return detail::largest(
       {{"load",  // the plain weights are read while those needed before are still there
@@ -156,7 +162,7 @@ MemoryPlan plan_alignment(const PlannedModel& m, const PlannedAlignment& job) {
          {"activations", drawn.activations + model::forward_bytes(s, policy_rows, forward) +
                              model::forward_bytes(s, reference_rows, forward) +
                              model::laid_bytes(s, std::max(policy_rows, reference_rows), weights.precision) +
-                             model::backward_bytes(s, backward, backward, memory) - looked_at +
+                             model::backward_bytes(s, backward, backward, memory) - looked_at + copied +
                              model::kernel_bytes(s, m.threads, backward, !adapted, weights.precision) + fixed}}}});
 }
 }  // namespace vbon::train
