@@ -171,11 +171,12 @@ void train_on(benchmark::State& state, Policy& policy, const RolloutBatch& batch
 void train(benchmark::State& state) {
   if (Policy* policy = shared_policy(state)) train_on(state, *policy, step_batch(*policy));
 }
-/// The gradient of responses that were sampled for it: their activations are kept, so there is no forward pass. Sampling
-/// them is not timed.
+/// The gradient of responses that were sampled for it: their activations are kept, or most of them made again from a fifth,
+/// so there is no forward pass. Sampling them is not timed.
 void backward_of_samples(benchmark::State& state) {
   Policy* policy = shared_policy(state);
   if (policy == nullptr) return;
+  policy->model().memory.recompute = state.range(0) != 0;
   RolloutBatch batch;
   Array slope;
   std::uint64_t seed = 0;
@@ -192,6 +193,7 @@ void backward_of_samples(benchmark::State& state) {
     state.ResumeTiming();
     policy->backward(batch, slope);
   }
+  policy->model().memory.recompute = false;
   set_tokens(state, batch.tokens());
 }
 /// A step of the main job but for its reward: samples 64 responses, takes the reference's log-probs of them and learns.
@@ -331,7 +333,7 @@ BENCHMARK(log_prob)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(forward_backward)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(train)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(whole_step)->UseRealTime()->Unit(benchmark::kMillisecond);
-BENCHMARK(backward_of_samples)->UseRealTime()->Unit(benchmark::kMillisecond);
+BENCHMARK(backward_of_samples)->ArgName("recompute")->Arg(0)->Arg(1)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(kl)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(recompute)->UseRealTime()->Unit(benchmark::kMillisecond);
 BENCHMARK(train_adapter)->ArgName("rank")->Arg(16)->UseRealTime()->Unit(benchmark::kMillisecond);

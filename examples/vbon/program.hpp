@@ -42,14 +42,13 @@ void add_common(CLI::App& command, Common& common);
 /// Of the flag --recompute.
 inline constexpr const char* recompute_help =
     "compute the activations of each block again in the backward pass instead of keeping them, but for what attention gave "
-    "the responses that a step has drawn: less memory, a tenth to a quarter more time, the same bits; of causal language "
-    "models; may be changed when a run is resumed";
+    "the responses that a step has drawn: less memory, a quarter more time for its gradient, the same bits; of causal "
+    "language models; may be changed when a run is resumed";
 /// Of the option --keep-sampled.
 inline constexpr const char* keep_sampled_help =
     "megabytes at most for the activations of the responses that a step has drawn, from which its gradient is made without "
     "another forward pass; 0, or where they would take more (beside --recompute they take a fifth): it is made again, to "
-    "the "
-    "same bits; may be changed when a run is resumed";
+    "the same bits; may be changed when a run is resumed";
 /// Of the flag --bf16.
 inline constexpr const char* bf16_help =
     "compute the linear maps and the head in bfloat16, sums in fp32: both factors of every matrix product are rounded, "

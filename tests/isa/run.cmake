@@ -6,7 +6,7 @@ include(${CMAKE_CURRENT_LIST_DIR}/../support/must.cmake)
 # -O1: half the time to compile, and the same vector instructions, which the kernels choose and not the optimiser.
 must(${CMAKE_COMMAND} -S ${SOURCE} -B ${WORK} -G ${GENERATOR} -DCMAKE_CXX_COMPILER=${COMPILER} -DCMAKE_BUILD_TYPE=Release
   "-DCMAKE_CXX_FLAGS=${FLAGS}" -DCMAKE_CXX_FLAGS_RELEASE=-O1 -DVBON_BUILD_EXAMPLES=OFF -DVBON_BUILD_BENCHMARKS=OFF)
-set(programs core kernel bon model)
+set(programs core kernel bon model policy)
 set(targets isa.missing conformance.vectors conformance.fixtures)
 foreach(program IN LISTS programs)
   list(APPEND targets test.${program})

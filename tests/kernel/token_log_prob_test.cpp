@@ -251,5 +251,12 @@ TEST_CASE("shapes and tokens that do not fit the head are refused", "[kernel][he
   CHECK_THROWS_AS(token_log_prob(Cpu{}, x, head.packed, few, {}, out), ShapeError);
   CHECK_THROWS_AS(token_log_prob(Cpu{}, random_tensor(2, 5, 1), head.packed, good, {}, out), ShapeError);
   CHECK_THROWS_AS(token_kl(Cpu{}, x, head.packed, x, Head(11, 4, 1).packed, {}, out), ShapeError);
+  Tensor<float> dx(2, 4), dweight(10, 4);
+  const auto gradient = [&](const std::vector<TokenId>& target) {
+    token_log_prob_backward(Cpu{}, x, head.packed, head.weight, target, {}, out, out, dx, dweight);
+  };
+  CHECK_NOTHROW(gradient(good));
+  CHECK_THROWS_AS(gradient(late), DomainError);
+  CHECK_THROWS_AS(gradient(negative), DomainError);
 }
 }  // namespace vbon::test

@@ -131,6 +131,11 @@ TEST_CASE("log-sum-exps are recorded of the law that was drawn from, and no othe
   auto batch = policy.sample_for_backward(prompts, 4, {1, 2});
   CHECK(recorded(batch) == static_cast<std::size_t>(batch.tokens()));
   CHECK(gradient_of(policy, batch) == gradient_of(fresh, batch));
+  Array log_prob;  // who asks for them gets them from the head, with the same gradient
+  policy.zero_gradients();
+  policy.backward(batch, some_derivative(batch), &log_prob);
+  CHECK((log_prob == batch.old_log_prob).all());
+  CHECK(std::ranges::equal(policy.gradients(), gradient_of(fresh, batch)));
   both([](auto& sampler) { sampler.temperature = 1.3; });
   CHECK(recorded(batch) == 0);
   CHECK(gradient_of(policy, batch) == gradient_of(fresh, batch));
@@ -165,8 +170,9 @@ TEST_CASE("a recording is of the parameters it was made with, and of the draw be
   // Samples that are drawn in parts, and on other numbers of threads.
   policy.passes.sampled_rows = 3;
   const int threads = thread_pool().threads();
-  for (const int count : {1, 3}) {
+  for (const int count : {1, 3, 2}) {
     set_threads(count);
+    policy.model().memory.recompute = count == 2;
     const auto parts = policy.sample_for_backward(prompts, 7, {8, 9});
     CHECK(recalls(policy, forest_of(parts, 0, 3)));
     CHECK(gradient_of(policy, parts) == gradient_of(fresh, parts));
@@ -249,10 +255,13 @@ TEST_CASE("a recording keeps to its bound, a smaller one where all but attention
   const auto batch = policy.sample_for_backward(prompts, 3, {1, 2});
   policy.model().memory.recompute = true;  // of what was kept in full nothing is read then, and the other way round
   CHECK_FALSE(recalls(policy, forest_of(batch, 0, 2)));
+  const auto gradient = gradient_of(policy, batch);
   policy.sample_for_backward(prompts, 3, {1, 2});
   CHECK(recalls(policy, forest_of(batch, 0, 2)));
+  CHECK(gradient_of(policy, batch) == gradient);
   policy.model().memory = {};
   CHECK_FALSE(recalls(policy, forest_of(batch, 0, 2)));
+  CHECK(gradient_of(policy, batch) == gradient);
   policy.sampler.max_new_tokens = 1;  // nothing but prompts is fed
   CHECK(recorded());
   policy.sampler.max_new_tokens = 1000;  // the context ends the responses
@@ -278,6 +287,8 @@ TEST_CASE("a recording refuses places that it has no room for, and drafts that m
                                            far = {{99, length, 11}};
   CHECK_THROWS_AS(policy.open(prompts, 2, 0, short_place), ShapeError);
   CHECK_THROWS_AS(policy.open(prompts, 2, 0, far), ShapeError);
+  CHECK_THROWS_AS(recording.put_log_sum_exp(100, 1.0, 1.0f), ShapeError);
+  CHECK_THROWS_AS(recording.put_log_sum_exp(-1, 1.0, 1.0f), ShapeError);
   CHECK_THROWS_AS(policy.open(tiny_prompts(2), 2, 0, place), ShapeError);
   auto session = policy.open(prompts, 2, 0, place);
   session.extend(2, {1, 2});

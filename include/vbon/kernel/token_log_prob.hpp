@@ -29,6 +29,12 @@ inline void check_head(const char* name, View<const float> x, const PackedMatrix
                       " and one target each expected, got [", x.rows(), ", ", x.cols(), "] and ", rows, " targets");
 }
 
+inline void check_targets(const char* name, const PackedMatrix<float>& head, std::span<const TokenId> target) {
+  for (std::size_t t = 0; t < target.size(); ++t)
+    require<DomainError>(target[t] >= 0 && target[t] < head.rows(), name, ": token ", target[t], " at ", t,
+                         " of a vocabulary of ", head.rows());
+}
+
 /// Calls use(first row, rows, logits [rows, 512], width) for one tile and all rows of x, block by block.
 /// @param keep  memory for the logits of the tile [T, 512]; nullptr: they last as long as the call
 template <class Arch, class Low, class Tag, class Use>
@@ -113,9 +119,7 @@ void token_log_prob(Cpu, View<const float> x, const PackedMatrix<float>& head, s
   require<ShapeError>(log_prob.size() == target.size() && (log_sum_exp.empty() || log_sum_exp.size() == target.size()) &&
                           (entropy.empty() || entropy.size() == target.size()),
                       "kernel::token_log_prob: results for ", target.size(), " rows expected, got ", log_prob.size());
-  for (std::size_t t = 0; t < target.size(); ++t)
-    require<DomainError>(target[t] >= 0 && target[t] < head.rows(), "kernel::token_log_prob: token ", target[t], " at ", t,
-                         " of a vocabulary of ", head.rows());
+  check_targets("kernel::token_log_prob", head, target);
   const Index rows = x.rows();
   const Index tiles = vocabulary_tiles(head.rows());
   const float scale = options.scale();
@@ -296,6 +300,7 @@ void token_log_prob_backward(Cpu, View<const float> x, const PackedMatrix<float>
                           (dweight.empty() || (dweight.rows() == head.rows() && dweight.cols() == head.cols())),
                       "kernel::token_log_prob_backward: shapes of x [", x.rows(), ", ", x.cols(), "] and head [",
                       head.rows(), ", ", head.cols(), "] expected");
+  check_targets("kernel::token_log_prob_backward", head, target);
   const Index tiles_kept = kept_tiles("kernel::token_log_prob_backward", x, head, kept.size());
   if (x.rows() == 0 && !accumulate) std::fill(dweight.begin(), dweight.end(), 0.0f);
   with_slots<Arch, Low>(head.precision(), [&]<class Slots>(Slots) {

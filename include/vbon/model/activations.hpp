@@ -44,7 +44,8 @@ struct MemoryOptions {
                             // compute the rest of it again
   bool keep_packed = true;  // a second, packed copy of the weights, for speed in sampling; without it each use packs the
                             // plain ones, which costs little where every pass has many rows
-  Index logit_bytes = 320 * 1024 * 1024;  // backward: keep as many logits, make the others again; 0 where it recomputes
+  Index logit_bytes = 320 * 1024 * 1024;  // backward: keep as many logits, make the others again; 0 where it recomputes;
+                                          // not used where sampling recorded their log-sum-exps
 
   /// Values of logits that a backward pass over so many read rows keeps.
   Index kept_logits(Index reads, Index vocabulary) const {
@@ -60,7 +61,7 @@ inline Index kept_bytes_per_row(const Shape& s, const MemoryOptions& memory) {
   return floats * static_cast<Index>(sizeof(float));
 }
 
-/// What a recording keeps of one row [bytes].
+/// What a recording keeps of one row, at most [bytes].
 inline Index recorded_bytes_per_row(const Shape& s, const MemoryOptions& memory) {
   constexpr auto value = static_cast<Index>(sizeof(float));
   const Index stream = s.width * value;

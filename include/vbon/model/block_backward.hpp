@@ -94,7 +94,7 @@ void attention_block_backward(const BlockContext& c, Parameters<>& parameters, c
 
 /// One block, backward.
 /// @param x      [T, C] the block's input
-/// @param kept   what block_forward kept
+/// @param kept   what block_activations() made
 /// @param dx     [T, C] gradient of the block's output on entry, of its input on return
 /// @param spare  memory for a copy of dx
 template <class = void>

@@ -70,11 +70,14 @@ class Recording {
     copy_rows({{x, stream_.shaped(rows_, x.cols())}}, row);
   }
 
-  /// Keeps the log-sum-exp of the scaled logits of a row.
-  /// @param scale  of all of this recording
+  /// Keeps the log-sum-exp of the scaled logits of a row; those at another scale are forgotten.
+  /// @throws ShapeError for a place that there is no room for
+  template <class = void>
   void put_log_sum_exp(Index row, double value, float scale) {
-    log_sum_exp_[static_cast<std::size_t>(row)] = value;
+    check_places({&row, 1}, 1);
+    if (scale != scale_) std::fill(log_sum_exp_.begin(), log_sum_exp_.end(), std::numeric_limits<double>::quiet_NaN());
     scale_ = scale;
+    log_sum_exp_[static_cast<std::size_t>(row)] = value;
   }
 
   /// Moves the rows together.

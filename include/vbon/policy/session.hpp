@@ -295,7 +295,7 @@ class Session {
     const double norm = kernel::log_sum_exp(Cpu{}, logit);  // greedy reports the model's own log-prob
     require<DomainError>(std::isfinite(norm), "Session: finite logits expected, got log-sum-exp ", norm,
                          "; the model's weights are damaged");
-    return {static_cast<TokenId>(best), static_cast<double>(logit[best]) - norm};
+    return {static_cast<TokenId>(best), static_cast<double>(logit[best]) - norm, norm};
   }
 
   template <class = void>
