@@ -182,7 +182,7 @@ def by_gguf(file):
 
 def check_log_probs():
     """Sampled by vbon and by llama.cpp, judged by PyTorch in fp32."""
-    for name, tolerance in (("Q8_0", 2), ("Q4_1", 2), ("F32", 0.1)):
+    for name, tolerance in (("Q8_0", 1), ("Q4_1", 1.5), ("F32", 0.05)):
         file = pathlib.Path(places.gguf(name.lower()))
         network = model if name == "F32" else by_gguf(file)
         pairs, ours = sampled(file)
@@ -194,9 +194,12 @@ def check_log_probs():
             responses, theirs, prompts = LlamaCpp(places, name.lower(), sequences)(judged=True)
             pairs = list(zip(prompts, responses))[:: max(1, sequences // 16)]
             off = [a - b for a, b in zip(theirs[:: max(1, sequences // 16)], judge(network, pairs), strict=True)]
-            note(f"log-probs of {len(pairs)} of {sequences} responses by llama.cpp from {name}, judged so: within "
-                 f"{max(map(abs, off)):.1e} nats")
-            if not max(map(abs, off)) < tolerance:  # keys and values in 16 bits, and with quantised weights inputs in 8
+            # Keys and values are in 16 bits, with quantised weights inputs in 8. Not the largest difference: responses are other
+            # ones each time, and the largest of 16 from Q4_1 was 0.7 to 2.6 nats.
+            usual = math.sqrt(statistics.mean(some * some for some in off))
+            note(f"log-probs of {len(pairs)} of {sequences} responses by llama.cpp from {name}, judged so: root mean square "
+                 f"{usual:.1e} nats, largest {max(map(abs, off)):.1e}")
+            if not usual < tolerance:
                 sys.exit("llama.cpp and PyTorch do not compute the same")
     if bf16:
         pairs, ours = sampled(places.gguf("f32"), "--bf16")

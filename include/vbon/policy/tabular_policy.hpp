@@ -120,8 +120,9 @@ class BasicTabularPolicy {
     }
     batch.log_prob = log_prob(batch);
     batch.old_log_prob = batch.log_prob;
+    // Not the exp of Eigen, which with SSE2 takes -inf for -709.8 and makes 6e-309 of it.
     const Array log_prob_of_response = per_response(batch, batch.log_prob);
-    batch.weight = log_prob_of_response.exp();
+    batch.weight = log_prob_of_response.unaryExpr([](double p) { return std::exp(p); });
     return batch;
   }
   RolloutBatch enumerate() const { return enumerate(prompts()); }
