@@ -42,7 +42,8 @@ void add_common(CLI::App& command, Common& common);
 /// Of the flag --recompute.
 inline constexpr const char* recompute_help =
     "compute the activations of each block again in the backward pass instead of keeping them, but for what attention gave "
-    "the responses that a step has drawn: less memory, a quarter more time for its gradient, the same bits; of causal "
+    "the responses that a step has drawn: less memory, a quarter to a third more time for a gradient, the same bits; of "
+    "causal "
     "language models; may be changed when a run is resumed";
 /// Of the option --keep-sampled.
 inline constexpr const char* keep_sampled_help =
